@@ -1,0 +1,272 @@
+"""DRAW as pure functions of its parameters: one step, the inference network over T steps, the generator.
+
+Every weight is used through one function `lin(name, *inputs)`, so that a training step may choose how the products are
+computed without touching an equation. Shapes as in `trainer.equations`, with T time-steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import equations
+from trainer.task import Attention, Task
+
+Parameters = Mapping[str, tf.Tensor]
+Linear = Callable[..., tf.Tensor]
+"""lin(name, *inputs): W of that name applied to the concatenated inputs, each [n, *], plus its bias."""
+
+
+class State(NamedTuple):
+    """What one time-step hands to the next: the canvas [n, B, A, C], and outputs h and cells s of the LSTMs, [n, H]."""
+
+    c: tf.Tensor
+    h_enc: tf.Tensor
+    s_enc: tf.Tensor
+    h_dec: tf.Tensor
+    s_dec: tf.Tensor
+
+
+class Inference(NamedTuple):
+    """The inference network on a batch, in nats. Traces are None unless asked for."""
+
+    reconstruction: tf.Tensor
+    """L_x, Eq. 9. [n]"""
+    kl: tf.Tensor
+    """L_z of each time-step, Eqs. 10-11. [T, n]"""
+    log_weight: tf.Tensor
+    """log p(x | z) + log p(z) - log q(z | x) of the one z that was drawn. [n]"""
+    canvas: tf.Tensor
+    """c_T, logits. [n, B, A, C]"""
+    canvases: tf.Tensor | None = None
+    """c_1 to c_T, logits. [T, n, B, A, C]"""
+    read_windows: tf.Tensor | None = None
+    """[T, n, 5], see `pixels`; None without attention."""
+    write_windows: tf.Tensor | None = None
+    """[T, n, 5], see `pixels`; None without attention."""
+
+    @property
+    def nll_bound(self) -> tf.Tensor:
+        """Eq. 12 for each row: L_x + L_z. [n]"""
+        return self.reconstruction + tf.reduce_sum(self.kl, axis=0)
+
+
+class Generation(NamedTuple):
+    """Images drawn from the prior, as logits. Traces are None unless asked for."""
+
+    canvas: tf.Tensor
+    """c_T. [n, B, A, C]"""
+    canvases: tf.Tensor | None = None
+    """c_1 to c_T. [T, n, B, A, C]"""
+    write_windows: tf.Tensor | None = None
+    """[T, n, 5], see `pixels`; None without attention."""
+
+
+def parameter_shapes(task: Task) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of everything that is learned.
+
+    Gates of an LSTM stand in the order input, forget, output, candidate. With attention, `write` gives the five window
+    parameters of Eq. 21 and then the patch of Eq. 28: two linear layers of h_dec in one product.
+    """
+    rows, columns, channels = task.image_shape
+    pixels, h, z = rows * columns * channels, task.lstm_units, task.latent_size
+    if isinstance(task.attention, Attention):
+        glimpse = 2 * task.attention.read**2 * channels
+        written = equations.WINDOW_PARAMETERS + task.attention.write**2 * channels
+        heads = {"read_window": (h, equations.WINDOW_PARAMETERS)}
+    else:
+        glimpse, written, heads = 2 * pixels, pixels, {}
+    layers = {
+        **heads,
+        "encoder": (glimpse + 2 * h, 4 * h),
+        "latent": (h, 2 * z),
+        "decoder": (z + h, 4 * h),
+        "write": (h, written),
+    }
+    shapes: dict[str, tuple[int, ...]] = {"canvas_0": (rows, columns, channels)}
+    shapes |= {name: (h,) for name in ("h_enc_0", "s_enc_0", "h_dec_0", "s_dec_0")}
+    for name, (inputs, outputs) in layers.items():
+        shapes |= {f"{name}/w": (inputs, outputs), f"{name}/b": (outputs,)}
+    return shapes
+
+
+def initial_parameters(task: Task, seed: int) -> dict[str, np.ndarray]:
+    """float32 values to start from: normal weights of variance 1 / inputs, zero biases but 1 for the forget gates.
+
+    A zero window head attends to the whole image: its centre, stride max(A, B) - 1 over N - 1, variance and intensity 1.
+    """
+    rng = np.random.default_rng(seed)
+    values = {}
+    for name, shape in parameter_shapes(task).items():
+        value = np.zeros(shape, np.float32)
+        if name.endswith("/w"):
+            value = rng.normal(0.0, shape[0] ** -0.5, shape).astype(np.float32)
+        if name in ("encoder/b", "decoder/b"):
+            value[task.lstm_units : 2 * task.lstm_units] = 1.0
+        values[name] = value
+    return values
+
+
+def linear(parameters: Parameters) -> Linear:
+    """`lin` by plain matrix products."""
+
+    def lin(name: str, *inputs: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(tf.concat(inputs, axis=1), parameters[f"{name}/w"]) + parameters[f"{name}/b"]
+
+    return lin
+
+
+def initial_state(parameters: Parameters, n: int | tf.Tensor) -> State:
+    """c_0, h_enc_0 and h_dec_0, learned, for n rows."""
+
+    def tile(value: tf.Tensor) -> tf.Tensor:
+        return tf.tile(value[None], [n] + [1] * value.shape.rank)
+
+    names = ("canvas_0", "h_enc_0", "s_enc_0", "h_dec_0", "s_dec_0")
+    return State(*(tile(parameters[name]) for name in names))
+
+
+def encode(lin: Linear, x: tf.Tensor, state: State, task: Task) -> tuple[State, tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """Eqs. 1-5. Returns the state with a new h_enc, then mu and log sigma [n, Z], and the read window's parameters [n, 5]."""
+    x_hat = x - tf.sigmoid(state.c)
+    if isinstance(task.attention, Attention):
+        parameters = lin("read_window", state.h_dec)
+        window = _window(parameters, task, task.attention.read)
+        patches = equations.extract(tf.concat([x, x_hat], axis=3), window, n=task.attention.read)
+        parts = tf.split(patches, 2, axis=3)
+    else:
+        parameters, parts = None, [x, x_hat]
+    r = [_flat(part) for part in parts]
+    h_enc, s_enc = equations.lstm(lin("encoder", *r, state.h_dec, state.h_enc), state.s_enc)
+    mu, log_sigma = tf.split(lin("latent", h_enc), 2, axis=1)
+    return state._replace(h_enc=h_enc, s_enc=s_enc), mu, log_sigma, parameters
+
+
+def decode(lin: Linear, z: tf.Tensor, state: State, task: Task) -> tuple[State, tf.Tensor | None]:
+    """Eqs. 7-8. Returns the state with a new h_dec and canvas, and the write window's parameters [n, 5]."""
+    rows, columns, channels = task.image_shape
+    h_dec, s_dec = equations.lstm(lin("decoder", z, state.h_dec), state.s_dec)
+    written = lin("write", h_dec)
+    if isinstance(task.attention, Attention):
+        n = task.attention.write
+        parameters, w = written[:, : equations.WINDOW_PARAMETERS], written[:, equations.WINDOW_PARAMETERS :]
+        window = _window(parameters, task, n)
+        drawn = equations.place(tf.reshape(w, [-1, n, n, channels]), window, rows=rows, columns=columns)
+    else:
+        parameters, drawn = None, tf.reshape(written, [-1, rows, columns, channels])
+    return state._replace(h_dec=h_dec, s_dec=s_dec, c=state.c + drawn), parameters
+
+
+def infer(parameters: Parameters, x: tf.Tensor, eps: tf.Tensor, task: Task, *, trace: bool = False) -> Inference:
+    """Eqs. 1-11 over T steps. x: [n, B, A, C] in [0, 1]; eps: [T, n, Z], standard normal."""
+    lin = linear(parameters)
+    n = _batch(x)
+
+    def body(t: tf.Tensor, state: State) -> tuple[State, dict[str, tf.Tensor | None]]:
+        state, mu, log_sigma, read = encode(lin, x, state, task)
+        z = mu + tf.exp(log_sigma) * eps[t]  # Eqs. 2 and 6: the layer gives log sigma, not log sigma^2
+        state, write = decode(lin, z, state, task)
+        outputs = {
+            "kl": equations.kl_divergence(mu, log_sigma),
+            "log_ratio": equations.log_importance_ratio(eps[t], z, log_sigma),
+        }
+        if trace:
+            outputs |= {"canvas": state.c, "read": read, "write": write}
+        return state, outputs
+
+    shapes = {"kl": [], "log_ratio": []} | (_trace_shapes(task, read=True) if trace else {})
+    state, outputs = _unroll(body, initial_state(parameters, n), task.glimpses, shapes)
+    reconstruction = equations.reconstruction_loss(x, state.c)
+    return Inference(
+        reconstruction=reconstruction,
+        kl=outputs["kl"],
+        log_weight=tf.reduce_sum(outputs["log_ratio"], axis=0) - reconstruction,
+        canvas=state.c,
+        canvases=outputs.get("canvas"),
+        read_windows=_traced_windows(outputs.get("read"), task, "read"),
+        write_windows=_traced_windows(outputs.get("write"), task, "write"),
+    )
+
+
+def generate(parameters: Parameters, z: tf.Tensor, task: Task, *, trace: bool = False) -> Generation:
+    """Eqs. 13-16. z: [T, n, Z], standard normal."""
+    lin = linear(parameters)
+
+    def body(t: tf.Tensor, state: State) -> tuple[State, dict[str, tf.Tensor | None]]:
+        state, write = decode(lin, z[t], state, task)
+        return state, {"canvas": state.c, "write": write} if trace else {}
+
+    shapes = _trace_shapes(task, read=False) if trace else {}
+    state, outputs = _unroll(body, initial_state(parameters, tf.shape(z)[1]), task.glimpses, shapes)
+    return Generation(
+        canvas=state.c,
+        canvases=outputs.get("canvas"),
+        write_windows=_traced_windows(outputs.get("write"), task, "write"),
+    )
+
+
+def pixels(parameters: tf.Tensor, task: Task, n: int) -> tf.Tensor:
+    """A window's parameters, [..., 5], as (centre x, centre y, stride, variance, intensity) in pixels.
+
+    For those who draw it, the centre of the top left pixel is (0, 0), where the paper counts from (1, 1).
+    """
+    flat = tf.reshape(parameters, [-1, equations.WINDOW_PARAMETERS])
+    w = _window(flat, task, n)
+    return tf.reshape(tf.stack([w.g_x - 1, w.g_y - 1, w.delta, w.sigma2, w.gamma], axis=1), tf.shape(parameters))
+
+
+def _window(parameters: tf.Tensor, task: Task, n: int) -> equations.Window:
+    rows, columns, _ = task.image_shape
+    return equations.window(parameters, rows=rows, columns=columns, n=n)
+
+
+def _flat(images: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(images, [-1, int(np.prod(images.shape[1:]))])
+
+
+def _batch(x: tf.Tensor) -> int | tf.Tensor:
+    """The number of rows, static where it is known: a TPU's program has no other."""
+    return x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
+
+
+def _trace_shapes(task: Task, *, read: bool) -> dict[str, list[int]]:
+    shapes: dict[str, list[int]] = {"canvas": list(task.image_shape)}
+    if isinstance(task.attention, Attention):
+        shapes |= {name: [equations.WINDOW_PARAMETERS] for name in (["read", "write"] if read else ["write"])}
+    return shapes
+
+
+def _traced_windows(parameters: tf.Tensor | None, task: Task, which: str) -> tf.Tensor | None:
+    if parameters is None or not isinstance(task.attention, Attention):
+        return None
+    return pixels(parameters, task, getattr(task.attention, which))
+
+
+def _unroll(
+    body: Callable[[tf.Tensor, State], tuple[State, dict[str, tf.Tensor | None]]],
+    state: State,
+    steps: int,
+    shapes: Mapping[str, list[int]],
+) -> tuple[State, dict[str, tf.Tensor]]:
+    """Runs body for t = 0 to steps - 1. Its outputs named in `shapes` (without the batch) come back stacked, [T, n, ...].
+
+    Sizes and shapes are static, which is what lets XLA compile the loop and its gradient.
+    """
+    n = state.c.shape[0]
+    arrays = {
+        name: tf.TensorArray(state.c.dtype, size=steps, element_shape=[n, *shape]) for name, shape in shapes.items()
+    }
+
+    def iterate(
+        t: tf.Tensor, state: State, arrays: dict[str, tf.TensorArray]
+    ) -> tuple[tf.Tensor, State, dict[str, tf.TensorArray]]:
+        state, outputs = body(t, state)
+        return t + 1, state, {name: array.write(t, outputs[name]) for name, array in arrays.items()}
+
+    _, state, arrays = tf.while_loop(
+        lambda t, *_: t < steps, iterate, (tf.constant(0), state, arrays), maximum_iterations=steps
+    )
+    return state, {name: array.stack() for name, array in arrays.items()}

@@ -1,0 +1,107 @@
+"""Reads the pipeline's tf.Examples. The stream of training batches is a function of the seed and the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import randomness
+from trainer.task import Binarisation, Task
+
+_SHUFFLE_BYTES = 512 * 2**20
+"""Memory that the shuffle buffer may take; a training split that is larger is shuffled within it."""
+
+
+def count(files: Sequence[str]) -> int:
+    """Number of examples in the files; raises ValueError when there is none."""
+    if not files:
+        raise ValueError("No file of training examples was given: has the ingestion run?")
+    total = int(_records(files).reduce(np.int64(0), lambda n, _: n + 1))
+    if not total:
+        raise ValueError(f"There are no examples in {', '.join(files)}: has the ingestion run?")
+    return total
+
+
+def training_batches(
+    files: Sequence[str],
+    task: Task,
+    *,
+    first_step: int,
+    context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """The batches of training steps `first_step`, `first_step` + 1, ..., without end, each [n, B, A, C] float32 in [0, 1].
+
+    Step k holds examples k * batch_size onwards of the concatenation of all epochs, each shuffled by its own seed. A
+    resumed run therefore goes on with the very batches that the interrupted one would have seen, whatever the devices:
+    with several replicas each one's batch is its slice of the global batch.
+    """
+    batch, replicas = task.recipe.batch_size, context.num_replicas_in_sync if context else 1
+    if batch % replicas:
+        raise ValueError(f"recipe.batch_size is {batch}: it must be a multiple of the {replicas} replicas.")
+    total = count(files)
+    buffer = max(1, min(total, _SHUFFLE_BYTES // int(np.prod(task.image_shape))))
+    files = sorted(files)
+
+    def epoch(index: tf.Tensor) -> tf.data.Dataset:
+        return _records(files).shuffle(
+            buffer, seed=task.recipe.seed * 1_000_003 + index, reshuffle_each_iteration=False
+        )
+
+    first_epoch, offset = divmod(first_step * batch, total)
+    stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch).skip(offset)
+    batches = stream.batch(batch, drop_remainder=True).enumerate(first_step)
+
+    def images(step: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
+        x = _pixels(parse(serialized, task)[0], task, binary=task.split_binarisation(task.data.train))
+        if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
+            x = tf.cast(randomness.pixel_uniforms(task, step, batch) < x, tf.float32)
+        return x
+
+    batches = batches.map(images)
+    if context is not None and replicas > 1:
+        local = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+
+        def replica_batches(x: tf.Tensor) -> tf.data.Dataset:
+            slices = tf.reshape(x, [replicas, batch // replicas, *task.image_shape])
+            return tf.data.Dataset.from_tensor_slices(slices[first : first + local])
+
+        batches = batches.flat_map(replica_batches)
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = 1
+    return batches.prefetch(4).with_options(options)
+
+
+def evaluation_batches(files: Sequence[str], task: Task, examples: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """The first `examples` examples of the files, as (images [n, B, A, C] float32, ids [n]) with n = batch_size at most."""
+    binary = Binarisation.GIVEN if task.binary else Binarisation.NONE
+    batches = _records(sorted(files)).take(examples).batch(task.recipe.batch_size)
+    parsed = (parse(serialized, task) for serialized in batches)
+    return [(_pixels(images, task, binary=binary), ids) for images, ids in parsed]
+
+
+def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
+    """Serialized tf.Examples [n] to raw images, uint8 [n, B, A, C], and ids [n].
+
+    Raises InvalidArgumentError where a feature is missing or an image has another number of bytes than the task's.
+    """
+    features = tf.io.parse_example(serialized, {name: tf.io.FixedLenFeature([], tf.string) for name in ("image", "id")})
+    size = int(np.prod(task.image_shape))
+    lengths = tf.strings.length(features["image"])
+    message = f"Feature `image` must hold {size} bytes, one a pixel of {task.image_shape}, row by row; it holds"
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(lengths == size), [message, lengths])]):
+        raw = tf.io.decode_raw(features["image"], tf.uint8, fixed_length=None)
+    return tf.reshape(raw, [-1, *task.image_shape]), features["id"]
+
+
+def _records(files: Sequence[str]) -> tf.data.Dataset:
+    return tf.data.TFRecordDataset(files, compression_type="GZIP" if files[0].endswith(".gz") else None)
+
+
+def _pixels(images: tf.Tensor, task: Task, *, binary: Binarisation) -> tf.Tensor:
+    """uint8 images as float32 in [0, 1]: 0 and 1 stay, intensities are divided by 255."""
+    x = tf.cast(images, tf.float32)
+    return x / 255 if binary is Binarisation.NONE else x

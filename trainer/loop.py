@@ -1,0 +1,168 @@
+"""The outer loop: resume, train, validate, checkpoint and report, around the compiled steps."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import draw, examples, host, optimizer, step
+from trainer.task import Task
+
+_CALL_SECONDS = 2.0
+"""About how long one call into the compiled loop may take: how soon an interrupt or a NaN is seen."""
+
+_COLLAPSED_NATS = 1.0
+
+
+class TrainingDiverged(RuntimeError):
+    """The bound or a gradient is no longer finite. The checkpoints on disk are older and sound."""
+
+
+def train(
+    task: Task,
+    *,
+    train_files: Sequence[str],
+    validation_files: Sequence[str],
+    directory: str,
+    report: Callable[[str], None],
+) -> dict[str, np.ndarray]:
+    """Trains the task, or what is left of it, and returns the weights to export.
+
+    `directory` keeps the checkpoints and the TensorBoard summaries (`directory`/logs). A run that was killed at any
+    moment goes on from the last checkpoint and ends with the weights of an uninterrupted run: a batch and its noise
+    follow from the step alone. `report` is given a line of progress now and then.
+
+    Raises TrainingDiverged with what to try, and ValueError for files without examples.
+    """
+    recipe = task.recipe
+    trainer = step.Trainer(task, host.strategy())
+    manager = tf.train.CheckpointManager(tf.train.Checkpoint(state=trainer.state), directory, max_to_keep=2)
+    manager.restore_or_initialize()
+    done = int(trainer.state.step)
+    if manager.latest_checkpoint:
+        report(f"resuming at step {done:,} of {recipe.steps:,} from {manager.latest_checkpoint}")
+    validation = examples.evaluation_batches(validation_files, task, recipe.validation_examples)
+    batches = iter(
+        trainer.strategy.distribute_datasets_from_function(
+            lambda context: examples.training_batches(train_files, task, first_step=done, context=context)
+        )
+    )
+    progress = _Progress(task, done, report)
+    summaries = _Summaries(task, os.path.join(directory, "logs"))
+    saved = time.monotonic()
+    call = 1
+    while done < recipe.steps:
+        started = time.monotonic()
+        # Validation falls on the same steps whether or not the run was interrupted.
+        count = min(call, recipe.steps - done, recipe.validation_interval - done % recipe.validation_interval)
+        metrics = trainer.train(batches, count)
+        done += count
+        _check_finite(metrics, done)
+        seconds = time.monotonic() - started
+        call = max(1, min(2 * call, round(count * _CALL_SECONDS / seconds)))
+        progress.trained(metrics, done, count, seconds)
+        summaries.trained(metrics, done, count * recipe.batch_size / seconds)
+        if done % recipe.validation_interval == 0 or done == recipe.steps:
+            bound, kl = trainer.validate(validation)
+            progress.validated(bound)
+            summaries.validated(bound, kl, trainer.state.exported(task), done)
+            _warn_if_collapsed(kl, done, recipe.warmup_steps)
+        if done == recipe.steps or time.monotonic() - saved > recipe.checkpoint_seconds:
+            manager.save(checkpoint_number=done)
+            saved = time.monotonic()
+    if not progress.validation:
+        progress.validated(trainer.validate(validation)[0])
+    progress.finished()
+    return {name: value.numpy() for name, value in trainer.state.exported(task).items()}
+
+
+class _Progress:
+    """Lines for a person: steps, nats, examples a second, and the time that is left."""
+
+    def __init__(self, task: Task, done: int, report: Callable[[str], None]) -> None:
+        self._task, self._report = task, report
+        self._reported = time.monotonic()
+        self._rate = 0.0
+        self._steps, self._done = task.recipe.steps, done
+        self.validation = ""
+
+    def trained(self, metrics: step.Metrics, done: int, count: int, seconds: float) -> None:
+        # The first call compiles: its rate says nothing.
+        rate = count / seconds
+        self._rate = rate if count == 1 or not self._rate else 0.8 * self._rate + 0.2 * rate
+        self._done = done
+        if time.monotonic() - self._reported >= 10:
+            self._line(metrics)
+
+    def validated(self, bound: float) -> None:
+        self.validation = f"validation {bound:6.2f}"
+
+    def finished(self) -> None:
+        self._report(f"step {self._done:,}/{self._steps:,}  {self.validation} nats")
+
+    def _line(self, metrics: step.Metrics) -> None:
+        left = (self._steps - self._done) / self._rate
+        kl = float(tf.reduce_sum(metrics.kl_per_step))
+        parts = [
+            f"step {self._done:,}/{self._steps:,}",
+            f"train {float(metrics.nll_bound):6.2f} nats (KL {kl:.2f})",
+            self.validation,
+            f"{self._rate * self._task.recipe.batch_size:,.0f} examples/s",
+            f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left",
+        ]
+        self._report("  ".join(part for part in parts if part))
+        self._reported = time.monotonic()
+
+
+class _Summaries:
+    """TensorBoard's view of a run."""
+
+    def __init__(self, task: Task, directory: str) -> None:
+        self._task = task
+        self._writer = tf.summary.create_file_writer(directory)
+        self._z = tf.random.stateless_normal([task.glimpses, 64, task.latent_size], [task.recipe.seed, 0], alg="philox")
+        self._generate = tf.function(lambda parameters, z: draw.generate(parameters, z, task).canvas, autograph=False)
+
+    def trained(self, metrics: step.Metrics, done: int, examples_a_second: float) -> None:
+        with self._writer.as_default(step=done):
+            tf.summary.scalar("train/nll_bound", metrics.nll_bound)
+            tf.summary.scalar("train/reconstruction", metrics.reconstruction)
+            tf.summary.scalar("train/kl", tf.reduce_sum(metrics.kl_per_step))
+            tf.summary.scalar("train/gradient_norm", metrics.gradient_norm)
+            tf.summary.scalar("train/learning_rate", optimizer.learning_rate(self._task.recipe, tf.constant(done)))
+            tf.summary.scalar("train/examples_per_second", examples_a_second)
+
+    def validated(self, bound: float, kl: Sequence[float], parameters: draw.Parameters, done: int) -> None:
+        with self._writer.as_default(step=done):
+            tf.summary.scalar("validation/nll_bound", bound)
+            tf.summary.scalar("validation/kl", sum(kl))
+            tf.summary.scalar("validation/reconstruction", bound - sum(kl))
+            for t, value in enumerate(kl, start=1):
+                tf.summary.scalar(f"validation_kl_by_step/{t:03d}", value)
+            tf.summary.image("samples", tf.sigmoid(self._generate(parameters, self._z)), max_outputs=16)
+        self._writer.flush()
+
+
+def _check_finite(metrics: step.Metrics, done: int) -> None:
+    bound, norm = float(metrics.nll_bound), float(metrics.gradient_norm)
+    if not (math.isfinite(bound) and math.isfinite(norm)):
+        raise TrainingDiverged(
+            f"Training diverged before step {done:,}: the bound is {bound} nats and the gradient's norm {norm}. Try a "
+            "lower learning_rate, a longer warm-up or a smaller clip_norm in the task's recipe. Running again would go "
+            "on from the last checkpoint and meet the same numbers."
+        )
+
+
+def _warn_if_collapsed(kl: Sequence[float], done: int, warmup_steps: int) -> None:
+    if done > max(1_000, warmup_steps) and sum(kl) < _COLLAPSED_NATS:
+        warnings.warn(
+            f"At step {done:,} the KL is {sum(kl):.2f} nats: the posterior has collapsed onto the prior and the latent "
+            "variables carry nothing. Try a lower learning rate, more glimpses or a larger read window.",
+            stacklevel=2,
+        )

@@ -1,0 +1,55 @@
+"""Adam with clipping, schedule and weight averaging, as one pure function of tensors that XLA compiles whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from trainer.task import Recipe
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+class Optimised(NamedTuple):
+    """The parameters with Adam's moments and the moving average of the parameters, all keyed by parameter."""
+
+    parameters: dict[str, tf.Tensor]
+    first_moment: dict[str, tf.Tensor]
+    second_moment: dict[str, tf.Tensor]
+    average: dict[str, tf.Tensor]
+
+
+def learning_rate(recipe: Recipe, step: tf.Tensor) -> tf.Tensor:
+    """The rate of step 0, 1, ...: a linear warm-up, then half a cosine from learning_rate to final_learning_rate."""
+    step = tf.cast(step, tf.float32)
+    warmup = (step + 1) / max(recipe.warmup_steps, 1)
+    progress = (step - recipe.warmup_steps) / max(recipe.steps - recipe.warmup_steps, 1)
+    cosine = 0.5 * (1 + tf.cos(math.pi * tf.clip_by_value(progress, 0.0, 1.0)))
+    decayed = recipe.final_learning_rate + (recipe.learning_rate - recipe.final_learning_rate) * cosine
+    return tf.minimum(recipe.learning_rate * warmup, decayed)
+
+
+def update(recipe: Recipe, step: tf.Tensor, state: Optimised, gradients: Tensors) -> tuple[Optimised, tf.Tensor]:
+    """One step of Adam (Kingma and Ba, 2015, Algorithm 1) on gradients clipped by their global norm.
+
+    Returns the new state and the norm before clipping.
+    """
+    norm = tf.linalg.global_norm(list(gradients.values()))
+    scale = recipe.clip_norm / tf.maximum(norm, recipe.clip_norm)
+    t = tf.cast(step + 1, tf.float32)
+    beta1, beta2 = recipe.adam_beta1, recipe.adam_beta2
+    rate = learning_rate(recipe, step) * tf.sqrt(1 - beta2**t) / (1 - beta1**t)
+    # The average starts as the parameters' own, and lengthens: a fixed decay would carry the random start for long.
+    decay = tf.minimum(recipe.average_decay, t / (t + 10))
+    new = Optimised({}, {}, {}, {})
+    for name, gradient in gradients.items():
+        g = gradient * scale
+        m = beta1 * state.first_moment[name] + (1 - beta1) * g
+        v = beta2 * state.second_moment[name] + (1 - beta2) * tf.square(g)
+        parameter = state.parameters[name] - rate * m / (tf.sqrt(v) + 1e-8)
+        new.parameters[name], new.first_moment[name], new.second_moment[name] = parameter, m, v
+        new.average[name] = decay * state.average[name] + (1 - decay) * parameter
+    return new, norm

@@ -1,0 +1,55 @@
+"""All the noise there is: each draw a function of integers alone, the same on every device and in every batch."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from trainer.task import Task
+
+# TensorFlow's choice of algorithm depends on the device and, under XLA on CPU, is fifty times slower than this one.
+ALGORITHM = "philox"
+
+# Streams that share a seed must not share noise.
+_LATENT, _PIXEL, _VALIDATION = 1, 2, 3
+
+
+def training_noise(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
+    """eps of Eq. 6 for one training step over the global batch: [T, batch, Z]."""
+    return _latent(task, batch, _seed(task, _LATENT, step))
+
+
+def validation_noise(task: Task, index: tf.Tensor, batch: int) -> tf.Tensor:
+    """eps of Eq. 6 for the validation batch of that index, the same at every evaluation: [T, batch, Z]."""
+    return _latent(task, batch, _seed(task, _VALIDATION, index))
+
+
+def pixel_uniforms(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
+    """Uniforms in [0, 1) that binarise one training batch: [batch, B, A, C]."""
+    return tf.random.stateless_uniform([batch, *task.image_shape], _seed(task, _PIXEL, step), alg=ALGORITHM)
+
+
+def row_noise(task: Task, seed: tf.Tensor) -> tf.Tensor:
+    """Standard normal noise for rows that bring a seed each: [n, 2] int64 to [T, n, Z].
+
+    Each row is drawn by itself, so it does not depend on the batch that it travels in.
+    """
+    noise = tf.map_fn(
+        lambda row: tf.random.stateless_normal([task.glimpses, task.latent_size], row, alg=ALGORITHM),
+        seed,
+        fn_output_signature=tf.TensorSpec([task.glimpses, task.latent_size], tf.float32),
+    )
+    return tf.transpose(noise, [1, 0, 2])
+
+
+def seeds_of_ids(ids: tf.Tensor) -> tf.Tensor:
+    """A seed for each example from its id: [n] string to [n, 2] int64."""
+    halves = [tf.strings.to_hash_bucket_strong(ids, 2**62, key=[key, 1502_04623]) for key in (1, 2)]
+    return tf.stack(halves, axis=1)
+
+
+def _latent(task: Task, batch: int, seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_normal([task.glimpses, batch, task.latent_size], seed, alg=ALGORITHM)
+
+
+def _seed(task: Task, stream: int, index: tf.Tensor) -> tf.Tensor:
+    return tf.stack([tf.constant(task.recipe.seed * 16 + stream, tf.int64), tf.cast(index, tf.int64)])

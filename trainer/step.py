@@ -1,0 +1,156 @@
+"""The compiled training step, and the tf.function that runs many of them a call on any strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from trainer import draw, host, optimizer, randomness
+from trainer.task import Task
+
+
+class Metrics(NamedTuple):
+    """Means over the steps of one call, in nats."""
+
+    nll_bound: tf.Tensor
+    reconstruction: tf.Tensor
+    kl_per_step: tf.Tensor
+    """[T]"""
+    gradient_norm: tf.Tensor
+
+
+class TrainState(tf.Module):
+    """Everything that a checkpoint holds: parameters, Adam's moments, their average, and the number of steps done.
+
+    Under a strategy each replica keeps a copy of its own, updated by the same numbers: no variable is ever sent.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(name="train_state")
+        initial = draw.initial_parameters(task, task.recipe.seed)
+        zeros = {name: tf.zeros_like(value) for name, value in initial.items()}
+        self.parameters = _variables(initial)
+        self.first_moment = _variables(zeros)
+        self.second_moment = _variables(zeros)
+        self.average = _variables(initial)
+        self.step = _variable(tf.zeros([], tf.int64), "step")
+
+    def read(self) -> optimizer.Optimised:
+        """The variables' values, read once."""
+        groups = (self.parameters, self.first_moment, self.second_moment, self.average)
+        return optimizer.Optimised(*({name: v.read_value() for name, v in group.items()} for group in groups))
+
+    def assign(self, new: optimizer.Optimised) -> None:
+        """Writes the values back and counts the step."""
+        groups = (self.parameters, self.first_moment, self.second_moment, self.average)
+        for group, values in zip(groups, new):
+            for name, variable in group.items():
+                variable.assign(values[name])
+        self.step.assign_add(1)
+
+    def exported(self, task: Task) -> dict[str, tf.Tensor]:
+        """The weights that are evaluated and exported: the moving average, or the last ones without averaging."""
+        group = self.average if task.recipe.average_decay else self.parameters
+        return {name: variable.read_value() for name, variable in group.items()}
+
+
+class Trainer:
+    """Runs training steps of one task on one strategy."""
+
+    def __init__(self, task: Task, strategy: tf.distribute.Strategy) -> None:
+        self.task = task
+        self.strategy = strategy
+        with strategy.scope():
+            self.state = TrainState(task)
+        jit = task.recipe.jit_compile or None
+        self._gradients = tf.function(self._slice_gradients, jit_compile=jit, autograph=False)
+        self._update = tf.function(
+            lambda step, state, gradients: optimizer.update(task.recipe, step, state, gradients),
+            jit_compile=jit,
+            autograph=False,
+        )
+        self._infer = tf.function(
+            lambda parameters, x, eps: draw.infer(parameters, x, eps, task), jit_compile=jit, autograph=False
+        )
+        self._train = tf.function(self._train_steps, autograph=False)
+
+    def train(self, batches: Iterator[tf.Tensor], steps: int) -> Metrics:
+        """Runs `steps` steps on the next batches of a (distributed) iterator and returns their means."""
+        return self._train(batches, tf.constant(steps))
+
+    def validate(self, batches: list[tuple[tf.Tensor, tf.Tensor]]) -> tuple[float, list[float]]:
+        """The bound and the KL of each time-step on the given images with fixed noise, by the exported weights."""
+        parameters = self.state.exported(self.task)
+        rows, bound, kl = 0, 0.0, tf.zeros([self.task.glimpses])
+        for index, (x, _) in enumerate(batches):
+            n = int(x.shape[0])
+            eps = randomness.validation_noise(self.task, tf.constant(index), n)
+            inference = self._infer(parameters, x, eps)
+            rows += n
+            bound += float(tf.reduce_sum(inference.nll_bound))
+            kl += tf.reduce_sum(inference.kl, axis=1)
+        return bound / rows, (kl / rows).numpy().tolist()
+
+    def _train_steps(self, batches: Iterator[tf.Tensor], steps: tf.Tensor) -> Metrics:
+        def body(i: tf.Tensor, totals: Metrics) -> tuple[tf.Tensor, Metrics]:
+            per_replica = self.strategy.run(self._step, (next(batches),))
+            metrics = tf.nest.map_structure(
+                lambda value: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), per_replica
+            )
+            return i + 1, tf.nest.map_structure(tf.add, totals, metrics)
+
+        zero = Metrics(tf.zeros([]), tf.zeros([]), tf.zeros([self.task.glimpses]), tf.zeros([]))
+        _, totals = tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), zero))
+        return tf.nest.map_structure(lambda total: total / tf.cast(steps, tf.float32), totals)
+
+    def _step(self, x: tf.Tensor) -> Metrics:
+        """One step of one replica on its rows of the global batch."""
+        replica = tf.distribute.get_replica_context()
+        rows, replicas = x.shape[0], replica.num_replicas_in_sync
+        step, state = self.state.step.read_value(), self.state.read()
+        # Drawn for the global batch and cut, so that the noise does not depend on the number of devices.
+        eps = randomness.training_noise(self.task, step, rows * replicas)
+        if replicas > 1:
+            eps = eps[:, replica.replica_id_in_sync_group * rows :][:, :rows]
+            eps = tf.ensure_shape(eps, [self.task.glimpses, rows, self.task.latent_size])
+        count = host.slices(rows)
+        results = [
+            self._gradients(state.parameters, *part) for part in zip(tf.split(x, count), tf.split(eps, count, axis=1))
+        ]
+        gradients, metrics = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
+        if replicas > 1:
+            gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            metrics = {name: value * replicas for name, value in metrics.items()}
+        new, norm = self._update(step, state, gradients)
+        self.state.assign(new)
+        return Metrics(gradient_norm=norm, **metrics)
+
+    def _slice_gradients(
+        self, parameters: dict[str, tf.Tensor], x: tf.Tensor, eps: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Gradients of Eq. 12's mean over the rows of x, and the terms of the bound."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(parameters)
+            inference = draw.infer(parameters, x, eps, self.task)
+            loss = tf.reduce_mean(inference.nll_bound)
+        return tape.gradient(loss, parameters), {
+            "nll_bound": loss,
+            "reconstruction": tf.reduce_mean(inference.reconstruction),
+            "kl_per_step": tf.reduce_mean(inference.kl, axis=1),
+        }
+
+
+def _variables(values: dict[str, tf.Tensor]) -> dict[str, tf.Variable]:
+    return {name: _variable(value, name) for name, value in values.items()}
+
+
+def _variable(value: tf.Tensor, name: str) -> tf.Variable:
+    return tf.Variable(
+        value,
+        trainable=False,
+        name=name,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )

@@ -1,0 +1,212 @@
+"""What a task is: its data, the model's sizes, the training recipe and the gate, every value with its source.
+
+Plain Python: a pipeline, a report or a test can read a task without importing TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from collections.abc import Mapping
+from typing import Any
+
+TABLE_3 = "the paper's Table 3"
+OURS = "ours"
+
+
+class Binarisation(str, enum.Enum):
+    """How a pixel of the data set becomes a pixel of the model's input."""
+
+    NONE = "none"
+    """Intensities 0 to 255 are kept; the reader divides by 255."""
+    GIVEN = "given"
+    """The data set holds 0 and 1 already; ingestion checks it."""
+    THRESHOLD = "threshold"
+    """1 where the intensity is above 127."""
+    STOCHASTIC = "stochastic"
+    """Drawn once with the intensity as its probability, from a seed and the example's id."""
+    STOCHASTIC_EACH_EPOCH = "stochastic_each_epoch"
+    """Evaluation splits as STOCHASTIC; the training split keeps its intensities and the reader draws anew at each visit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoAttention:
+    """Reads the whole image and writes the whole canvas (Eqs. 17-18)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Selective attention (Eqs. 19-29): grids of `read` x `read` and `write` x `write` Gaussian filters."""
+
+    read: int
+    write: int
+
+    def __post_init__(self) -> None:
+        for field, n in (("read", self.read), ("write", self.write)):
+            if n < 2:
+                raise ValueError(f"attention.{field} is {n}: Eq. 24 divides by N - 1, so N must be at least 2.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """A TFDS data set and the names of its splits.
+
+    `builder` is TFDS's `name` or `name/config`, with `:version`. `module` is imported first where the builder is ours.
+    `validation` is watched while training, `test` decides at the gate; they may be the same split.
+    """
+
+    builder: str
+    train: str
+    validation: str
+    test: str
+    module: str | None = None
+    has_labels: bool = True
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The distinct splits, training first."""
+        return tuple(dict.fromkeys((self.train, self.validation, self.test)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the model is trained: Adam, the gradient clipped by its global norm, the learning rate on a cosine."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    final_learning_rate: float
+    warmup_steps: int
+    adam_beta1: float
+    adam_beta2: float
+    clip_norm: float
+    average_decay: float
+    """Decay of the exponential moving average of the weights that is evaluated and exported; 0 exports the last weights."""
+    seed: int
+    jit_compile: bool
+    validation_examples: int
+    validation_interval: int
+    checkpoint_seconds: float
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "batch_size", "learning_rate", "clip_norm", "validation_examples", "validation_interval")
+        for field in positive:
+            if getattr(self, field) <= 0:
+                raise ValueError(f"recipe.{field} is {getattr(self, field)}: it must be positive.")
+        if not 0 <= self.final_learning_rate <= self.learning_rate:
+            raise ValueError(
+                f"recipe.final_learning_rate is {self.final_learning_rate}: it must lie between 0 and "
+                f"learning_rate ({self.learning_rate})."
+            )
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"recipe.average_decay is {self.average_decay}: it must be at least 0 and below 1.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a model must reach on the test split to be blessed, in nats an image."""
+
+    max_nll_bound: float
+    tolerance: float
+    """By how much the bound may be worse than that of the last blessed model."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """One experiment. `sources` says of every leaf field, by its dotted path, where the value comes from.
+
+    Raises ValueError for a combination that makes no sense, and where a value lacks its source.
+    """
+
+    name: str
+    title: str
+    data: DataSource
+    image_shape: tuple[int, int, int]
+    """[B, A, C]: rows, columns, channels."""
+    binarisation: Binarisation
+    glimpses: int
+    """T, the number of time-steps."""
+    lstm_units: int
+    latent_size: int
+    """n_z, for each time-step."""
+    attention: Attention | NoAttention
+    recipe: Recipe
+    gate: Gate
+    sources: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        for field in ("glimpses", "lstm_units", "latent_size"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{self.name}: {field} is {getattr(self, field)}: it must be at least 1.")
+        rows, columns, channels = self.image_shape
+        if min(rows, columns) < 2 or channels not in (1, 3):
+            raise ValueError(
+                f"{self.name}: image_shape is {self.image_shape}: it must be (rows, columns, channels), at least "
+                "2 x 2 pixels of 1 or 3 channels."
+            )
+        if channels == 3 and self.binarisation is not Binarisation.NONE:
+            raise ValueError(f"{self.name}: colour images are not binarised; set binarisation to NONE.")
+        stated, needed = set(self.sources), set(_leaves(self._values()))
+        if stated != needed:
+            raise ValueError(
+                f"{self.name}: sources must name every value once. Missing: {sorted(needed - stated)}; "
+                f"unknown: {sorted(stated - needed)}."
+            )
+
+    @property
+    def binary(self) -> bool:
+        """Whether the model's pixels are 0 or 1."""
+        return self.binarisation is not Binarisation.NONE
+
+    def split_binarisation(self, split: str) -> Binarisation:
+        """What ingestion does to the pixels of one split."""
+        if self.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
+            return Binarisation.NONE if split == self.data.train else Binarisation.STOCHASTIC
+        return self.binarisation
+
+    def with_steps(self, steps: int) -> Task:
+        """The same task trained for another number of steps; its schedule stretches with it."""
+        recipe = dataclasses.replace(self.recipe, steps=steps, warmup_steps=min(self.recipe.warmup_steps, steps // 10))
+        sources = {**self.sources, "recipe.steps": "given by the user", "recipe.warmup_steps": "follows recipe.steps"}
+        return dataclasses.replace(self, recipe=recipe, sources=sources)
+
+    def to_json(self) -> str:
+        """The resolved task, as written beside every export."""
+        return json.dumps({**self._values(), "sources": dict(self.sources)}, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Task:
+        """The inverse of `to_json`."""
+        values = json.loads(text)
+        attention = values["attention"]
+        return cls(
+            **{
+                **values,
+                "data": DataSource(**values["data"]),
+                "image_shape": tuple(values["image_shape"]),
+                "binarisation": Binarisation(values["binarisation"]),
+                "attention": NoAttention() if attention == "none" else Attention(**attention),
+                "recipe": Recipe(**values["recipe"]),
+                "gate": Gate(**values["gate"]),
+            }
+        )
+
+    def _values(self) -> dict[str, Any]:
+        values = dataclasses.asdict(self)
+        del values["sources"]
+        values["attention"] = values["attention"] or "none"
+        values["binarisation"] = self.binarisation.value
+        return values
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted paths of all values but the names that identify rather than configure."""
+    paths: list[str] = []
+    for key, value in values.items():
+        path = prefix + key
+        if isinstance(value, Mapping):
+            paths += _leaves(value, path + ".")
+        elif path not in ("name", "title"):
+            paths.append(path)
+    return paths
