@@ -87,7 +87,7 @@ def parameter_shapes(task: Task) -> dict[str, tuple[int, ...]]:
         "write": (h, written),
     }
     shapes: dict[str, tuple[int, ...]] = {"canvas_0": (rows, columns, channels)}
-    shapes |= {name: (h,) for name in ("h_enc_0", "s_enc_0", "h_dec_0", "s_dec_0")}
+    shapes |= dict.fromkeys(("h_enc_0", "s_enc_0", "h_dec_0", "s_dec_0"), (h,))
     for name, (inputs, outputs) in layers.items():
         shapes |= {f"{name}/w": (inputs, outputs), f"{name}/b": (outputs,)}
     return shapes
@@ -96,7 +96,7 @@ def parameter_shapes(task: Task) -> dict[str, tuple[int, ...]]:
 def initial_parameters(task: Task, seed: int) -> dict[str, np.ndarray]:
     """float32 values to start from: normal weights of variance 1 / inputs, zero biases but 1 for the forget gates.
 
-    A zero window head attends to the whole image: its centre, stride max(A, B) - 1 over N - 1, variance and intensity 1.
+    A window head that gives zeros attends to the whole image: the grid spans it, with variance and intensity 1.
     """
     rng = np.random.default_rng(seed)
     values = {}
@@ -130,7 +130,7 @@ def initial_state(parameters: Parameters, n: int | tf.Tensor) -> State:
 
 
 def encode(lin: Linear, x: tf.Tensor, state: State, task: Task) -> tuple[State, tf.Tensor, tf.Tensor, tf.Tensor | None]:
-    """Eqs. 1-5. Returns the state with a new h_enc, then mu and log sigma [n, Z], and the read window's parameters [n, 5]."""
+    """Eqs. 1-5. Returns the state with a new h_enc, mu and log sigma [n, Z], and the read window's parameters [n, 5]."""
     x_hat = x - tf.sigmoid(state.c)
     if isinstance(task.attention, Attention):
         parameters = lin("read_window", state.h_dec)
@@ -177,7 +177,7 @@ def infer(parameters: Parameters, x: tf.Tensor, eps: tf.Tensor, task: Task, *, t
             outputs |= {"canvas": state.c, "read": read, "write": write}
         return state, outputs
 
-    shapes = {"kl": [], "log_ratio": []} | (_trace_shapes(task, read=True) if trace else {})
+    shapes: dict[str, list[int]] = {"kl": [], "log_ratio": []} | (_trace_shapes(task, read=True) if trace else {})
     state, outputs = _unroll(body, initial_state(parameters, n), task.glimpses, shapes)
     reconstruction = equations.reconstruction_loss(x, state.c)
     return Inference(
@@ -251,7 +251,7 @@ def _unroll(
     steps: int,
     shapes: Mapping[str, list[int]],
 ) -> tuple[State, dict[str, tf.Tensor]]:
-    """Runs body for t = 0 to steps - 1. Its outputs named in `shapes` (without the batch) come back stacked, [T, n, ...].
+    """Runs body for t = 0 to steps - 1. Its outputs named in `shapes` (a row's) come back stacked, [T, n, ...].
 
     Sizes and shapes are static, which is what lets XLA compile the loop and its gradient.
     """

@@ -95,12 +95,12 @@ def lstm(gates: tf.Tensor, s: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def kl_divergence(mu: tf.Tensor, log_sigma: tf.Tensor) -> tf.Tensor:
-    """Eqs. 10-11, one time-step: KL(N(mu, sigma^2) || N(0, I)), summed over the latent variables. [n, Z] to [n], nats."""
+    """Eqs. 10-11, one time-step: KL(N(mu, sigma^2) || N(0, I)), summed over latent variables. [n, Z] to [n], nats."""
     return 0.5 * tf.reduce_sum(tf.square(mu) + tf.exp(2 * log_sigma) - 2 * log_sigma - 1, axis=1)
 
 
 def reconstruction_loss(x: tf.Tensor, c: tf.Tensor) -> tf.Tensor:
-    """Eq. 9: the cross-entropy of x with means sigm(c), from the logits, summed over pixels. [n, B, A, C] to [n], nats."""
+    """Eq. 9: the cross-entropy of x with means sigm(c), from logits, summed over pixels. [n, B, A, C] to [n], nats."""
     return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels=x, logits=c), axis=[1, 2, 3])
 
 
