@@ -130,7 +130,7 @@ def initial_state(parameters: Parameters, n: int | tf.Tensor) -> State:
 
 
 def encode(lin: Linear, x: tf.Tensor, state: State, task: Task) -> tuple[State, tf.Tensor, tf.Tensor, tf.Tensor | None]:
-    """Eqs. 1-5. Returns the state with a new h_enc, mu and log sigma [n, Z], and the read window's parameters [n, 5]."""
+    """Eqs. 1-5. Returns the state with a new h_enc, mu and log sigma [n, Z], the read window's parameters [n, 5]."""
     x_hat = x - tf.sigmoid(state.c)
     if isinstance(task.attention, Attention):
         parameters = lin("read_window", state.h_dec)

@@ -31,7 +31,7 @@ def training_batches(
     first_step: int,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """The batches of training steps `first_step`, `first_step` + 1, ..., without end, each [n, B, A, C] float32 in [0, 1].
+    """The batches of steps `first_step`, `first_step` + 1, ..., without end, each [n, B, A, C] float32 in [0, 1].
 
     Step k holds examples k * batch_size onwards of the concatenation of all epochs, each shuffled by its own seed. A
     resumed run therefore goes on with the very batches that the interrupted one would have seen, whatever the devices:
@@ -76,7 +76,7 @@ def training_batches(
 
 
 def evaluation_batches(files: Sequence[str], task: Task, examples: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """The first `examples` examples of the files, as (images [n, B, A, C] float32, ids [n]) with n = batch_size at most."""
+    """The first `examples` examples of the files: images [n, B, A, C] float32 and ids [n], n = batch_size at most."""
     binary = Binarisation.GIVEN if task.binary else Binarisation.NONE
     batches = _records(sorted(files)).take(examples).batch(task.recipe.batch_size)
     parsed = (parse(serialized, task) for serialized in batches)

@@ -45,7 +45,7 @@ class TrainState(tf.Module):
     def assign(self, new: optimizer.Optimised) -> None:
         """Writes the values back and counts the step."""
         groups = (self.parameters, self.first_moment, self.second_moment, self.average)
-        for group, values in zip(groups, new):
+        for group, values in zip(groups, new, strict=True):
             for name, variable in group.items():
                 variable.assign(values[name])
         self.step.assign_add(1)
@@ -117,7 +117,8 @@ class Trainer:
             eps = tf.ensure_shape(eps, [self.task.glimpses, rows, self.task.latent_size])
         count = host.slices(rows)
         results = [
-            self._gradients(state.parameters, *part) for part in zip(tf.split(x, count), tf.split(eps, count, axis=1))
+            self._gradients(state.parameters, *part)
+            for part in zip(tf.split(x, count), tf.split(eps, count, axis=1), strict=True)
         ]
         gradients, metrics = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
         if replicas > 1:

@@ -27,7 +27,7 @@ class Binarisation(str, enum.Enum):
     STOCHASTIC = "stochastic"
     """Drawn once with the intensity as its probability, from a seed and the example's id."""
     STOCHASTIC_EACH_EPOCH = "stochastic_each_epoch"
-    """Evaluation splits as STOCHASTIC; the training split keeps its intensities and the reader draws anew at each visit."""
+    """As STOCHASTIC for evaluation; the training split keeps its intensities, and the reader draws at each visit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Recipe:
     adam_beta2: float
     clip_norm: float
     average_decay: float
-    """Decay of the exponential moving average of the weights that is evaluated and exported; 0 exports the last weights."""
+    """Decay of the moving average of the weights, which is what is evaluated and exported; 0: the last weights are."""
     seed: int
     jit_compile: bool
     validation_examples: int

@@ -112,8 +112,8 @@ DIGITS = Task(
     gate=Gate(max_nll_bound=112.0, tolerance=0.5),
     sources={
         **_OUR_TRAINING,
-        **{source: OURS for source in _TFDS_DATA},
-        **{name: OURS for name in ("image_shape", "binarisation", "glimpses", "lstm_units", "latent_size")},
+        **dict.fromkeys(_TFDS_DATA, OURS),
+        **dict.fromkeys(("image_shape", "binarisation", "glimpses", "lstm_units", "latent_size"), OURS),
         "attention.read": OURS,
         "attention.write": OURS,
     },
