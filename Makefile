@@ -1,0 +1,58 @@
+# `make` lists the targets. Each makes .venv first where it is missing or out of date.
+
+# The interpreter that runs the installer; any python3 from 3.8 on. /usr/bin first, for `python3` may be a shim that refuses
+# to start while the version in .python-version is not installed, which is for the installer to say.
+HOST_PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+SOURCES := components pipeline serving trainer
+LOCK := build/uv/bin/uv pip compile --quiet --no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock' --extra dev
+
+TASK ?= digits
+
+export PYTHON
+
+help:  ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*##  */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: $(INSTALLED)  ## trains and gates TASK through the local pipeline (DATA_DIR=, STEPS=, PIPELINE_ROOT=)
+	@$(BIN)/draw run --task "$(TASK)" $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(STEPS),--steps "$(STEPS)") \
+		$(if $(PIPELINE_ROOT),--pipeline-root "$(PIPELINE_ROOT)")
+
+test: $(INSTALLED)  ## the tests but for the slow ones
+	@$(BIN)/python -m pytest
+
+test-all: $(INSTALLED)  ## all the tests, then those of `test` on the other line of TFX where this host can
+	@$(BIN)/python -m pytest -m ""
+	@tests/second_line.sh make test
+
+lint: $(INSTALLED)  ## checks style, types and the direction of imports
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@report=$$($(BIN)/lint-imports --no-logo) || { echo "$$report"; exit 1; }
+
+format: $(INSTALLED)  ## rewrites the sources in the house style
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+wheel: $(INSTALLED)  ## builds the wheel of a release into dist
+	@rm -rf build dist  # setuptools would pack what an earlier build left behind.
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+lock:  ## resolves setup.py into the locks; LOCK_FLAGS=--upgrade takes newer versions
+	@$(HOST_PYTHON) -m venv build/uv
+	@build/uv/bin/pip install --quiet --disable-pip-version-check uv
+	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.16-py310.txt \
+		--python-version 3.10 --python-platform x86_64-manylinux_2_28
+	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.21.txt --python-version 3.11 --universal
+
+clean:  ## removes build outputs and caches; keeps .venv and runs
+	@rm -rf build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find $(SOURCES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): setup.py requirements/install.py requirements/tfx1.16-py310.txt requirements/tfx1.21.txt
+	@$(HOST_PYTHON) requirements/install.py
+
+.PHONY: help run test test-all lint format wheel lock clean

