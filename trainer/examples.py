@@ -16,11 +16,9 @@ _SHUFFLE_BYTES = 512 * 2**20
 
 def count(files: Sequence[str]) -> int:
     """Number of examples in the files; raises ValueError when there is none."""
-    if not files:
-        raise ValueError("No file of training examples was given: has the ingestion run?")
     total = int(_records(files).reduce(np.int64(0), lambda n, _: n + 1))
     if not total:
-        raise ValueError(f"There are no examples in {', '.join(files)}: has the ingestion run?")
+        raise _no_examples(files)
     return total
 
 
@@ -45,19 +43,20 @@ def training_batches(
     files = sorted(files)
 
     def epoch(index: tf.Tensor) -> tf.data.Dataset:
-        return _records(files).shuffle(
-            buffer, seed=task.recipe.seed * 1_000_003 + index, reshuffle_each_iteration=False
-        )
+        # This function's own graph: the order must not follow from a global seed that somebody else has set.
+        tf.compat.v1.set_random_seed(task.recipe.seed + 1)
+        return _records(files).shuffle(buffer, seed=index, reshuffle_each_iteration=False)
 
     first_epoch, offset = divmod(first_step * batch, total)
     stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch).skip(offset)
     batches = stream.batch(batch, drop_remainder=True).enumerate(first_step)
 
     def images(step: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
-        x = _pixels(parse(serialized, task)[0], task, binary=task.split_binarisation(task.data.train))
+        x = _pixels(parse(serialized, task)[0], task.split_binarisation(task.data.train))
         if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
             x = tf.cast(randomness.pixel_uniforms(task, step, batch) < x, tf.float32)
-        return x
+        # Static: the step takes the number of rows from the shape.
+        return tf.ensure_shape(x, [batch, *task.image_shape])
 
     batches = batches.map(images)
     if context is not None and replicas > 1:
@@ -76,11 +75,16 @@ def training_batches(
 
 
 def evaluation_batches(files: Sequence[str], task: Task, examples: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """The first `examples` examples of the files: images [n, B, A, C] float32 and ids [n], n = batch_size at most."""
-    binary = Binarisation.GIVEN if task.binary else Binarisation.NONE
+    """The first `examples` examples of the files: images [n, B, A, C] float32 and ids [n], n = batch_size at most.
+
+    Raises ValueError when there is none.
+    """
+    given = Binarisation.GIVEN if task.binary else Binarisation.NONE
     batches = _records(sorted(files)).take(examples).batch(task.recipe.batch_size)
-    parsed = (parse(serialized, task) for serialized in batches)
-    return [(_pixels(images, task, binary=binary), ids) for images, ids in parsed]
+    parsed = [parse(serialized, task) for serialized in batches]
+    if not parsed:
+        raise _no_examples(files)
+    return [(_pixels(images, given), ids) for images, ids in parsed]
 
 
 def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
@@ -98,10 +102,16 @@ def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _records(files: Sequence[str]) -> tf.data.Dataset:
+    if not files:
+        raise ValueError("No file of examples was given: has the ingestion run?")
     return tf.data.TFRecordDataset(files, compression_type="GZIP" if files[0].endswith(".gz") else None)
 
 
-def _pixels(images: tf.Tensor, task: Task, *, binary: Binarisation) -> tf.Tensor:
+def _no_examples(files: Sequence[str]) -> ValueError:
+    return ValueError(f"There are no examples in {', '.join(sorted(files))}: has the ingestion run?")
+
+
+def _pixels(images: tf.Tensor, binarisation: Binarisation) -> tf.Tensor:
     """uint8 images as float32 in [0, 1]: 0 and 1 stay, intensities are divided by 255."""
     x = tf.cast(images, tf.float32)
-    return x / 255 if binary is Binarisation.NONE else x
+    return x / 255 if binarisation is Binarisation.NONE else x

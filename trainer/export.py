@@ -72,17 +72,22 @@ class Signatures(tf.Module):
 
     def _infer(self, image: tf.Tensor, seed: tf.Tensor, *, trace: bool = False) -> draw.Inference:
         rows = tf.shape(image)[0]
-        _require(rows > 0, "The batch is empty: send at least one image.")
-        _require(
-            tf.shape(seed)[0] == rows, "`image` and `seed` must have the same number of rows:", rows, tf.shape(seed)[0]
-        )
+        same = tf.shape(seed)[0] == rows
+        checks = [
+            _require(rows > 0, "The batch is empty: send at least one image."),
+            _require(same, "`image` and `seed` must have the same number of rows:", rows, tf.shape(seed)[0]),
+        ]
         if self._task.binary:
             allowed = tf.reduce_all(tf.logical_or(tf.equal(image, 0.0), tf.equal(image, 1.0)))
-            _require(allowed, "Every pixel of `image` must be 0 or 1: this model was trained on binarised images.")
+            reason = "Every pixel of `image` must be 0 or 1: this model was trained on binarised images."
         else:
             # Written so that a NaN fails it.
             allowed = tf.reduce_all(tf.logical_and(image >= 0.0, image <= 1.0))
-            _require(allowed, "Every pixel of `image` must lie in [0, 1]: divide intensities by 255.")
+            reason = "Every pixel of `image` must lie in [0, 1]: divide intensities by 255."
+        checks.append(_require(allowed, reason))
+        # Nothing is computed before: another operation that fails on the same input would hide the reason.
+        with tf.control_dependencies(checks):
+            image, seed = tf.identity(image), tf.identity(seed)
         return draw.infer(self._parameters, image, randomness.row_noise(self._task, seed), self._task, trace=trace)
 
     def _windows(self, **windows: tf.Tensor | None) -> Outputs:
@@ -103,8 +108,8 @@ def export(task: Task, parameters: Mapping[str, np.ndarray], directory: str) -> 
         tf.saved_model.save(module, directory, signatures={**signatures, "serving_default": module.sample})
 
 
-def _require(condition: tf.Tensor, message: str, *values: tf.Tensor) -> None:
-    tf.debugging.Assert(condition, [message, *values])
+def _require(condition: tf.Tensor, message: str, *values: tf.Tensor) -> tf.Operation:
+    return tf.debugging.Assert(condition, [message, *values])
 
 
 def _scores(inference: draw.Inference) -> Outputs:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from trainer import draw, examples, host, optimizer, step
+from trainer import draw, examples, host, optimizer, randomness, step
 from trainer.task import Task
 
 _CALL_SECONDS = 2.0
 """About how long one call into the compiled loop may take: how soon an interrupt or a NaN is seen."""
 
 _COLLAPSED_NATS = 1.0
+_COLLAPSED_STEPS = 1_000
+"""A KL below so many nats after so many steps is a collapsed posterior; before, it may still be on its way up."""
+
+_SAMPLES = 16
+"""Images drawn for TensorBoard."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class TrainingDiverged(RuntimeError):
@@ -63,13 +70,15 @@ def train(
         count = min(call, recipe.steps - done, recipe.validation_interval - done % recipe.validation_interval)
         metrics = trainer.train(batches, count)
         done += count
-        _check_finite(metrics, done)
+        _check_finite(done, bound=float(metrics.nll_bound), gradient_norm=float(metrics.gradient_norm))
         seconds = time.monotonic() - started
         call = max(1, min(2 * call, round(count * _CALL_SECONDS / seconds)))
         progress.trained(metrics, done, count, seconds)
         summaries.trained(metrics, done, count * recipe.batch_size / seconds)
         if done % recipe.validation_interval == 0 or done == recipe.steps:
             bound, kl = trainer.validate(validation)
+            # A step's metrics are those of the weights before it: only this sees what the last one left.
+            _check_finite(done, validation_bound=bound)
             progress.validated(bound)
             summaries.validated(bound, kl, trainer.state.exported(task), done)
             _warn_if_collapsed(kl, done, recipe.warmup_steps)
@@ -126,7 +135,7 @@ class _Summaries:
     def __init__(self, task: Task, directory: str) -> None:
         self._task = task
         self._writer = tf.summary.create_file_writer(directory)
-        self._z = tf.random.stateless_normal([task.glimpses, 64, task.latent_size], [task.recipe.seed, 0], alg="philox")
+        self._z = randomness.sample_noise(task, _SAMPLES)
         self._generate = tf.function(lambda parameters, z: draw.generate(parameters, z, task).canvas, autograph=False)
 
     def trained(self, metrics: step.Metrics, done: int, examples_a_second: float) -> None:
@@ -145,24 +154,25 @@ class _Summaries:
             tf.summary.scalar("validation/reconstruction", bound - sum(kl))
             for t, value in enumerate(kl, start=1):
                 tf.summary.scalar(f"validation_kl_by_step/{t:03d}", value)
-            tf.summary.image("samples", tf.sigmoid(self._generate(parameters, self._z)), max_outputs=16)
+            tf.summary.image("samples", tf.sigmoid(self._generate(parameters, self._z)), max_outputs=_SAMPLES)
         self._writer.flush()
 
 
-def _check_finite(metrics: step.Metrics, done: int) -> None:
-    bound, norm = float(metrics.nll_bound), float(metrics.gradient_norm)
-    if not (math.isfinite(bound) and math.isfinite(norm)):
+def _check_finite(done: int, **values: float) -> None:
+    if not all(math.isfinite(value) for value in values.values()):
+        found = ", ".join(f"{name} {value}" for name, value in values.items())
         raise TrainingDiverged(
-            f"Training diverged before step {done:,}: the bound is {bound} nats and the gradient's norm {norm}. Try a "
-            "lower learning_rate, a longer warm-up or a smaller clip_norm in the task's recipe. Running again would go "
-            "on from the last checkpoint and meet the same numbers."
+            f"Training diverged by step {done:,}: {found}. Try a lower learning_rate, a longer warm-up or a smaller "
+            "clip_norm in the task's recipe. Running again would go on from the last checkpoint and meet the same "
+            "numbers."
         )
 
 
 def _warn_if_collapsed(kl: Sequence[float], done: int, warmup_steps: int) -> None:
-    if done > max(1_000, warmup_steps) and sum(kl) < _COLLAPSED_NATS:
-        warnings.warn(
-            f"At step {done:,} the KL is {sum(kl):.2f} nats: the posterior has collapsed onto the prior and the latent "
-            "variables carry nothing. Try a lower learning rate, more glimpses or a larger read window.",
-            stacklevel=2,
+    if done > max(_COLLAPSED_STEPS, warmup_steps) and sum(kl) < _COLLAPSED_NATS:
+        _LOG.warning(
+            "At step %s the KL is %.2f nats: the posterior has collapsed onto the prior and the latent variables carry "
+            "nothing. Try a lower learning rate, more glimpses or a larger read window.",
+            f"{done:,}",
+            sum(kl),
         )

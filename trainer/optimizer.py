@@ -33,7 +33,9 @@ def learning_rate(recipe: Recipe, step: tf.Tensor) -> tf.Tensor:
 
 
 def update(recipe: Recipe, step: tf.Tensor, state: Optimised, gradients: Tensors) -> tuple[Optimised, tf.Tensor]:
-    """One step of Adam (Kingma and Ba, 2015, Algorithm 1) on gradients clipped by their global norm.
+    """One step of Adam (Kingma and Ba, 2015) on gradients clipped by their global norm.
+
+    It is the reordered form that the paper's section 2 gives after Algorithm 1, with its epsilon hat.
 
     Returns the new state and the norm before clipping.
     """

@@ -1,4 +1,8 @@
-"""All the noise there is: each draw a function of integers alone, the same on every device and in every batch."""
+"""All the noise there is: each draw a function of integers alone, and the same in every batch.
+
+It is drawn outside the functions that XLA compiles, and is then the same on every device. XLA makes other numbers of
+the same seed, so a program that is compiled whole, as for a TPU, draws another sample of the same distribution.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from trainer.task import Task
 ALGORITHM = "philox"
 
 # Streams that share a seed must not share noise.
-_LATENT, _PIXEL, _VALIDATION = 1, 2, 3
+_LATENT, _PIXEL, _SAMPLE = 1, 2, 3
 
 
 def training_noise(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
@@ -18,9 +22,9 @@ def training_noise(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
     return _latent(task, batch, _seed(task, _LATENT, step))
 
 
-def validation_noise(task: Task, index: tf.Tensor, batch: int) -> tf.Tensor:
-    """eps of Eq. 6 for the validation batch of that index, the same at every evaluation: [T, batch, Z]."""
-    return _latent(task, batch, _seed(task, _VALIDATION, index))
+def sample_noise(task: Task, count: int) -> tf.Tensor:
+    """z of Eq. 13 for the samples that are watched while training, the same at every look: [T, count, Z]."""
+    return _latent(task, count, _seed(task, _SAMPLE, 0))
 
 
 def pixel_uniforms(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:

@@ -81,14 +81,16 @@ class Trainer:
         return self._train(batches, tf.constant(steps))
 
     def validate(self, batches: list[tuple[tf.Tensor, tf.Tensor]]) -> tuple[float, list[float]]:
-        """The bound and the KL of each time-step on the given images with fixed noise, by the exported weights."""
+        """The bound and the KL of each time-step on images with their ids, by the weights that would be exported.
+
+        An example's noise comes from its id, so this is the bound that `score_examples` gives.
+        """
         parameters = self.state.exported(self.task)
         rows, bound, kl = 0, 0.0, tf.zeros([self.task.glimpses])
-        for index, (x, _) in enumerate(batches):
-            n = int(x.shape[0])
-            eps = randomness.validation_noise(self.task, tf.constant(index), n)
+        for x, ids in batches:
+            eps = randomness.row_noise(self.task, randomness.seeds_of_ids(ids))
             inference = self._infer(parameters, x, eps)
-            rows += n
+            rows += int(x.shape[0])
             bound += float(tf.reduce_sum(inference.nll_bound))
             kl += tf.reduce_sum(inference.kl, axis=1)
         return bound / rows, (kl / rows).numpy().tolist()

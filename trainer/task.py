@@ -92,15 +92,23 @@ class Recipe:
     def __post_init__(self) -> None:
         positive = ("steps", "batch_size", "learning_rate", "clip_norm", "validation_examples", "validation_interval")
         for field in positive:
-            if getattr(self, field) <= 0:
+            # Written so that a NaN fails it.
+            if not getattr(self, field) > 0:
                 raise ValueError(f"recipe.{field} is {getattr(self, field)}: it must be positive.")
         if not 0 <= self.final_learning_rate <= self.learning_rate:
             raise ValueError(
                 f"recipe.final_learning_rate is {self.final_learning_rate}: it must lie between 0 and "
                 f"learning_rate ({self.learning_rate})."
             )
-        if not 0 <= self.average_decay < 1:
-            raise ValueError(f"recipe.average_decay is {self.average_decay}: it must be at least 0 and below 1.")
+        if not 0 <= self.warmup_steps < self.steps:
+            raise ValueError(
+                f"recipe.warmup_steps is {self.warmup_steps}: it must be at least 0 and below steps ({self.steps})."
+            )
+        for field in ("adam_beta1", "adam_beta2", "average_decay"):
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"recipe.{field} is {getattr(self, field)}: it must be at least 0 and below 1.")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"recipe.checkpoint_seconds is {self.checkpoint_seconds}: it must be at least 0.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,6 +118,10 @@ class Gate:
     max_nll_bound: float
     tolerance: float
     """By how much the bound may be worse than that of the last blessed model."""
+
+    def __post_init__(self) -> None:
+        if not self.tolerance >= 0:
+            raise ValueError(f"gate.tolerance is {self.tolerance}: it must be at least 0.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,14 +151,20 @@ class Task:
         for field in ("glimpses", "lstm_units", "latent_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{self.name}: {field} is {getattr(self, field)}: it must be at least 1.")
-        rows, columns, channels = self.image_shape
-        if min(rows, columns) < 2 or channels not in (1, 3):
+        if len(self.image_shape) != 3 or min(self.image_shape[:2]) < 2 or self.image_shape[2] not in (1, 3):
             raise ValueError(
                 f"{self.name}: image_shape is {self.image_shape}: it must be (rows, columns, channels), at least "
                 "2 x 2 pixels of 1 or 3 channels."
             )
-        if channels == 3 and self.binarisation is not Binarisation.NONE:
+        if self.image_shape[2] == 3 and self.binarisation is not Binarisation.NONE:
             raise ValueError(f"{self.name}: colour images are not binarised; set binarisation to NONE.")
+        if self.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
+            for field in ("validation", "test"):
+                if getattr(self.data, field) == self.data.train:
+                    raise ValueError(
+                        f"{self.name}: data.{field} is {self.data.train!r}, as data.train: with "
+                        "STOCHASTIC_EACH_EPOCH the training split keeps its intensities, so evaluate on another split."
+                    )
         stated, needed = set(self.sources), set(_leaves(self._values()))
         if stated != needed:
             raise ValueError(

@@ -94,7 +94,7 @@ DIGITS = Task(
     latent_size=50,
     attention=Attention(read=12, write=12),
     recipe=Recipe(
-        steps=6_000,
+        steps=4_500,
         batch_size=100,
         learning_rate=2e-3,
         final_learning_rate=1e-5,

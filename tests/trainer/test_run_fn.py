@@ -1,0 +1,123 @@
+"""TFX's entry point, called with TFX's own FnArgs: it trains, exports, hands over the logs and tidies up."""
+
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from trainer import loop, run_fn
+from trainer.task import Task
+
+from . import tiny
+
+TASK = tiny.tiny_task({"steps": 8, "warmup_steps": 0, "validation_interval": 5}, glimpses=2)
+
+
+class Attempt:
+    """One attempt of the Trainer component: new output folders each time, a checkpoint root that stays."""
+
+    def __init__(self, root, name, *, task=TASK, files="one"):
+        self.checkpoint_root = root / "checkpoints"
+        self.model = root / name / "model" / "Format-Serving"
+        self.logs = root / name / "model_run"
+        for split, count in (("fit", 23), ("watch", 13)):
+            directory = root / files / f"Split-{split}"
+            if not directory.exists():
+                tiny.write_examples(directory, tiny.make_images(TASK, count))
+        self.arguments = FnArgs(
+            train_files=[str(root / files / "Split-fit" / "*")],
+            eval_files=[str(root / files / "Split-watch" / "*")],
+            serving_model_dir=str(self.model),
+            model_run_dir=str(self.logs),
+            custom_config={"task": task.to_json(), "checkpoint_root": str(self.checkpoint_root)},
+        )
+
+    def run(self):
+        run_fn.run_fn(self.arguments)
+
+    def kept(self):
+        """The folders below the checkpoint root."""
+        return sorted(self.checkpoint_root.iterdir()) if self.checkpoint_root.exists() else []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    attempt = Attempt(tmp_path_factory.mktemp("finished"), "1")
+    attempt.run()
+    return attempt
+
+
+def test_the_model_is_exported_and_answers(finished):
+    model = tf.saved_model.load(str(finished.model))
+    image = model.signatures["serving_default"](seed=tf.constant([[1, 2]], tf.int64))["image"]
+    assert image.shape == (1, *TASK.image_shape)
+    assert Task.from_json((finished.model / "assets" / "task.json").read_text(encoding="utf-8")) == TASK
+
+
+def test_the_logs_are_handed_over_and_the_checkpoints_deleted(finished):
+    events = list(finished.logs.glob("**/events.out.tfevents*"))
+    assert len(events) == 1
+    tags = {value.tag for event in tf.compat.v1.train.summary_iterator(str(events[0])) for value in event.summary.value}
+    assert {"train/nll_bound", "validation/nll_bound"} <= tags
+    assert finished.kept() == []
+
+
+def kill(patch):
+    """Ends the attempt in the middle of training, after a checkpoint, as somebody's signal would."""
+    real = loop.step.Trainer.train
+
+    def train(self, batches, steps):
+        if int(self.state.step) >= 3:
+            raise KeyboardInterrupt
+        return real(self, batches, steps)
+
+    patch.setattr(loop.step.Trainer, "train", train)
+
+
+def test_the_next_attempt_goes_on_where_a_killed_one_stood(tmp_path, finished, capsys):
+    killed = Attempt(tmp_path, "1")
+    with pytest.MonkeyPatch.context() as patch:
+        kill(patch)
+        with pytest.raises(KeyboardInterrupt):
+            killed.run()
+    assert len(killed.kept()) == 1 and not killed.model.exists()
+    capsys.readouterr()
+    second = Attempt(tmp_path, "2")
+    second.run()
+    # How many steps a call takes depends on the clock; after the third, and before the validation, it was killed.
+    assert re.search(r"resuming at step [345] of 8", capsys.readouterr().out)
+    assert second.kept() == []
+    models = [tf.saved_model.load(str(attempt.model)) for attempt in (second, finished)]
+    seed = tf.constant([[1, 2], [3, 4]], tf.int64)
+    images = [model.signatures["sample"](seed=seed)["image"].numpy() for model in models]
+    np.testing.assert_array_equal(*images)
+
+
+@pytest.mark.parametrize(
+    "change", [{"task": tiny.tiny_task({"steps": 9, "warmup_steps": 0}, glimpses=2)}, {"files": "other"}]
+)
+def test_another_task_or_other_examples_start_afresh(monkeypatch, tmp_path, change):
+    seen = []
+
+    def train(task, *, directory, **others):
+        seen.append(directory)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", train)
+    for attempt in (Attempt(tmp_path, "1"), Attempt(tmp_path, "2"), Attempt(tmp_path, "3", **change)):
+        with pytest.raises(KeyboardInterrupt):
+            attempt.run()
+    first, second, third = seen
+    assert first == second != third
+
+
+@pytest.mark.parametrize("split", ["fit", "watch"])
+def test_patterns_that_match_no_file_are_said_clearly(tmp_path, split):
+    attempt = Attempt(tmp_path, "1")
+    for path in (tmp_path / "one" / f"Split-{split}").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match="No file of examples"):
+        attempt.run()
+    assert not attempt.model.exists()

@@ -1,0 +1,202 @@
+"""A task says where every value comes from, refuses combinations that make no sense, and survives JSON unchanged."""
+
+import dataclasses
+import json
+
+import pytest
+
+from trainer.task import OURS, Attention, Binarisation, DataSource, Gate, NoAttention, Recipe, Task
+
+from . import tiny
+
+
+@pytest.mark.parametrize("task", tiny.MODELS.values(), ids=tiny.MODELS)
+def test_json_brings_the_same_task_back(task):
+    text = task.to_json()
+    again = Task.from_json(text)
+    assert again == task
+    assert again.to_json() == text and text.endswith("}\n")
+    assert isinstance(again.image_shape, tuple) and isinstance(again.binarisation, Binarisation)
+    assert type(again.attention) is type(task.attention)
+
+
+def test_json_holds_every_value_and_its_source():
+    task = tiny.tiny_task(latent_size=23)
+    values = json.loads(task.to_json())
+    assert values["latent_size"] == 23 and values["recipe"]["adam_beta1"] == 0.8
+    assert values["attention"] == {"read": tiny.SMALL_N, "write": tiny.LARGE_N}
+    assert values["sources"] == dict(task.sources)
+    assert json.loads(tiny.MODELS["no_attention"].to_json())["attention"] == "none"
+
+
+def test_json_tells_two_tasks_apart_by_any_value():
+    texts = {
+        tiny.tiny_task().to_json(),
+        tiny.tiny_task({"adam_beta2": 0.98}).to_json(),
+        tiny.tiny_task(attention=Attention(read=tiny.LARGE_N, write=tiny.SMALL_N)).to_json(),
+        tiny.tiny_task(gate=Gate(max_nll_bound=50.0, tolerance=0.26)).to_json(),
+    }
+    assert len(texts) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"glimpses": 0}, "tiny: glimpses is 0: it must be at least 1"),
+        ({"lstm_units": 0}, "tiny: lstm_units is 0"),
+        ({"latent_size": -2}, "tiny: latent_size is -2"),
+        ({"image_shape": (1, 5, 1)}, r"image_shape is \(1, 5, 1\).*at least 2 x 2"),
+        ({"image_shape": (7, 1, 1)}, r"image_shape is \(7, 1, 1\)"),
+        ({"image_shape": (7, 5)}, r"image_shape is \(7, 5\): it must be \(rows, columns, channels\)"),
+        ({"image_shape": (7, 5, 2)}, r"image_shape is \(7, 5, 2\).*1 or 3 channels"),
+        ({"image_shape": (7, 5, 3), "binarisation": Binarisation.GIVEN}, "colour images are not binarised"),
+        ({"image_shape": (7, 5, 3), "binarisation": Binarisation.STOCHASTIC_EACH_EPOCH}, "set binarisation to NONE"),
+    ],
+)
+def test_an_illegal_task_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.tiny_task(**changes)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(
+            (field, value)
+            for field in (
+                "steps",
+                "batch_size",
+                "learning_rate",
+                "clip_norm",
+                "validation_examples",
+                "validation_interval",
+            )
+            for value in (0, -1)
+        ),
+        ("final_learning_rate", -1e-9),
+        ("final_learning_rate", 0.011),
+        ("warmup_steps", -1),
+        ("warmup_steps", 40),
+        ("adam_beta1", 1.0),
+        ("adam_beta1", -0.1),
+        ("adam_beta2", 1.0),
+        ("adam_beta2", -0.1),
+        ("average_decay", 1.0),
+        ("average_decay", -0.1),
+        ("checkpoint_seconds", -1.0),
+        ("learning_rate", float("nan")),
+        ("clip_norm", float("nan")),
+    ],
+)
+def test_an_illegal_recipe_is_refused_by_the_name_of_its_value(field, value):
+    with pytest.raises(ValueError, match=rf"recipe\.{field} is {value}: it must|learning_rate \({value}\)"):
+        tiny.tiny_task({field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("final_learning_rate", 0.0), ("final_learning_rate", 1e-2), ("warmup_steps", 0), ("average_decay", 0.0)],
+)
+def test_the_limits_of_a_recipe_are_legal(field, value):
+    assert getattr(tiny.tiny_task({field: value}).recipe, field) == value
+
+
+@pytest.mark.parametrize(("sizes", "message"), [
+    ({"read": 1, "write": 5}, r"attention\.read is 1"), ({"read": 5, "write": 1}, r"attention\.write is 1"),
+])  # fmt: skip
+def test_one_filter_is_refused(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        Attention(**sizes)
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, float("nan")])
+def test_an_illegal_gate_is_refused(tolerance):
+    with pytest.raises(ValueError, match=rf"gate\.tolerance is {tolerance}"):
+        Gate(max_nll_bound=50.0, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_pixels_drawn_anew_in_training_need_another_split_to_evaluate_on(split):
+    """The training split keeps its intensities then, which an evaluation would take for pixels of 0 and 1."""
+    splits = {"train": "fit", "validation": "watch", "test": "judge", split: "fit"}
+    data = DataSource(builder="tiny:1.0.0", **splits)
+    with pytest.raises(ValueError, match=f"{split}.*fit"):
+        tiny.tiny_task(data=data, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH)
+
+
+@pytest.mark.parametrize("attention", [NoAttention(), Attention(read=2, write=3)])
+def test_every_value_needs_its_source_and_no_source_stands_alone(attention):
+    task = tiny.tiny_task(attention=attention)
+    for name in tiny.source_names(attention):
+        rest = {key: value for key, value in task.sources.items() if key != name}
+        with pytest.raises(ValueError, match=rf"Missing: \['{name}'\]"):
+            dataclasses.replace(task, sources=rest)
+    with pytest.raises(ValueError, match=r"unknown: \['recipe\.momentum'\]"):
+        dataclasses.replace(task, sources={**task.sources, "recipe.momentum": OURS})
+
+
+def test_sources_name_every_field_there_is():
+    """A new field of any of the dataclasses is one that sources must speak of."""
+    named = {name.rsplit(".", 1)[-1] for name in tiny.tiny_task().sources}
+    fields = {field.name for kind in (Task, DataSource, Recipe, Gate, Attention) for field in dataclasses.fields(kind)}
+    assert fields - named == {"name", "title", "data", "recipe", "gate", "attention", "sources"}
+
+
+def test_a_task_cannot_be_changed():
+    task = tiny.tiny_task()
+    for owner, field in (
+        (task, "glimpses"),
+        (task.recipe, "steps"),
+        (task.attention, "read"),
+        (task.gate, "tolerance"),
+    ):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(owner, field, 99)
+
+
+def test_with_steps_changes_the_schedule_alone_and_says_who_asked():
+    task = tiny.tiny_task({"steps": 1_000, "warmup_steps": 300})
+    shorter = task.with_steps(200)
+    assert (shorter.recipe.steps, shorter.recipe.warmup_steps) == (200, 20)
+    assert shorter.sources["recipe.steps"] != OURS and "recipe.steps" in shorter.sources["recipe.warmup_steps"]
+    longer = task.with_steps(9_000)
+    assert (longer.recipe.steps, longer.recipe.warmup_steps) == (9_000, 300)
+    restored = dataclasses.replace(shorter.recipe, steps=1_000, warmup_steps=300)
+    assert dataclasses.replace(shorter, recipe=restored, sources=task.sources) == task
+    with pytest.raises(ValueError, match=r"recipe\.steps is 0"):
+        task.with_steps(0)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_with_steps_takes_any_number_of_steps(steps):
+    assert tiny.tiny_task().with_steps(steps).recipe.steps == steps
+
+
+@pytest.mark.parametrize(
+    ("binarisation", "train", "test", "binary"),
+    [
+        (Binarisation.NONE, Binarisation.NONE, Binarisation.NONE, False),
+        (Binarisation.GIVEN, Binarisation.GIVEN, Binarisation.GIVEN, True),
+        (Binarisation.THRESHOLD, Binarisation.THRESHOLD, Binarisation.THRESHOLD, True),
+        (Binarisation.STOCHASTIC, Binarisation.STOCHASTIC, Binarisation.STOCHASTIC, True),
+        (Binarisation.STOCHASTIC_EACH_EPOCH, Binarisation.NONE, Binarisation.STOCHASTIC, True),
+    ],
+)
+def test_what_ingestion_does_to_each_split(binarisation, train, test, binary):
+    task = tiny.tiny_task(binarisation=binarisation)
+    assert task.binary is binary
+    assert task.split_binarisation("fit") is train
+    assert {task.split_binarisation(split) for split in ("watch", "judge")} == {test}
+
+
+def test_splits_are_named_once_and_in_order():
+    names = {"builder": "tiny:1.0.0"}
+    assert DataSource(**names, train="b", validation="a", test="c").splits == ("b", "a", "c")
+    assert DataSource(**names, train="b", validation="a", test="a").splits == ("b", "a")
+
+
+def test_a_task_can_be_read_without_tensorflow():
+    tiny.run_python(
+        "import sys; from trainer import tasks; tasks.get('mnist').to_json();"
+        "assert not {'tensorflow', 'numpy'} & set(sys.modules)"
+    )
