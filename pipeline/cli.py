@@ -1,0 +1,39 @@
+"""The command `draw`: a group that imports a subcommand when it is called, so that help and errors come at once."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# Where each subcommand is: module and name, with the line that the group's help shows.
+SUBCOMMANDS = {
+    "run": ("pipeline.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
+    "tasks": ("pipeline.tasks_command", "tasks", "List the tasks and what each is made of."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the table's order."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand of that name; None where there is none, which click reports."""
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        module, name, _ = SUBCOMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in SUBCOMMANDS.items()])
+
+
+@click.group(cls=LazyGroup)
+def main() -> None:
+    """DRAW: a recurrent neural network for image generation, as a TFX pipeline."""

@@ -1,0 +1,135 @@
+"""The pipeline: nine stages from a data set to a pushed SavedModel, the same on every orchestrator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.components.pusher.component import Pusher
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.types.channel import Channel
+from tfx.types.standard_artifacts import Model, ModelBlessing
+
+from components.bound_evaluator.component import BoundEvaluator
+from components.serving_check.component import ServingCheck
+from components.strict_example_validator.component import StrictExampleValidator
+from components.tfds_example_gen.component import TfdsExampleGen
+from pipeline.baseline import LatestOtherBlessedModel
+from trainer.task import Gate, Task
+
+# Node ids, by which a run's metadata is read again.
+TRAINER = "Trainer"
+BASELINE = "Baseline"
+BOUND_EVALUATOR = "BoundEvaluator"
+SERVING_CHECK = "ServingCheck"
+PUSHER = "Pusher"
+
+SERVING_CHECK_SECONDS = 300
+
+
+def create_pipeline(
+    *,
+    task: Task,
+    gate: Gate,
+    pipeline_name: str,
+    pipeline_root: str,
+    data_dir: str | None,
+    serving_dir: str,
+    checkpoint_root: str,
+    schema_path: str,
+    metadata_connection_config: metadata_store_pb2.ConnectionConfig | None,
+    enable_cache: bool,
+    beam_pipeline_args: Sequence[str],
+) -> Pipeline:
+    """The pipeline of one task.
+
+    Args:
+        task: what is trained, on what.
+        gate: what a model must reach to be pushed. Beside the task, not in it: the Trainer's cache key holds the
+            task, and a model need not be trained again to be judged again.
+        pipeline_name: stays the same from run to run; the last blessed model is looked for under it.
+        pipeline_root: where the artifacts go.
+        data_dir: TFDS's data directory; None for TFDS's own default.
+        serving_dir: TF Serving's model_base_path; a pushed model is a numbered folder in it.
+        checkpoint_root: a folder that outlives a killed run.
+        schema_path: the curated schema, a .pbtxt.
+        metadata_connection_config: MLMD's store; None where the orchestrator brings its own.
+        enable_cache: whether a stage whose inputs and parameters have not changed takes its former outputs.
+        beam_pipeline_args: for the stages that run on Beam.
+    """
+    example_gen = TfdsExampleGen(task=task, data_dir=data_dir)
+    examples = example_gen.outputs["examples"]
+
+    # The schema comes before the statistics: it marks `image` as such, and StatisticsGen then measures the bytes
+    # instead of counting every image as a distinct word.
+    schema_gen = ImportSchemaGen(schema_file=schema_path)
+    schema = schema_gen.outputs["schema"]
+    statistics_gen = StatisticsGen(examples=examples, schema=schema)
+    validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+
+    trainer = Trainer(
+        run_fn="trainer.run_fn.run_fn",
+        examples=examples,
+        train_args=trainer_pb2.TrainArgs(splits=[task.data.train], num_steps=task.recipe.steps),
+        eval_args=trainer_pb2.EvalArgs(splits=[task.data.validation]),
+        custom_config={"task": task.to_json(), "checkpoint_root": checkpoint_root},
+    ).with_id(TRAINER)
+    # No data flows between the two, but nothing is trained on data with an anomaly.
+    trainer.add_upstream_node(validator)
+    model = trainer.outputs["model"]
+
+    baseline = Resolver(
+        strategy_class=LatestOtherBlessedModel,
+        candidate=model,
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
+    ).with_id(BASELINE)
+    evaluator = BoundEvaluator(
+        examples=examples,
+        model=model,
+        split=task.data.test,
+        max_nll_bound=gate.max_nll_bound,
+        tolerance=gate.tolerance,
+        baseline_model=baseline.outputs["model"],
+    ).with_id(BOUND_EVALUATOR)
+    serving_check = ServingCheck(
+        model=model, examples=examples, split=task.data.test, timeout_seconds=SERVING_CHECK_SECONDS
+    ).with_id(SERVING_CHECK)
+    pusher = Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
+        ),
+    ).with_id(PUSHER)
+
+    return Pipeline(
+        pipeline_name=pipeline_name,
+        pipeline_root=pipeline_root,
+        components=[
+            example_gen,
+            schema_gen,
+            statistics_gen,
+            validator,
+            trainer,
+            baseline,
+            evaluator,
+            serving_check,
+            pusher,
+        ],
+        enable_cache=enable_cache,
+        metadata_connection_config=metadata_connection_config,
+        beam_pipeline_args=list(beam_pipeline_args),
+    )
+
+
+def curated_schema(task_name: str) -> Path:
+    """The path of a task's schema as it was installed with this package."""
+    return Path(__file__).resolve().parent / "schema" / task_name / "schema.pbtxt"

@@ -1,0 +1,104 @@
+"""Runs the pipeline on this machine; also the file that `tfx pipeline create --engine=local` is given.
+
+As a script it is `draw run` without arguments: its settings come from the environment, by the names TASK, DATA_DIR,
+STEPS, PIPELINE_ROOT and MAX_NLL_BOUND. The tfx command remembers nothing but the path of this file, so the same
+variables belong before `tfx pipeline create` and `tfx run create`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline import run_log
+from pipeline.run_console import RunConsole
+from pipeline.run_failure import RunFailed, reason
+
+if TYPE_CHECKING:
+    from pipeline.run_outcome import RunOutcome
+    from pipeline.run_settings import RunSettings
+
+# In one process: starting workers takes longer than 5,000 images do.
+BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
+
+SHEET_ROWS, SHEET_COLUMNS, SHEET_SEED = 8, 12, 0
+
+
+def run(settings: RunSettings) -> RunOutcome | None:
+    """Runs the pipeline, showing its stages on standard output, and draws the model's sheet of samples.
+
+    None where nothing ran, because `tfx pipeline create` only wanted to see the pipeline.
+
+    Raises RunFailed where a stage fails. KeyboardInterrupt passes through.
+    """
+    run_log.silence_native_code()
+    # By name, for dag.TRAINER would import TFX before the log is open.
+    console = RunConsole(talkative=("Trainer",), output=sys.stdout)
+    with run_log.recording(settings.log_dir, console) as log_path, _without_arguments():
+        try:
+            return _run(settings, console)
+        except Exception as error:
+            # Not a logger of ours: the console shows the reason alone.
+            logging.getLogger("tfx").error("The run failed.", exc_info=True)
+            doing = f"Stage {console.stage}" if console.stage else "The run"
+            raise RunFailed(doing, reason(error), log_path) from error
+        finally:
+            console.leave_off()
+
+
+def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
+    # These imports take 10 s and warn of this and that: the log has to be open, and the user to have seen a line.
+    from tfx.orchestration import metadata
+
+    from pipeline import dag
+    from pipeline.observed_runner import ObservedLocalDagRunner
+    from pipeline.run_outcome import read_outcome
+    from serving.samples import write_sample_sheet
+    from trainer import host
+
+    host.configure_threads()
+    connection = metadata.sqlite_metadata_connection_config(str(settings.metadata_path))
+    runner = ObservedLocalDagRunner(announce=console.expect)
+    runner.run(
+        dag.create_pipeline(
+            task=settings.task,
+            gate=settings.gate,
+            pipeline_name=settings.pipeline_name,
+            pipeline_root=str(settings.folder),
+            data_dir=None if settings.data_dir is None else str(settings.data_dir),
+            serving_dir=str(settings.serving_dir),
+            checkpoint_root=str(settings.checkpoint_root),
+            schema_path=str(dag.curated_schema(settings.task.name)),
+            metadata_connection_config=connection,
+            enable_cache=settings.use_cache,
+            beam_pipeline_args=BEAM_ARGUMENTS,
+        )
+    )
+    if runner.run_id is None:
+        return None
+    outcome = read_outcome(connection, runner.run_id, settings.pipeline_name)
+    sheet = settings.sample_sheet(outcome.model_number)
+    # A model is drawn once. An older sheet is of a model that had the same number before the metadata were deleted.
+    if not sheet.exists() or sheet.stat().st_mtime < (outcome.model_dir / "saved_model.pb").stat().st_mtime:
+        write_sample_sheet(outcome.model_dir, sheet, rows=SHEET_ROWS, columns=SHEET_COLUMNS, seed=SHEET_SEED)
+    return outcome
+
+
+@contextlib.contextmanager
+def _without_arguments() -> Iterator[None]:
+    """Hides the command line, which TFX's executors read: absl, and Beam, would take our options for theirs."""
+    arguments = sys.argv
+    sys.argv = arguments[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+
+
+if __name__ == "__main__":
+    from pipeline.run_command import run as run_command
+
+    run_command(args=(), prog_name="local_runner.py")

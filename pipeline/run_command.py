@@ -1,0 +1,117 @@
+"""`draw run`: the whole pipeline on this machine, and its result in a few lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline import local_runner
+from pipeline.run_failure import RunFailed
+from pipeline.run_settings import RunSettings
+
+if TYPE_CHECKING:
+    from pipeline.run_outcome import RunOutcome
+
+NOT_PUSHED = 3  # click exits with 2 where an option is wrong
+INTERRUPTED = 130
+
+
+@click.command()
+@click.option("--task", "task_name", envvar="TASK", default="digits", show_default=True, help="See `draw tasks`.")
+@click.option(
+    "--data-dir", envvar="DATA_DIR", help="Where TFDS data sets are, or will be, prepared.  [default: TFDS's own]"
+)
+@click.option("--steps", envvar="STEPS", type=int, help="Training steps.  [default: the task's]")
+@click.option(
+    "--pipeline-root",
+    envvar="PIPELINE_ROOT",
+    default="runs",
+    show_default=True,
+    help="Where everything lands, in a folder a task.",
+)
+@click.option(
+    "--max-nll-bound",
+    envvar="MAX_NLL_BOUND",
+    type=float,
+    help="The greatest bound, in nats an image, of a model that may be pushed.  [default: the task's]",
+)
+@click.option(
+    "--cache/--no-cache",
+    "use_cache",
+    default=True,
+    show_default=True,
+    help="Whether stages whose inputs have not changed are taken from the cache, which does not notice changed code.",
+)
+@click.pass_context
+def run(
+    ctx: click.Context,
+    task_name: str,
+    data_dir: str | None,
+    steps: int | None,
+    pipeline_root: str,
+    max_nll_bound: float | None,
+    use_cache: bool,
+) -> None:
+    """Train, judge and push a model: the whole pipeline on this machine.
+
+    Killed or interrupted, the same command goes on from where it was: finished stages come from the cache, training
+    from its last checkpoint. Options can be given as environment variables: TASK, DATA_DIR, STEPS, PIPELINE_ROOT,
+    MAX_NLL_BOUND.
+
+    Exits with 0 when the model is pushed, 3 when it was refused, 1 when the run failed, 130 when it was interrupted.
+    """
+    try:
+        settings = RunSettings.resolve(
+            task_name=task_name,
+            data_dir=data_dir,
+            steps=steps,
+            pipeline_root=pipeline_root,
+            max_nll_bound=max_nll_bound,
+            use_cache=use_cache,
+        )
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{settings.task.name}: {settings.task.title}. Everything lands in {settings.folder}")
+    try:
+        outcome = local_runner.run(settings)
+    except RunFailed as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo(
+            "Interrupted. The same command resumes: finished stages come from the cache, training goes on from its "
+            "last checkpoint.",
+            err=True,
+        )
+        ctx.exit(INTERRUPTED)
+    if outcome is not None:
+        _print_result(settings, outcome)
+        ctx.exit(0 if outcome.pushed_dir else NOT_PUSHED)
+
+
+def _print_result(settings: RunSettings, outcome: RunOutcome) -> None:
+    evaluation = outcome.evaluation
+    bound = evaluation["overall"]["nll_bound"]
+    if outcome.all_cached:
+        click.echo("Nothing has changed: all stages cached.")
+    click.echo()
+    click.echo(
+        f"bound    {_number(bound['mean'])} nats an image, standard error {_number(bound['standard_error'])}, "
+        f"on the {evaluation['overall']['count']:,} examples of split {evaluation['split']!r}"
+    )
+    if outcome.blessed:
+        click.echo(f"gate     passed: at most {evaluation['max_nll_bound']:g} nats")
+    else:
+        click.echo(f"gate     refused: {'; '.join(evaluation['reasons'])}")
+    if outcome.unservable:
+        click.echo(f"serving  refused: {outcome.unservable}")
+    if outcome.pushed_dir:
+        click.echo(f"model    {outcome.pushed_dir}")
+    else:
+        click.echo(f"model    not pushed; it is in {outcome.model_dir}")
+    click.echo(f"samples  {settings.sample_sheet(outcome.model_number)}")
+
+
+def _number(value: float | None) -> str:
+    """Null in the evaluation is a number that was not finite."""
+    return "not finite" if value is None else f"{value:.2f}"

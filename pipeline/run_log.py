@@ -1,0 +1,107 @@
+"""Keeps TFX, Beam and TensorFlow off the console, and all that they say in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.run_console import OUR_PACKAGES, RunConsole
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def silence_native_code() -> None:
+    """Asks TensorFlow's and gRPC's C++ for errors only, before they are imported. A level that the user set stays."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+@contextlib.contextmanager
+def recording(directory: Path, console: RunConsole) -> Iterator[Path]:
+    """While it is open, all that is logged, warned of or printed goes to a new file in `directory`, and to `console`.
+
+    Yields the file's path. The console shows what it thinks a user wants to see, and nothing else reaches the terminal.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{datetime.datetime.now():%Y-%m-%d-%H%M%S}.log"
+    with (
+        path.open("a", encoding="utf-8", buffering=1) as file,
+        _log_records_to(file, console),
+        _warnings_to_log_records(),
+        _native_output_to(file),
+        contextlib.redirect_stdout(file),
+    ):
+        yield path
+
+
+@contextlib.contextmanager
+def _log_records_to(file: TextIO, console: RunConsole) -> Iterator[None]:
+    # Imported before the logger is asked for: absl gives it a class of its own when it makes it.
+    from absl import logging as absl_logging  # type: ignore[import-untyped]
+
+    everything = logging.StreamHandler(file)
+    everything.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    handlers, level, verbosity = root.handlers[:], root.level, absl_logging.get_verbosity()
+    root.handlers[:] = [everything, console]
+    root.setLevel(logging.INFO)
+    absl_logging.set_verbosity(absl_logging.INFO)
+    try:
+        yield
+    finally:
+        absl_logging.set_verbosity(verbosity)
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
+@contextlib.contextmanager
+def _warnings_to_log_records() -> Iterator[None]:
+    """A UserWarning from our own files is logged by our package, so that the console shows it; others by `py.warnings`.
+
+    As logging.captureWarnings, which has one name for all.
+    """
+
+    def log(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        package = _package(Path(filename))
+        if package in OUR_PACKAGES and issubclass(category, UserWarning):
+            logging.getLogger(package).warning("%s", message)
+        else:
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            logging.getLogger("py.warnings").warning("%s", text)
+
+    shown = warnings.showwarning
+    warnings.showwarning = log
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
+
+
+def _package(file: Path) -> str | None:
+    """The package beside ours that holds the file."""
+    return file.relative_to(_ROOT).parts[0] if file.is_relative_to(_ROOT) else None
+
+
+@contextlib.contextmanager
+def _native_output_to(file: TextIO) -> Iterator[None]:
+    """XLA writes to the standard error of the process, whatever TF_CPP_MIN_LOG_LEVEL says."""
+    terminal = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)

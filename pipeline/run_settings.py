@@ -1,0 +1,110 @@
+"""What a user asks of a local run, checked before anything slow is imported, and where its files land."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+
+from trainer import tasks
+from trainer.task import Gate, Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """One local run. All paths are absolute, for TFX stores them and may be started from another folder next time."""
+
+    task: Task
+    gate: Gate
+    data_dir: Path | None
+    """None for TFDS's own default."""
+    pipeline_root: Path
+    """Shared by the tasks; each has a folder of its own in it."""
+    use_cache: bool
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        task_name: str,
+        data_dir: str | None,
+        steps: int | None,
+        pipeline_root: str,
+        max_nll_bound: float | None,
+        use_cache: bool,
+    ) -> RunSettings:
+        """Settings from a user's words; None leaves a value as the task has it.
+
+        Raises ValueError for a name, number or folder that cannot be used, and makes the run's folder.
+        """
+        task = tasks.get(task_name)
+        if steps is not None:
+            if steps < 1:
+                raise ValueError(f"The number of steps is {steps}: give at least 1, or none for the task's own number.")
+            task = task.with_steps(steps)
+        gate = task.gate
+        if max_nll_bound is not None:
+            if not math.isfinite(max_nll_bound):
+                raise ValueError(
+                    f"The gate's bound is {max_nll_bound}: give a number of nats, or none for the task's own."
+                )
+            gate = dataclasses.replace(gate, max_nll_bound=max_nll_bound)
+        if data_dir is not None and not Path(data_dir).expanduser().is_dir():
+            raise ValueError(
+                f"The data directory {data_dir} does not exist. Name the folder in which TFDS data sets are prepared, "
+                "or make it first, so that TFDS can prepare them there."
+            )
+        settings = cls(
+            task=task,
+            gate=gate,
+            data_dir=None if data_dir is None else Path(data_dir).expanduser().resolve(),
+            pipeline_root=Path(pipeline_root).expanduser().resolve(),
+            use_cache=use_cache,
+        )
+        settings._make_folder()
+        return settings
+
+    @property
+    def pipeline_name(self) -> str:
+        """The name in MLMD, and that of `tfx run create --pipeline_name`."""
+        return f"draw-{self.task.name.replace('_', '-')}"
+
+    @property
+    def folder(self) -> Path:
+        """Everything of this task: its artifacts and what the other properties name."""
+        return self.pipeline_root / self.task.name
+
+    @property
+    def metadata_path(self) -> Path:
+        """MLMD's database."""
+        return self.folder / "metadata.db"
+
+    @property
+    def serving_dir(self) -> Path:
+        """TF Serving's model_base_path: a pushed model is a numbered folder in it."""
+        return self.folder / "serving" / self.task.name
+
+    @property
+    def checkpoint_root(self) -> Path:
+        """Where training goes on after it was killed."""
+        return self.folder / "checkpoints"
+
+    @property
+    def log_dir(self) -> Path:
+        """A full log a run."""
+        return self.folder / "logs"
+
+    def sample_sheet(self, model_number: str) -> Path:
+        """The picture of what a model draws."""
+        return self.folder / "samples" / f"model-{model_number}.png"
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"Cannot make the folder {self.folder}: {error.strerror}. Choose another pipeline root."
+            ) from error
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise ValueError(f"Cannot write to the folder {self.folder}. Choose another pipeline root.")

@@ -1,0 +1,1 @@
+"""Everything that meets an exported SavedModel. Knows its signatures only."""

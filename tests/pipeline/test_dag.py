@@ -1,0 +1,131 @@
+"""The pipeline's stages and what flows between them, in the IR that every orchestrator is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tfx.orchestration import metadata
+from tfx.orchestration.portable.tfx_runner import IrBasedRunner
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline import dag
+from trainer import tasks
+from trainer.task import Gate, Task
+
+STAGES = {
+    "TfdsExampleGen",
+    "ImportSchemaGen",
+    "StatisticsGen",
+    "StrictExampleValidator",
+    "Trainer",
+    "Baseline",
+    "BoundEvaluator",
+    "ServingCheck",
+    "Pusher",
+}
+
+
+class _Compiler(IrBasedRunner):
+    """A runner that keeps the IR instead of running it."""
+
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
+        self.pipeline = pipeline
+
+
+def _compile(task: Task, *, enable_cache: bool = True) -> dict[str, pipeline_pb2.PipelineNode]:
+    """The pipeline's nodes by name."""
+    compiler = _Compiler()
+    compiler.run(
+        dag.create_pipeline(
+            task=task,
+            gate=Gate(max_nll_bound=123.5, tolerance=0.25),
+            pipeline_name="some-name",
+            pipeline_root="/root",
+            data_dir="/data",
+            serving_dir="/root/serving/model",
+            checkpoint_root="/root/checkpoints",
+            schema_path="/schema.pbtxt",
+            metadata_connection_config=metadata.sqlite_metadata_connection_config("/root/metadata.db"),
+            enable_cache=enable_cache,
+            beam_pipeline_args=["--runner=DirectRunner"],
+        )
+    )
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in compiler.pipeline.nodes}
+
+
+@pytest.fixture(scope="module", params=tasks.NAMES)
+def task(request: pytest.FixtureRequest) -> Task:
+    return tasks.get(request.param)
+
+
+@pytest.fixture(scope="module")
+def nodes(task: Task) -> dict[str, pipeline_pb2.PipelineNode]:
+    return _compile(task)
+
+
+def _parameter(node: pipeline_pb2.PipelineNode, name: str) -> object:
+    value = node.parameters.parameters[name].field_value
+    return getattr(value, value.WhichOneof("value"))
+
+
+def _producers(node: pipeline_pb2.PipelineNode, key: str) -> set[str]:
+    return {channel.producer_node_query.id for channel in node.inputs.inputs[key].channels}
+
+
+def test_nine_stages(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    assert set(nodes) == STAGES
+
+
+def test_statistics_know_the_schema_so_that_an_image_is_no_word(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    assert _producers(nodes["StatisticsGen"], "schema") == {"ImportSchemaGen"}
+
+
+def test_nothing_is_trained_before_the_data_are_valid(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    assert "StrictExampleValidator" in nodes["Trainer"].upstream_nodes
+
+
+def test_trainer_is_given_the_task_and_its_splits(task: Task, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    trainer = nodes["Trainer"]
+    assert _parameter(trainer, "run_fn") == "trainer.run_fn.run_fn"
+    assert json.loads(str(_parameter(trainer, "train_args"))) == {
+        "num_steps": task.recipe.steps,
+        "splits": [task.data.train],
+    }
+    assert json.loads(str(_parameter(trainer, "eval_args"))) == {"splits": [task.data.validation]}
+    config = json.loads(str(_parameter(trainer, "custom_config")))
+    assert config == {"task": task.to_json(), "checkpoint_root": "/root/checkpoints"}
+
+
+def test_gate_judges_the_test_split_against_the_baseline(
+    task: Task, nodes: dict[str, pipeline_pb2.PipelineNode]
+) -> None:
+    evaluator = nodes["BoundEvaluator"]
+    assert _parameter(evaluator, "split") == task.data.test
+    assert _parameter(evaluator, "max_nll_bound") == 123.5
+    assert _parameter(evaluator, "tolerance") == 0.25
+    assert _producers(evaluator, "baseline_model") == {"Baseline"}
+    assert evaluator.inputs.inputs["baseline_model"].min_count == 0
+    assert list(nodes["Baseline"].upstream_nodes) == ["Trainer"]
+
+
+def test_a_model_needs_both_blessings_to_be_pushed(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    pusher = nodes["Pusher"]
+    assert _producers(pusher, "model") == {"Trainer"}
+    assert _producers(pusher, "model_blessing") == {"BoundEvaluator"}
+    assert _producers(pusher, "infra_blessing") == {"ServingCheck"}
+    destination = json.loads(str(_parameter(pusher, "push_destination")))
+    assert destination == {"filesystem": {"base_directory": "/root/serving/model"}}
+
+
+@pytest.mark.parametrize("enable_cache", [True, False])
+def test_cache_is_the_runners_choice(enable_cache: bool) -> None:
+    nodes = _compile(tasks.get("digits"), enable_cache=enable_cache)
+    # The resolver is no component: it looks up the baseline anew in every run.
+    cached = {name for name, node in nodes.items() if node.execution_options.caching_options.enable_cache}
+    assert cached - {"Baseline"} == (STAGES - {"Baseline"} if enable_cache else set())
+
+
+def test_curated_schema_is_there_for_every_task(task: Task) -> None:
+    assert Path(dag.curated_schema(task.name)).is_file()
