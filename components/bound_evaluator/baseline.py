@@ -1,0 +1,50 @@
+"""Whether a baseline's bound can be compared with the model's: both must measure the same pixels."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from tfx.dsl.io import fileio
+
+TASK_FILE = os.path.join("assets", "task.json")
+
+
+def incomparable(model_dir: str, baseline_dir: str) -> str | None:
+    """Why the bounds of two SavedModels are not comparable, or None where they are.
+
+    A bound is the code length of an image, so it depends on what the image is: data set, binarisation and shape. All
+    else in the task (sizes, recipe) is what the comparison is about.
+
+    Raises:
+      FileNotFoundError: where the model to be judged does not say what its task is.
+    """
+    task = _task(model_dir)
+    if task is None:
+        raise FileNotFoundError(
+            f"The SavedModel {model_dir} has no {TASK_FILE}, so it cannot be compared with a baseline. Export it with "
+            "its task as an asset."
+        )
+    baseline_task = _task(baseline_dir)
+    if baseline_task is None:
+        return f"it has no {TASK_FILE}, so its task is unknown"
+    differences = [
+        f"{name} is {theirs!r} there and {ours!r} here"
+        for name, ours, theirs in (
+            ("data.builder", task["data"]["builder"], baseline_task["data"]["builder"]),
+            ("binarisation", task["binarisation"], baseline_task["binarisation"]),
+            ("image_shape", task["image_shape"], baseline_task["image_shape"]),
+        )
+        if ours != theirs
+    ]
+    return "; ".join(differences) or None
+
+
+def _task(saved_model_dir: str) -> dict[str, Any] | None:
+    """The plain JSON, not a Task: a baseline may come from a version of ours whose Task had other fields."""
+    path = os.path.join(saved_model_dir, TASK_FILE)
+    if not fileio.exists(path):
+        return None
+    with fileio.open(path) as file:
+        return json.loads(file.read())

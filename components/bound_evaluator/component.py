@@ -1,0 +1,90 @@
+"""The contract of BoundEvaluator: a model and examples in, a ModelEvaluation and a ModelBlessing out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tfx import types
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.types import standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.bound_evaluator import executor
+
+
+class BoundEvaluatorSpec(ComponentSpec):
+    """Channels and execution properties of BoundEvaluator."""
+
+    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
+        executor.SPLIT_KEY: ExecutionParameter(type=str),
+        executor.MAX_NLL_BOUND_KEY: ExecutionParameter(type=float),
+        executor.TOLERANCE_KEY: ExecutionParameter(type=float),
+    }
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
+        standard_component_specs.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
+        standard_component_specs.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+        standard_component_specs.BASELINE_MODEL_KEY: ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
+        standard_component_specs.EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        standard_component_specs.BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+
+
+class BoundEvaluator(BaseBeamComponent):
+    """Blesses a model by its bound on -log p(x), the mean over a split, in nats an image.
+
+    Blessed is a model whose every score is finite, whose bound is at most `max_nll_bound` and, where there is a
+    comparable baseline, at most `tolerance` above that model's on the same examples with the same noise. A baseline of
+    another data set, binarisation or image shape is not comparable: it is ignored, and the report says why.
+
+    Our own rather than TFX's Evaluator, which knows predictions against labels: a bound has no label, and TFMA's mean
+    of it would have neither a standard error nor a paired comparison.
+
+    Outputs:
+      evaluation: `standard_artifacts.ModelEvaluation` with evaluation.json and report.md.
+      blessing: `standard_artifacts.ModelBlessing` as Pusher and LatestBlessedModelStrategy read it.
+    """
+
+    SPEC_CLASS = BoundEvaluatorSpec
+    EXECUTOR_SPEC = BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        *,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        split: str,
+        max_nll_bound: float | RuntimeParameter,
+        tolerance: float | RuntimeParameter,
+        baseline_model: types.BaseChannel | None = None,
+    ) -> None:
+        """Wires the component.
+
+        Args:
+          examples: of our contract.
+          model: a SavedModel with the signature `score_examples`.
+          split: of the examples.
+          max_nll_bound: greatest bound of a blessed model, in nats an image.
+          tolerance: by how much the bound may be above the baseline's, in nats an image.
+          baseline_model: the last blessed model; the channel may be empty.
+        """
+        super().__init__(
+            BoundEvaluatorSpec(
+                examples=examples,
+                model=model,
+                baseline_model=baseline_model,
+                split=split,
+                max_nll_bound=_number(max_nll_bound),
+                tolerance=_number(tolerance),
+                evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+                blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            )
+        )
+
+
+def _number(value: float | RuntimeParameter) -> float | RuntimeParameter:
+    """TFX refuses a whole number where it wants a float."""
+    return value if isinstance(value, RuntimeParameter) else float(value)

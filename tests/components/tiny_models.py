@@ -1,0 +1,88 @@
+"""SavedModels with the signatures of our contract whose answers a test can work out by hand."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from tfx.types import standard_artifacts
+
+IMAGE_SHAPE = (28, 28, 1)
+KL_PER_STEP = (1.5, 0.25, 4.0)
+
+Outputs = dict[str, tf.Tensor]
+
+
+class KnownBound(tf.Module):
+    """Its reconstruction is `offset` plus a hundredth of an image's ink; its KL is KL_PER_STEP, once more for each `7`.
+
+    Overridden in parts by the models of the tests that misbehave in one respect.
+    """
+
+    def __init__(self, offset: float = 0.0, task_json: pathlib.Path | None = None) -> None:
+        super().__init__()
+        self.offset = tf.Variable(offset, trainable=False)
+        if task_json is not None:
+            self.task_json = tf.saved_model.Asset(str(task_json))
+
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        def draw(row: tf.Tensor) -> tf.Tensor:
+            return tf.random.stateless_uniform(IMAGE_SHAPE, row)
+
+        return {"image": tf.map_fn(draw, seed, fn_output_signature=tf.float32)}
+
+    def score(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
+        del seed
+        return self.scores(image, tf.zeros(tf.shape(image)[0]))
+
+    def score_examples(self, examples: tf.Tensor) -> Outputs:
+        features = {
+            "image": tf.io.FixedLenFeature([], tf.string),
+            "label": tf.io.FixedLenFeature([], tf.int64, default_value=0),
+        }
+        parsed = tf.io.parse_example(examples, features)
+        image = tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), [-1, *IMAGE_SHAPE])
+        return self.scores(tf.cast(image, tf.float32), tf.cast(parsed["label"] == 7, tf.float32))
+
+    def scores(self, image: tf.Tensor, sevens: tf.Tensor) -> Outputs:
+        """Of images [n, H, W, C] and whether each shows a 7, [n]."""
+        kl_per_step = (1 + sevens[:, None]) * tf.constant([KL_PER_STEP])
+        reconstruction = self.offset + tf.reduce_sum(image, axis=[1, 2, 3]) / 100
+        kl = tf.reduce_sum(kl_per_step, axis=1)
+        return {
+            "nll_bound": reconstruction + kl,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "kl_per_step": kl_per_step,
+            "log_weight": -reconstruction - kl,
+        }
+
+    def save(self, directory: pathlib.Path, names: Sequence[str] = ("sample", "score", "score_examples")) -> None:
+        """Writes the SavedModel with the signatures `names`."""
+        seed = tf.TensorSpec([None, 2], tf.int64, name="seed")
+        image = tf.TensorSpec([None, *IMAGE_SHAPE], tf.float32, name="image")
+        specs = {
+            "sample": [seed],
+            "score": [image, seed],
+            "score_examples": [tf.TensorSpec([None], tf.string, name="examples")],
+        }
+        for name in names:
+            setattr(self, f"serve_{name}", tf.function(getattr(self, name), input_signature=specs[name]))
+        signatures = {name: getattr(self, f"serve_{name}") for name in names}
+        tf.saved_model.save(self, str(directory), signatures=signatures)
+
+
+def model_artifact(model: KnownBound, uri: pathlib.Path, model_id: int = 1) -> standard_artifacts.Model:
+    """As a Trainer would leave it."""
+    model.save(uri / "Format-Serving")
+    artifact = standard_artifacts.Model()
+    artifact.uri = str(uri)
+    artifact.id = model_id
+    return artifact
+
+
+def expected_bounds(images: np.ndarray, labels: np.ndarray, offset: float = 0.0) -> np.ndarray:
+    """KnownBound's bound of images [n, 784], 0 or 1, in float64."""
+    return offset + images.astype(np.float64).sum(axis=1) / 100 + sum(KL_PER_STEP) * (1 + (labels == 7))
