@@ -79,14 +79,14 @@ def train(
             bound, kl = trainer.validate(validation)
             # A step's metrics are those of the weights before it: only this sees what the last one left.
             _check_finite(done, validation_bound=bound)
-            progress.validated(bound)
+            progress.validated(bound, done)
             summaries.validated(bound, kl, trainer.state.exported(task), done)
             _warn_if_collapsed(kl, done, recipe.warmup_steps)
         if done == recipe.steps or time.monotonic() - saved > recipe.checkpoint_seconds:
             manager.save(checkpoint_number=done)
             saved = time.monotonic()
     if not progress.validation:
-        progress.validated(trainer.validate(validation)[0])
+        progress.validated(trainer.validate(validation)[0], done)
     progress.finished()
     return {name: value.numpy() for name, value in trainer.state.exported(task).items()}
 
@@ -109,11 +109,11 @@ class _Progress:
         if time.monotonic() - self._reported >= 10:
             self._line(metrics)
 
-    def validated(self, bound: float) -> None:
-        self.validation = f"validation {bound:6.2f}"
+    def validated(self, bound: float, done: int) -> None:
+        self.validation = f"validation {bound:.2f} at {done:,}"
 
     def finished(self) -> None:
-        self._report(f"step {self._done:,}/{self._steps:,}  {self.validation} nats")
+        self._report(f"step {self._done:,}/{self._steps:,}  {self.validation}")
 
     def _line(self, metrics: step.Metrics) -> None:
         left = (self._steps - self._done) / self._rate
