@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pipeline import run_log
 from pipeline.run_console import RunConsole
 from pipeline.run_failure import RunFailed, reason
+from pipeline.run_interrupt import InterruptAgain
 
 if TYPE_CHECKING:
     from pipeline.run_outcome import RunOutcome
@@ -37,7 +38,8 @@ def run(settings: RunSettings) -> RunOutcome | None:
     run_log.silence_native_code()
     # By name, for dag.TRAINER would import TFX before the log is open.
     console = RunConsole(talkative=("Trainer",), output=sys.stdout)
-    with run_log.recording(settings.log_dir, console) as log_path, _without_arguments():
+    again = InterruptAgain()
+    with run_log.recording(settings.log_dir, console, again) as log_path, again.watching(), _without_arguments():
         try:
             return _run(settings, console)
         except Exception as error:

@@ -7,11 +7,11 @@ import datetime
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.run_console import OUR_PACKAGES, RunConsole
+from pipeline.run_console import OUR_PACKAGES
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,16 +23,16 @@ def silence_native_code() -> None:
 
 
 @contextlib.contextmanager
-def recording(directory: Path, console: RunConsole) -> Iterator[Path]:
-    """While it is open, all that is logged, warned of or printed goes to a new file in `directory`, and to `console`.
+def recording(directory: Path, *handlers: logging.Handler) -> Iterator[Path]:
+    """While it is open, all that is logged, warned of or printed goes to a new file in `directory`; yields its path.
 
-    Yields the file's path. The console shows what it thinks a user wants to see, and nothing else reaches the terminal.
+    Records go to `handlers` too. Nothing reaches the terminal but what one of them shows.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{datetime.datetime.now():%Y-%m-%d-%H%M%S}.log"
     with (
         path.open("a", encoding="utf-8", buffering=1) as file,
-        _log_records_to(file, console),
+        _log_records_to(file, handlers),
         _warnings_to_log_records(),
         _native_output_to(file),
         contextlib.redirect_stdout(file),
@@ -41,7 +41,7 @@ def recording(directory: Path, console: RunConsole) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _log_records_to(file: TextIO, console: RunConsole) -> Iterator[None]:
+def _log_records_to(file: TextIO, others: Sequence[logging.Handler]) -> Iterator[None]:
     # Imported before the logger is asked for: absl gives it a class of its own when it makes it.
     from absl import logging as absl_logging  # type: ignore[import-untyped]
 
@@ -49,7 +49,7 @@ def _log_records_to(file: TextIO, console: RunConsole) -> Iterator[None]:
     everything.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     handlers, level, verbosity = root.handlers[:], root.level, absl_logging.get_verbosity()
-    root.handlers[:] = [everything, console]
+    root.handlers[:] = [everything, *others]
     root.setLevel(logging.INFO)
     absl_logging.set_verbosity(absl_logging.INFO)
     try:
