@@ -110,7 +110,7 @@ class _Progress:
             self._line(metrics)
 
     def validated(self, bound: float, done: int) -> None:
-        self.validation = f"validation {bound:.2f} at {done:,}"
+        self.validation = f"validation {bound:.2f} nats at {done:,}"
 
     def finished(self) -> None:
         self._report(f"step {self._done:,}/{self._steps:,}  {self.validation}")
