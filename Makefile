@@ -5,9 +5,11 @@
 HOST_PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+ACCELERATORS := build/accelerators/.installed
 SOURCES := components pipeline serving trainer
-LOCK := build/uv/bin/uv pip compile --quiet --no-annotate --no-emit-index-url --no-emit-find-links \
-	--custom-compile-command 'make lock' --extra dev
+RESOLVE := build/uv/bin/uv pip compile --quiet --no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock'
+LOCK := $(RESOLVE) --extra dev
 
 TASK ?= digits
 
@@ -23,9 +25,13 @@ run: $(INSTALLED)  ## trains and gates TASK through the local pipeline (DATA_DIR
 test: $(INSTALLED)  ## the tests but for the slow ones
 	@$(BIN)/python -m pytest
 
-test-all: $(INSTALLED)  ## all the tests, then those of `test` on the other line of TFX where this host can
+test-all: $(INSTALLED) $(ACCELERATORS)  ## all the tests, then those of `test` on the other line of TFX where this host can
 	@$(BIN)/python -m pytest -m ""
 	@tests/second_line.sh make test
+
+bench: $(INSTALLED)  ## measures the speed of every task (TASK=, AGAINST=a git revision)
+	@$(BIN)/python -m benchmarks.bench $(if $(filter file,$(origin TASK)),,"$(TASK)") \
+		$(if $(AGAINST),--against "$(AGAINST)")
 
 lint: $(INSTALLED)  ## checks style, types and the direction of imports
 	@$(BIN)/ruff check --quiet .
@@ -47,6 +53,8 @@ lock:  ## resolves setup.py into the locks; LOCK_FLAGS=--upgrade takes newer ver
 	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.16-py310.txt \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28
 	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.21.txt --python-version 3.11 --universal
+	@$(RESOLVE) $(LOCK_FLAGS) requirements/accelerators.in --output-file requirements/accelerators.txt \
+		--python-version 3.10 --universal
 
 clean:  ## removes build outputs and caches; keeps .venv and runs
 	@rm -rf build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -55,4 +63,10 @@ clean:  ## removes build outputs and caches; keeps .venv and runs
 $(INSTALLED): setup.py requirements/install.py requirements/tfx1.16-py310.txt requirements/tfx1.21.txt
 	@$(HOST_PYTHON) requirements/install.py
 
-.PHONY: help run test test-all lint format wheel lock clean
+# JAX with the compiler for TPUs, away from TensorFlow, which it would disagree with about its dependencies.
+$(ACCELERATORS): requirements/accelerators.txt
+	@$(HOST_PYTHON) -m venv --clear build/accelerators
+	@build/accelerators/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@touch $@
+
+.PHONY: help run test test-all bench lint format wheel lock clean

@@ -9,6 +9,11 @@ import click
 # Where each subcommand is: module and name, with the line that the group's help shows.
 SUBCOMMANDS = {
     "run": ("pipeline.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
+    "export-step": (
+        "pipeline.export_step_command",
+        "export_step",
+        "Write the training step as a program for a machine without TensorFlow.",
+    ),
     "tasks": ("pipeline.tasks_command", "tasks", "List the tasks and what each is made of."),
 }
 

@@ -1,23 +1,21 @@
 """DRAW as pure functions of its parameters: one step, the inference network over T steps, the generator.
 
-Every weight is used through one function `lin(name, *inputs)`, so that a training step may choose how the products are
-computed without touching an equation. Shapes as in `trainer.equations`, with T time-steps.
+Every weight of a layer is used through one function `lin(name, *inputs)`, so that `trainer.recurrence` may choose how
+the products and their gradients are computed without touching an equation. Shapes as in `trainer.equations`, with T
+time-steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from trainer import equations
+from trainer import equations, recurrence
+from trainer.recurrence import Linear, Parameters
 from trainer.task import Attention, Task
-
-Parameters = Mapping[str, tf.Tensor]
-Linear = Callable[..., tf.Tensor]
-"""lin(name, *inputs): W of that name applied to the concatenated inputs, each [n, *], plus its bias."""
 
 
 class State(NamedTuple):
@@ -110,15 +108,6 @@ def initial_parameters(task: Task, seed: int) -> dict[str, np.ndarray]:
     return values
 
 
-def linear(parameters: Parameters) -> Linear:
-    """`lin` by plain matrix products."""
-
-    def lin(name: str, *inputs: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(tf.concat(inputs, axis=1), parameters[f"{name}/w"]) + parameters[f"{name}/b"]
-
-    return lin
-
-
 def initial_state(parameters: Parameters, n: int | tf.Tensor) -> State:
     """c_0, h_enc_0 and h_dec_0, learned, for n rows."""
 
@@ -135,7 +124,7 @@ def encode(lin: Linear, x: tf.Tensor, state: State, task: Task) -> tuple[State, 
     if isinstance(task.attention, Attention):
         parameters = lin("read_window", state.h_dec)
         window = _window(parameters, task, task.attention.read)
-        patches = equations.extract(tf.concat([x, x_hat], axis=3), window, n=task.attention.read)
+        patches = equations.extract(tf.concat([x, x_hat], axis=3), window, filters=task.attention.read)
         parts = tf.split(patches, 2, axis=3)
     else:
         parameters, parts = None, [x, x_hat]
@@ -160,12 +149,21 @@ def decode(lin: Linear, z: tf.Tensor, state: State, task: Task) -> tuple[State, 
     return state._replace(h_dec=h_dec, s_dec=s_dec, c=state.c + drawn), parameters
 
 
-def infer(parameters: Parameters, x: tf.Tensor, eps: tf.Tensor, task: Task, *, trace: bool = False) -> Inference:
-    """Eqs. 1-11 over T steps. x: [n, B, A, C] in [0, 1]; eps: [T, n, Z], standard normal."""
-    lin = linear(parameters)
-    n = _batch(x)
+def infer(
+    parameters: Parameters,
+    x: tf.Tensor,
+    eps: tf.Tensor,
+    task: Task,
+    *,
+    trace: bool = False,
+    scan: Callable[..., tuple[State, dict[str, tf.Tensor]]] = recurrence.scan,
+) -> Inference:
+    """Eqs. 1-11 over T steps. x: [n, B, A, C] in [0, 1]; eps: [T, n, Z], standard normal.
 
-    def body(t: tf.Tensor, state: State) -> tuple[State, dict[str, tf.Tensor | None]]:
+    `scan` runs the recurrence: one of those of `trainer.recurrence`.
+    """
+
+    def step(lin: Linear, t: tf.Tensor, state: State) -> tuple[State, dict[str, tf.Tensor | None]]:
         state, mu, log_sigma, read = encode(lin, x, state, task)
         z = mu + tf.exp(log_sigma) * eps[t]  # Eqs. 2 and 6: the layer gives log sigma, not log sigma^2
         state, write = decode(lin, z, state, task)
@@ -178,7 +176,7 @@ def infer(parameters: Parameters, x: tf.Tensor, eps: tf.Tensor, task: Task, *, t
         return state, outputs
 
     shapes: dict[str, list[int]] = {"kl": [], "log_ratio": []} | (_trace_shapes(task, read=True) if trace else {})
-    state, outputs = _unroll(body, initial_state(parameters, n), task.glimpses, shapes)
+    state, outputs = scan(step, parameters, initial_state(parameters, _batch(x)), task.glimpses, shapes)
     reconstruction = equations.reconstruction_loss(x, state.c)
     return Inference(
         reconstruction=reconstruction,
@@ -193,14 +191,14 @@ def infer(parameters: Parameters, x: tf.Tensor, eps: tf.Tensor, task: Task, *, t
 
 def generate(parameters: Parameters, z: tf.Tensor, task: Task, *, trace: bool = False) -> Generation:
     """Eqs. 13-16. z: [T, n, Z], standard normal."""
-    lin = linear(parameters)
 
-    def body(t: tf.Tensor, state: State) -> tuple[State, dict[str, tf.Tensor | None]]:
+    def step(lin: Linear, t: tf.Tensor, state: State) -> tuple[State, dict[str, tf.Tensor | None]]:
         state, write = decode(lin, z[t], state, task)
         return state, {"canvas": state.c, "write": write} if trace else {}
 
     shapes = _trace_shapes(task, read=False) if trace else {}
-    state, outputs = _unroll(body, initial_state(parameters, tf.shape(z)[1]), task.glimpses, shapes)
+    start = initial_state(parameters, tf.shape(z)[1])
+    state, outputs = recurrence.scan(step, parameters, start, task.glimpses, shapes)
     return Generation(
         canvas=state.c,
         canvases=outputs.get("canvas"),
@@ -220,7 +218,7 @@ def pixels(parameters: tf.Tensor, task: Task, n: int) -> tf.Tensor:
 
 def _window(parameters: tf.Tensor, task: Task, n: int) -> equations.Window:
     rows, columns, _ = task.image_shape
-    return equations.window(parameters, rows=rows, columns=columns, n=n)
+    return equations.window(parameters, rows=rows, columns=columns, filters=n)
 
 
 def _flat(images: tf.Tensor) -> tf.Tensor:
@@ -243,30 +241,3 @@ def _traced_windows(parameters: tf.Tensor | None, task: Task, which: str) -> tf.
     if parameters is None or not isinstance(task.attention, Attention):
         return None
     return pixels(parameters, task, getattr(task.attention, which))
-
-
-def _unroll(
-    body: Callable[[tf.Tensor, State], tuple[State, dict[str, tf.Tensor | None]]],
-    state: State,
-    steps: int,
-    shapes: Mapping[str, list[int]],
-) -> tuple[State, dict[str, tf.Tensor]]:
-    """Runs body for t = 0 to steps - 1. Its outputs named in `shapes` (a row's) come back stacked, [T, n, ...].
-
-    Sizes and shapes are static, which is what lets XLA compile the loop and its gradient.
-    """
-    n = state.c.shape[0]
-    arrays = {
-        name: tf.TensorArray(state.c.dtype, size=steps, element_shape=[n, *shape]) for name, shape in shapes.items()
-    }
-
-    def iterate(
-        t: tf.Tensor, state: State, arrays: dict[str, tf.TensorArray]
-    ) -> tuple[tf.Tensor, State, dict[str, tf.TensorArray]]:
-        state, outputs = body(t, state)
-        return t + 1, state, {name: array.write(t, outputs[name]) for name, array in arrays.items()}
-
-    _, state, arrays = tf.while_loop(
-        lambda t, *_: t < steps, iterate, (tf.constant(0), state, arrays), maximum_iterations=steps
-    )
-    return state, {name: array.stack() for name, array in arrays.items()}

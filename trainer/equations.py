@@ -1,8 +1,8 @@
 """The paper's equations as pure functions of tensors, in its symbols.
 
-Shapes: n rows in a batch; B rows, A columns and C channels of an image; N filters along each side of a window;
-Z latent variables; H units. Pixels and filters are counted from 1, as the paper counts them. All functions keep
-the dtype of their arguments and raise nothing of their own but ValueError for an impossible N.
+Shapes: n rows in a batch; B rows, A columns and C channels of an image; N filters along each side of a window, the
+argument `filters`; Z latent variables; H units. Pixels and filters are counted from 1, as the paper counts them. All
+functions keep the dtype of their arguments and raise nothing of their own but ValueError for an impossible N.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+transpose = tf.linalg.matrix_transpose
+
 WINDOW_PARAMETERS = 5
 """The numbers that Eq. 21 takes from h_dec."""
-
-FUSED_WINDOW = 6
-"""Up to this N, multiplying and adding, which XLA fuses into one loop, is faster than many tiny matrix products."""
 
 
 class Window(NamedTuple):
@@ -28,60 +27,59 @@ class Window(NamedTuple):
     gamma: tf.Tensor
 
 
-def window(parameters: tf.Tensor, *, rows: int, columns: int, n: int) -> Window:
+def window(parameters: tf.Tensor, *, rows: int, columns: int, filters: int) -> Window:
     """Eqs. 21-24. parameters: [n, 5] = (g~_X, g~_Y, log sigma^2, log delta~, log gamma).
 
     Raises ValueError for N < 2, where Eq. 24 divides by zero.
     """
-    if n < 2:
-        raise ValueError(f"A window needs N of at least 2, not {n}: Eq. 24 divides by N - 1.")
+    if filters < 2:
+        raise ValueError(f"A window needs N of at least 2, not {filters}: Eq. 24 divides by N - 1.")
     g_x, g_y, log_sigma2, log_delta, log_gamma = tf.unstack(parameters, num=WINDOW_PARAMETERS, axis=1)
     return Window(
         g_x=(columns + 1) / 2 * (g_x + 1),
         g_y=(rows + 1) / 2 * (g_y + 1),
-        delta=(max(rows, columns) - 1) / (n - 1) * tf.exp(log_delta),
+        delta=(max(rows, columns) - 1) / (filters - 1) * tf.exp(log_delta),
         sigma2=tf.exp(log_sigma2),
         gamma=tf.exp(log_gamma),
     )
 
 
-def filterbank(w: Window, *, rows: int, columns: int, n: int) -> tuple[tf.Tensor, tf.Tensor]:
+def filterbank(w: Window, *, rows: int, columns: int, filters: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Eqs. 19-20 and 25-26. f_x: [n, N, A] and f_y: [n, N, B]; their rows sum to 1.
 
     The normalisation is a softmax over pixels: exact for a window far outside the image, where the sum that the
     equation divides by would underflow.
     """
-    offset = tf.range(1, n + 1, dtype=w.delta.dtype) - n / 2 - 0.5
+    offset = tf.range(1, filters + 1, dtype=w.delta.dtype) - filters / 2 - 0.5
 
-    def filters(g: tf.Tensor, size: int) -> tf.Tensor:
+    def along(g: tf.Tensor, size: int) -> tf.Tensor:
         mu = g[:, None] + offset * w.delta[:, None]
         pixel = tf.range(1, size + 1, dtype=mu.dtype)
         return tf.nn.softmax(-tf.square(pixel - mu[..., None]) / (2 * w.sigma2[:, None, None]))
 
-    return filters(w.g_x, columns), filters(w.g_y, rows)
+    return along(w.g_x, columns), along(w.g_y, rows)
 
 
-def extract(images: tf.Tensor, w: Window, *, n: int) -> tf.Tensor:
+def extract(images: tf.Tensor, w: Window, *, filters: int) -> tf.Tensor:
     """Eq. 27, of any number of channels: gamma F_Y x F_X^T. images: [n, B, A, K]; the patches: [n, N, N, K]."""
-    f_x, f_y = filterbank(w, rows=images.shape[1], columns=images.shape[2], n=n)
-    if n <= FUSED_WINDOW:
-        rows = tf.reduce_sum(f_y[..., None, None] * images[:, None], axis=2)
-        patches = tf.reduce_sum(rows[:, :, None] * f_x[:, None, ..., None], axis=3)
-    else:
-        patches = tf.einsum("nib,nbak,nja->nijk", f_y, images, f_x)
-    return patches * w.gamma[:, None, None, None]
+    rows, columns, channels = images.shape[1:]
+    f_x, f_y = filterbank(w, rows=rows, columns=columns, filters=filters)
+    # Two products a row of the batch, the first over the image as it lies in memory. An einsum, or multiplying and
+    # adding, takes two to forty times as long on CPU, and its gradient more so.
+    strips = tf.reshape(tf.matmul(f_y, tf.reshape(images, [-1, rows, columns * channels])), [-1, columns, channels])
+    strips = tf.reshape(transpose(strips), [-1, filters * channels, columns])
+    patches = transpose(tf.reshape(tf.matmul(strips, f_x, transpose_b=True), [-1, channels, filters]))
+    return tf.reshape(patches, [-1, filters, filters, channels]) * w.gamma[:, None, None, None]
 
 
 def place(patch: tf.Tensor, w: Window, *, rows: int, columns: int) -> tf.Tensor:
     """Eq. 29: 1/gamma^ F^_Y^T w_t F^_X. patch: [n, N, N, C]; the result: [n, B, A, C]."""
-    n = patch.shape[1]
-    f_x, f_y = filterbank(w, rows=rows, columns=columns, n=n)
-    if n <= FUSED_WINDOW:
-        strips = tf.reduce_sum(patch[:, :, :, None] * f_x[:, None, ..., None], axis=2)
-        image = tf.reduce_sum(f_y[..., None, None] * strips[:, :, None], axis=1)
-    else:
-        image = tf.einsum("nib,nijc,nja->nbac", f_y, patch, f_x)
-    return image / w.gamma[:, None, None, None]
+    filters, channels = patch.shape[2:]
+    f_x, f_y = filterbank(w, rows=rows, columns=columns, filters=filters)
+    rows_of_patch = tf.reshape(transpose(tf.reshape(patch, [-1, filters, channels])), [-1, filters * channels, filters])
+    strips = transpose(tf.reshape(tf.matmul(rows_of_patch, f_x), [-1, channels, columns]))
+    image = tf.matmul(f_y, tf.reshape(strips, [-1, filters, columns * channels]), transpose_a=True)
+    return tf.reshape(image, [-1, rows, columns, channels]) / w.gamma[:, None, None, None]
 
 
 def lstm(gates: tf.Tensor, s: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

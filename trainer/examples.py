@@ -53,10 +53,9 @@ def training_batches(
 
     def images(step: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
         x = _pixels(parse(serialized, task)[0], task.split_binarisation(task.data.train))
-        if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
-            x = tf.cast(randomness.pixel_uniforms(task, step, batch) < x, tf.float32)
         # Static: the step takes the number of rows from the shape.
-        return tf.ensure_shape(x, [batch, *task.image_shape])
+        x = tf.ensure_shape(x, [batch, *task.image_shape])
+        return randomness.binarised(task, step, x) if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH else x
 
     batches = batches.map(images)
     if context is not None and replicas > 1:
@@ -85,6 +84,17 @@ def evaluation_batches(files: Sequence[str], task: Task, examples: int) -> list[
     if not parsed:
         raise _no_examples(files)
     return [(_pixels(images, given), ids) for images, ids in parsed]
+
+
+def all_images(files: Sequence[str], task: Task) -> np.ndarray:
+    """Every image of the files, in order, as ingestion left it: uint8 [examples, B, A, C].
+
+    Raises ValueError when there is none.
+    """
+    parsed = [parse(serialized, task)[0].numpy() for serialized in _records(sorted(files)).batch(1_000)]
+    if not parsed:
+        raise _no_examples(files)
+    return np.concatenate(parsed)
 
 
 def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:

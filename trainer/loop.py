@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -38,22 +40,28 @@ def train(
     validation_files: Sequence[str],
     directory: str,
     report: Callable[[str], None],
+    initial_state: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Trains the task, or what is left of it, and returns the weights to export.
 
     `directory` keeps the checkpoints and the TensorBoard summaries (`directory`/logs). A run that was killed at any
     moment goes on from the last checkpoint and ends with the weights of an uninterrupted run: a batch and its noise
-    follow from the step alone. `report` is given a line of progress now and then.
+    follow from the step alone. `initial_state`, an .npz of `TrainState.arrays`, is where a run without checkpoints
+    begins: a state that was trained elsewhere. `report` is given a line of progress now and then.
 
-    Raises TrainingDiverged with what to try, and ValueError for files without examples.
+    Raises TrainingDiverged with what to try, and ValueError for files without examples or a state that does not fit.
     """
     recipe = task.recipe
     trainer = step.Trainer(task, host.strategy())
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(state=trainer.state), directory, max_to_keep=2)
     manager.restore_or_initialize()
+    resumed_from = manager.latest_checkpoint
+    if not resumed_from and initial_state:
+        _load(trainer.state, initial_state)
+        resumed_from = initial_state
     done = int(trainer.state.step)
-    if manager.latest_checkpoint:
-        report(f"resuming at step {done:,} of {recipe.steps:,} from {manager.latest_checkpoint}")
+    if resumed_from:
+        report(f"resuming at step {done:,} of {recipe.steps:,} from {resumed_from}")
     validation = examples.evaluation_batches(validation_files, task, recipe.validation_examples)
     batches = iter(
         trainer.strategy.distribute_datasets_from_function(
@@ -89,6 +97,17 @@ def train(
         progress.validated(trainer.validate(validation)[0], done)
     progress.finished()
     return {name: value.numpy() for name, value in trainer.state.exported(task).items()}
+
+
+def _load(state: step.TrainState, path: str) -> None:
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            arrays = np.load(io.BytesIO(file.read()))
+        if not isinstance(arrays, Mapping):
+            raise ValueError("it is not an .npz file.")
+        state.load(dict(arrays))
+    except (tf.errors.OpError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise ValueError(f"Cannot go on from {path}: {error}") from error
 
 
 class _Progress:

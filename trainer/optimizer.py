@@ -21,6 +21,19 @@ class Optimised(NamedTuple):
     second_moment: dict[str, tf.Tensor]
     average: dict[str, tf.Tensor]
 
+    def flat(self) -> dict[str, tf.Tensor]:
+        """All of it by one name each, such as `first_moment/encoder/w`."""
+        return {f"{group}/{name}": v for group, values in self._asdict().items() for name, v in values.items()}
+
+    @classmethod
+    def of_flat(cls, values: Tensors) -> Optimised:
+        """The inverse of `flat`."""
+        groups: dict[str, dict[str, tf.Tensor]] = {group: {} for group in cls._fields}
+        for path, value in values.items():
+            group, _, name = path.partition("/")
+            groups[group][name] = value
+        return cls(**groups)
+
 
 def learning_rate(recipe: Recipe, step: tf.Tensor) -> tf.Tensor:
     """The rate of step 0, 1, ...: a linear warm-up, then half a cosine from learning_rate to final_learning_rate."""

@@ -27,9 +27,10 @@ def sample_noise(task: Task, count: int) -> tf.Tensor:
     return _latent(task, count, _seed(task, _SAMPLE, 0))
 
 
-def pixel_uniforms(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
-    """Uniforms in [0, 1) that binarise one training batch: [batch, B, A, C]."""
-    return tf.random.stateless_uniform([batch, *task.image_shape], _seed(task, _PIXEL, step), alg=ALGORITHM)
+def binarised(task: Task, step: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """One training batch, [batch, B, A, C], of pixels that are 1 with their intensity in [0, 1] as probability."""
+    uniforms = tf.random.stateless_uniform(x.shape, _seed(task, _PIXEL, step), alg=ALGORITHM)
+    return tf.cast(uniforms < x, tf.float32)
 
 
 def row_noise(task: Task, seed: tf.Tensor) -> tf.Tensor:

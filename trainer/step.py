@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from trainer import draw, host, optimizer, randomness
+from trainer import draw, host, optimizer, randomness, recurrence
 from trainer.task import Task
 
 
@@ -39,16 +41,36 @@ class TrainState(tf.Module):
 
     def read(self) -> optimizer.Optimised:
         """The variables' values, read once."""
-        groups = (self.parameters, self.first_moment, self.second_moment, self.average)
-        return optimizer.Optimised(*({name: v.read_value() for name, v in group.items()} for group in groups))
+        return optimizer.Optimised.of_flat({name: v.read_value() for name, v in self._groups().flat().items()})
 
     def assign(self, new: optimizer.Optimised) -> None:
         """Writes the values back and counts the step."""
-        groups = (self.parameters, self.first_moment, self.second_moment, self.average)
-        for group, values in zip(groups, new, strict=True):
-            for name, variable in group.items():
-                variable.assign(values[name])
+        values = new.flat()
+        for name, variable in self._groups().flat().items():
+            variable.assign(values[name])
         self.step.assign_add(1)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything, by the names that `load` takes: `parameters/encoder/w`, ..., and `step`."""
+        return {name: v.numpy() for name, v in self._groups().flat().items()} | {"step": self.step.numpy()}
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes every variable from `arrays`; raises ValueError, and takes none, where they are another model's."""
+        variables = {**self._groups().flat(), "step": self.step}
+        found = {name: tuple(value.shape) for name, value in arrays.items()}
+        needed = {name: tuple(variable.shape) for name, variable in variables.items()}
+        if found != needed:
+            wrong = sorted(name for name in needed | found if found.get(name) != needed.get(name))
+            name = wrong[0]
+            raise ValueError(
+                f"This is not a training state of this task: {len(wrong)} of its arrays differ. The first is {name!r}: "
+                f"found shape {found.get(name, 'none')}, expected {needed.get(name, 'no such array')}."
+            )
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+
+    def _groups(self) -> optimizer.Optimised:
+        return optimizer.Optimised(self.parameters, self.first_moment, self.second_moment, self.average)
 
     def exported(self, task: Task) -> dict[str, tf.Tensor]:
         """The weights that are evaluated and exported: the moving average, or the last ones without averaging."""
@@ -65,7 +87,9 @@ class Trainer:
         with strategy.scope():
             self.state = TrainState(task)
         jit = task.recipe.jit_compile or None
-        self._gradients = tf.function(self._slice_gradients, jit_compile=jit, autograph=False)
+        self._gradients = tf.function(
+            functools.partial(gradients, task, scan=scan_of(task)), jit_compile=jit, autograph=False
+        )
         self._update = tf.function(
             lambda step, state, gradients: optimizer.update(task.recipe, step, state, gradients),
             jit_compile=jit,
@@ -122,27 +146,34 @@ class Trainer:
             self._gradients(state.parameters, *part)
             for part in zip(tf.split(x, count), tf.split(eps, count, axis=1), strict=True)
         ]
-        gradients, metrics = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
+        mean, metrics = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
         if replicas > 1:
-            gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            mean = replica.all_reduce(tf.distribute.ReduceOp.SUM, mean)
             metrics = {name: value * replicas for name, value in metrics.items()}
-        new, norm = self._update(step, state, gradients)
+        new, norm = self._update(step, state, mean)
         self.state.assign(new)
         return Metrics(gradient_norm=norm, **metrics)
 
-    def _slice_gradients(
-        self, parameters: dict[str, tf.Tensor], x: tf.Tensor, eps: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """Gradients of Eq. 12's mean over the rows of x, and the terms of the bound."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(parameters)
-            inference = draw.infer(parameters, x, eps, self.task)
-            loss = tf.reduce_mean(inference.nll_bound)
-        return tape.gradient(loss, parameters), {
-            "nll_bound": loss,
-            "reconstruction": tf.reduce_mean(inference.reconstruction),
-            "kl_per_step": tf.reduce_mean(inference.kl, axis=1),
-        }
+
+def gradients(
+    task: Task, parameters: dict[str, tf.Tensor], x: tf.Tensor, eps: tf.Tensor, *, scan: Callable[..., Any]
+) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    """Gradients of Eq. 12's mean over the rows of x, and the terms of the bound. Pure; all shapes are static."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(parameters)
+        inference = draw.infer(parameters, x, eps, task, scan=scan)
+        loss = tf.reduce_mean(inference.nll_bound)
+    return tape.gradient(loss, parameters), {
+        "nll_bound": loss,
+        "reconstruction": tf.reduce_mean(inference.reconstruction),
+        "kl_per_step": tf.reduce_mean(inference.kl, axis=1),
+    }
+
+
+def scan_of(task: Task) -> Callable[..., Any]:
+    """How the task's recurrence is run, and its gradient computed, while training."""
+    products = None if task.recipe.products == "float32" else tf.as_dtype(task.recipe.products)
+    return functools.partial(recurrence.scan_deferred, products=products)
 
 
 def _variables(values: dict[str, tf.Tensor]) -> dict[str, tf.Variable]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+PRODUCTS = ("float32", "bfloat16")
 TABLE_3 = "the paper's Table 3"
 OURS = "ours"
 
@@ -85,6 +86,8 @@ class Recipe:
     """Decay of the moving average of the weights, which is what is evaluated and exported; 0: the last weights are."""
     seed: int
     jit_compile: bool
+    products: str
+    """Precision in which wide layers multiply while training: float32, or bfloat16 with sums in float32."""
     validation_examples: int
     validation_interval: int
     checkpoint_seconds: float
@@ -104,6 +107,8 @@ class Recipe:
             raise ValueError(
                 f"recipe.warmup_steps is {self.warmup_steps}: it must be at least 0 and below steps ({self.steps})."
             )
+        if self.products not in PRODUCTS:
+            raise ValueError(f"recipe.products is {self.products!r}: it must be one of {', '.join(PRODUCTS)}.")
         for field in ("adam_beta1", "adam_beta2", "average_decay"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"recipe.{field} is {getattr(self, field)}: it must be at least 0 and below 1.")

@@ -46,7 +46,9 @@ def test_row_noise_is_standard_normal_and_uncorrelated_between_neighbouring_seed
 
 STREAMS = {
     "training": lambda task, index: randomness.training_noise(task, tf.constant(index), tiny.BATCH),
-    "pixels": lambda task, index: randomness.pixel_uniforms(task, tf.constant(index), tiny.BATCH),
+    "pixels": lambda task, index: randomness.binarised(
+        task, tf.constant(index), tf.fill([tiny.BATCH, *task.image_shape], 0.5)
+    ),
 }
 
 
@@ -74,9 +76,15 @@ def test_streams_that_share_a_seed_do_not_share_noise():
 
 def test_noise_has_the_shapes_and_the_law_it_should():
     assert STREAMS["training"](TASK, 0).shape == randomness.sample_noise(TASK, tiny.BATCH).shape == SHAPE
-    pixels = randomness.pixel_uniforms(TASK, tf.constant(0), 300).numpy()
-    assert pixels.shape == (300, *TASK.image_shape) and pixels.min() >= 0 and pixels.max() < 1
-    assert abs(pixels.mean() - 0.5) < 0.015
+
+
+def test_a_pixel_is_one_as_often_as_its_intensity_says():
+    intensities = np.linspace(0.0, 1.0, np.prod(TASK.image_shape), dtype=np.float32).reshape(TASK.image_shape)
+    pixels = randomness.binarised(TASK, tf.constant(0), tf.tile(intensities[None], [3_000, 1, 1, 1])).numpy()
+    assert pixels.dtype == np.float32 and set(np.unique(pixels)) == {0.0, 1.0}
+    # Never where the intensity is 0, always where it is 1; the standard error of a mean is 0.009 at most.
+    assert pixels[:, 0, 0].max() == 0.0 and pixels[:, -1, -1].min() == 1.0
+    np.testing.assert_allclose(pixels.mean(axis=0), intensities, atol=0.04)
 
 
 def test_ids_give_distinct_seeds_that_do_not_depend_on_the_batch():

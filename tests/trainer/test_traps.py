@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.reference import draw as reference
-from trainer import draw, equations
+from trainer import draw, equations, recurrence
 from trainer.task import Attention
 
 from . import tiny
@@ -36,13 +36,13 @@ def assert_equals_reference(*cases: tiny.Case) -> None:
 
 def filters_of(g_x, g_y, delta, sigma2, N):
     window = equations.Window(*(tf.constant([value], tf.float64) for value in (g_x, g_y, delta, sigma2, 1.0)))
-    f_x, f_y = equations.filterbank(window, rows=B, columns=A, n=N)
+    f_x, f_y = equations.filterbank(window, rows=B, columns=A, filters=N)
     return f_x[0].numpy(), f_y[0].numpy()
 
 
 def centred_window(N):
     """The window of parameters 0: in the middle of the image, over all of it."""
-    return equations.window(tf.zeros([1, 5], tf.float64), rows=B, columns=A, n=N)
+    return equations.window(tf.zeros([1, 5], tf.float64), rows=B, columns=A, filters=N)
 
 
 def trap_1_pixels_and_filters_count_from_1():
@@ -58,7 +58,7 @@ def trap_1_pixels_and_filters_count_from_1():
 
 
 def trap_2_the_latent_layer_gives_log_sigma_and_the_window_log_variance():
-    w = equations.window(tf.constant([[0.0, 0.0, 1.4, 0.0, 0.0]], tf.float64), rows=B, columns=A, n=3)
+    w = equations.window(tf.constant([[0.0, 0.0, 1.4, 0.0, 0.0]], tf.float64), rows=B, columns=A, filters=3)
     np.testing.assert_allclose(w.sigma2, [math.exp(1.4)])
     assert_latent_layer_gives_log_sigma()
 
@@ -99,7 +99,7 @@ def trap_5_read_and_write_have_their_own_windows():
 
 def trap_6_one_filter_is_refused():
     with pytest.raises(ValueError, match=r"Eq\. 24"):
-        equations.window(tf.zeros([3, 5]), rows=B, columns=A, n=1)
+        equations.window(tf.zeros([3, 5]), rows=B, columns=A, filters=1)
     for sizes in ({"read": 1, "write": 2}, {"read": 2, "write": 1}):
         with pytest.raises(ValueError, match=r"is 1: Eq\. 24"):
             Attention(**sizes)
@@ -113,7 +113,7 @@ def trap_7_the_error_image_uses_sigm_of_the_canvas():
 
     def lin(name, *inputs):
         seen[name] = inputs
-        return draw.linear(tiny.tensors(case.parameters, np.float64))(name, *inputs)
+        return recurrence.linear(tiny.tensors(case.parameters, np.float64))(name, *inputs)
 
     state = draw.initial_state(tiny.tensors(case.parameters, np.float64), 3)
     state = state._replace(c=tf.fill(state.c.shape, tf.constant(0.8, tf.float64)))
@@ -222,13 +222,13 @@ def floor_under_the_normalisation(patch):
 
 
 def one_head_for_read_and_write(patch):
-    linear = draw.linear
+    linear = recurrence.linear
 
-    def wrong(parameters):
-        lin = linear(parameters)
+    def wrong(*arguments):
+        lin = linear(*arguments)
         return lambda name, *inputs: lin("write", *inputs)[:, :5] if name == "read_window" else lin(name, *inputs)
 
-    patch.setattr(draw, "linear", wrong)
+    patch.setattr(recurrence, "linear", wrong)
 
 
 def one_n_for_read_and_write(patch):
@@ -236,7 +236,7 @@ def one_n_for_read_and_write(patch):
     patch.setattr(
         equations,
         "window",
-        lambda parameters, *, rows, columns, n: window(parameters, rows=rows, columns=columns, n=READ_N),
+        lambda parameters, *, rows, columns, filters: window(parameters, rows=rows, columns=columns, filters=READ_N),
     )
 
 
@@ -253,9 +253,9 @@ def error_image_from_the_logits(patch):
 def error_image_through_other_filters(patch):
     extract = equations.extract
 
-    def wrong(images, w, *, n):
-        patches = extract(images, w, n=n)
-        other = extract(images, w._replace(g_x=w.g_x + 1), n=n)
+    def wrong(images, w, *, filters):
+        patches = extract(images, w, filters=filters)
+        other = extract(images, w._replace(g_x=w.g_x + 1), filters=filters)
         half = images.shape[3] // 2
         return tf.concat([patches[..., :half], other[..., half:]], axis=3)
 
@@ -267,7 +267,9 @@ def one_filter_allowed(patch):
     patch.setattr(
         equations,
         "window",
-        lambda parameters, *, rows, columns, n: window(parameters, rows=rows, columns=columns, n=max(n, 2)),
+        lambda parameters, *, rows, columns, filters: window(
+            parameters, rows=rows, columns=columns, filters=max(filters, 2)
+        ),
     )
 
 

@@ -19,7 +19,7 @@ from trainer.task import OURS, Attention, Binarisation, DataSource, Gate, NoAtte
 
 ROWS, COLUMNS, UNITS, LATENTS, STEPS, BATCH = 7, 5, 9, 2, 6, 10
 SMALL_N, LARGE_N = 4, 8
-"""Windows on either side of equations.FUSED_WINDOW, which test_equations asserts."""
+"""Windows with fewer filters than the image has columns, and with more than it has rows."""
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +35,7 @@ _RECIPE = Recipe(
     average_decay=0.9,
     seed=11,
     jit_compile=False,
+    products="float32",
     validation_examples=13,
     validation_interval=15,
     checkpoint_seconds=0.0,

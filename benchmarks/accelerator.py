@@ -1,0 +1,159 @@
+"""`python -m benchmarks.accelerator FOLDER`: the exported training step on a GPU or TPU, by JAX alone.
+
+Prints the milliseconds of a step for each program in the folder. With --train, trains on the images in the folder and
+writes the state, from which `draw run --state` goes on. Needs jax and numpy, and no network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.program import Folder, Program
+
+
+@functools.partial(jax.jit, static_argnames=("program", "steps"), donate_argnames="state")
+def _run(
+    state: list[jax.Array], images: jax.Array, first: jax.Array, seed: jax.Array, *, program: Any, steps: int
+) -> tuple[list[jax.Array], jax.Array]:
+    """`steps` training steps, without leaving the device. Step k draws its rows from the seed and k alone."""
+    folder_program, divisor = program
+
+    def body(i: int, carried: tuple[list[jax.Array], jax.Array]) -> tuple[list[jax.Array], jax.Array]:
+        state, bounds = carried
+        key = jax.random.fold_in(jax.random.key(seed), first + i)
+        rows = jax.random.randint(key, (folder_program.batch,), 0, images.shape[0])
+        x = images[rows].astype(jnp.float32) / divisor
+        *state, bound = folder_program.call(*state, x)
+        return state, bounds.at[i].set(bound)
+
+    return jax.lax.fori_loop(0, steps, body, (state, jnp.zeros(steps)))
+
+
+def measure(folder: Folder, program: Program, *, seconds: float) -> dict[str, Any]:
+    """Milliseconds a step over calls of some steps each: median and minimum; and the memory that the step takes."""
+    divisor = folder.description["divisor"]
+    shape = program.inputs[-1].shape[1:]
+    images = jnp.asarray(np.random.default_rng(0).integers(0, divisor + 1, (4 * program.batch, *shape), np.uint8))
+    state, steps = folder.state(), 4
+    started = time.perf_counter()
+    compiled = _run.lower(state, images, jnp.int32(0), jnp.int32(0), program=(program, divisor), steps=steps).compile()
+    compile_seconds = time.perf_counter() - started
+    memory = compiled.memory_analysis()
+    times: list[float] = []
+    bounds = None
+    while sum(times) < seconds * 1e3 or len(times) < 3:
+        started = time.perf_counter()
+        state, bounds = compiled(state, images, jnp.int32(steps * len(times)), jnp.int32(0))
+        bounds.block_until_ready()
+        times.append((time.perf_counter() - started) * 1e3)
+    per_step = [value / steps for value in times[1:]]
+    median = statistics.median(per_step)
+    return {
+        "batch": program.batch,
+        "ms": median,
+        "ms_least": min(per_step),
+        "examples_per_second": program.batch / median * 1e3,
+        "compile_seconds": compile_seconds,
+        "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
+        "bound": float(bounds[-1]),
+    }
+
+
+def train(folder: Folder, program: Program, *, steps: int, seconds: float, output: Path, seed: int) -> None:
+    """Trains until so many steps are done or the time is over; what was written to `output` before is gone on from.
+
+    Rows are drawn with replacement, which a compiled loop does at no cost; the pipeline's reader visits every example
+    once an epoch.
+    """
+    divisor = folder.description["divisor"]
+    images = jnp.asarray(folder.images())
+    state = folder.state(output if output.exists() else None)
+    done, call, started, saved = int(state[-1]), 10, time.monotonic(), time.monotonic()
+    while done < steps and time.monotonic() - started < seconds:
+        count = min(call, steps - done)
+        began = time.monotonic()
+        state, bounds = _run(state, images, jnp.int32(done), jnp.int32(seed), program=(program, divisor), steps=count)
+        bound = float(bounds.mean())
+        if not np.isfinite(bound):
+            raise SystemExit(f"The bound is {bound} by step {done + count}. {output} holds the last sound state.")
+        elapsed = time.monotonic() - began
+        done += count
+        print(f"step {done:,}  {bound:.2f} nats  {count * program.batch / elapsed:,.0f} examples/s", flush=True)
+        # Each other number of steps is compiled anew.
+        call = 1_000 if call == 10 else call
+        if time.monotonic() - saved > 60:
+            folder.save_state(state, output)
+            saved = time.monotonic()
+    folder.save_state(state, output)
+    print(f"{output}: step {done:,}")
+
+
+def main() -> None:
+    """Reads the command line and prints a table, or trains."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="what `draw export-step` wrote")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each program, or for training")
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--train", type=Path, metavar="STATE", help="train, and write this .npz")
+    parser.add_argument("--batch", type=int, help="which program trains")
+    parser.add_argument("--steps", type=int, help="until which step; by default the task's")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    try:
+        folders = [Folder.open(path) for path in options.folders]
+        if options.train:
+            (folder,) = folders
+            steps = options.steps or folder.description["task"]["recipe"]["steps"]
+            train(
+                folder,
+                folder.program(options.batch or folder.batches[0]),
+                steps=steps,
+                seconds=options.seconds,
+                output=options.train,
+                seed=options.seed,
+            )
+            return
+        results = []
+        device = jax.devices()[0]
+        print(f"JAX {jax.__version__} on {device.device_kind}")
+        for folder in folders:
+            for batch in folder.batches:
+                name = folder.description["task"]["name"]
+                try:
+                    result = {"task": name, **measure(folder, folder.program(batch), seconds=options.seconds)}
+                except jax.errors.JaxRuntimeError as error:
+                    # The usual one is that the batch does not fit.
+                    result = {"task": name, "batch": batch, "error": str(error).splitlines()[0]}
+                results.append(result)
+                print(_line(result), flush=True)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    if options.json:
+        described = {"jax": jax.__version__, "device": device.device_kind, "results": results}
+        options.json.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+
+def _line(result: dict[str, Any]) -> str:
+    head = f"{result['task']:<20}{result['batch']:>7,} rows"
+    if "error" in result:
+        return f"{head}  {result['error']}"
+    return (
+        f"{head}{result['ms']:>9.2f} ms a step (least {result['ms_least']:.2f})"
+        f"{result['examples_per_second']:>11,.0f} examples/s{result['compile_seconds']:>7.1f} s to compile"
+        + ("" if result["temporary_bytes"] is None else f"{result['temporary_bytes'] / 2**20:>9,.0f} MiB")
+    )
+
+
+if __name__ == "__main__":
+    main()

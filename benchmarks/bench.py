@@ -1,0 +1,194 @@
+"""`make bench`: how fast each task trains, samples and scores on this machine, beside the same code's plain version.
+
+The two sides are processes that take turns, step by step, so that whatever else the machine does falls on both alike; a
+ratio is the median of the ratios of neighbours. With --against, the other side is an earlier revision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer import draw, tasks
+from trainer.task import Task
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE_BATCHES = (1, 16, 256)
+SCORE_BATCH = 100
+
+
+class Side:
+    """A worker process, asked one thing at a time."""
+
+    def __init__(self, task: str, variant: str, *, code: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", task, variant],
+            cwd=code,
+            env={**os.environ, "PYTHONPATH": str(code), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.described = self._answer()
+
+    def ask(self, *command: object) -> dict[str, Any]:
+        """Sends one command to the worker, see there, and waits for its answer."""
+        assert self._process.stdin
+        print(*command, file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def close(self) -> None:
+        """Ends the worker."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{' '.join(map(str, self._process.args))} ended with {self._process.wait()}.")  # type: ignore[union-attr]
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def products(task: Task) -> float:
+    """GFLOP of one training step's matrix products with weights: forward, and backward to inputs and to weights."""
+    shapes = draw.parameter_shapes(task)
+    weights = sum(shape[0] * shape[1] for name, shape in shapes.items() if name.endswith("/w"))
+    return 3 * 2 * weights * task.glimpses * task.recipe.batch_size / 1e9
+
+
+def compare(task: Task, *, other: Sequence[str], other_code: Path, seconds: float) -> dict[str, Any]:
+    """Measures the task's training step on both sides by turns, then sampling and scoring on ours."""
+    ours, theirs = Side(task.name, "trained", code=ROOT), Side(task.name, *other, code=other_code)
+    try:
+        first = [side.ask("first")["seconds"] for side in (ours, theirs)]
+        times: tuple[list[float], list[float]] = ([], [])
+        for side in (ours, theirs):
+            side.ask("step", 2)  # warm caches
+        while min(map(len, times)) < 5 or sum(map(sum, times)) < seconds * 1e3:
+            for side, found in zip((ours, theirs), times, strict=True):
+                found += side.ask("step", 1)["ms"]
+        rate = ours.ask("matmul")["gflops"]
+        memory = [side.ask("memory")["mib"] for side in (ours, theirs)]
+        step = statistics.median(times[0])
+        return {
+            "task": task.name,
+            **ours.described,
+            "step_ms": _spread(times[0]),
+            "other_step_ms": _spread(times[1]),
+            "speedup": _spread([b / a for a, b in zip(*times, strict=True)]),
+            "examples_per_second": task.recipe.batch_size / step * 1e3,
+            "gflop": products(task),
+            "gflops": products(task) / step * 1e3,
+            "matmul_gflops": rate,
+            "first_step_seconds": first[0],
+            "other_first_step_seconds": first[1],
+            "memory_mib": memory[0],
+            "other_memory_mib": memory[1],
+            "sample_ms": {str(batch): _spread(ours.ask("sample", batch)["ms"]) for batch in SAMPLE_BATCHES},
+            "score_per_second": SCORE_BATCH / statistics.median(ours.ask("score", SCORE_BATCH)["ms"]) * 1e3,
+        }
+    finally:
+        ours.close()
+        theirs.close()
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(values, n=4)
+    return {"median": median, "quartile_1": low, "quartile_3": high, "least": min(values), "count": len(values)}
+
+
+@contextlib.contextmanager
+def revision(name: str) -> Iterator[Path]:
+    """A checkout of that revision beside this one, for as long as it is measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "code"
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(path), name], cwd=ROOT, check=True)
+        try:
+            if not (path / "benchmarks/worker.py").exists():
+                raise SystemExit(f"Revision {name} has no benchmarks/worker.py: it cannot be measured this way.")
+            yield path
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(path)], cwd=ROOT, check=True)
+
+
+def _row(result: dict[str, Any]) -> tuple[str, ...]:
+    speedup, step = result["speedup"], result["step_ms"]
+    return (
+        result["task"],
+        f"{step['median']:.0f} ({step['least']:.0f})",
+        f"{result['examples_per_second']:,.0f}",
+        f"{result['gflops']:.0f} of {result['matmul_gflops']:.0f}",
+        f"{speedup['median']:.2f} ({speedup['quartile_1']:.2f}-{speedup['quartile_3']:.2f})",
+        f"{result['first_step_seconds']:.1f}",
+        f"{result['memory_mib']:,.0f}",
+        " / ".join(f"{result['sample_ms'][str(batch)]['median']:.1f}" for batch in SAMPLE_BATCHES),
+        f"{result['score_per_second']:,.0f}",
+    )
+
+
+HEADINGS = (
+    "task",
+    "ms a step (least)",
+    "examples/s",
+    "GFLOP/s",
+    "times faster",
+    "first step, s",
+    "MiB",
+    f"sample {'/'.join(map(str, SAMPLE_BATCHES))}, ms",
+    "scored/s",
+)
+
+
+def main() -> None:
+    """Prints a row as each task is done, and writes all of it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="by default all of them")
+    parser.add_argument("--against", metavar="REVISION", help="compare with this revision, not with the plain version")
+    parser.add_argument("--seconds", type=float, default=30.0, help="for the training steps of each task")
+    parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
+    options = parser.parse_args()
+    chosen = [tasks.get(name) for name in options.tasks or tasks.NAMES]
+    widths = [max(20, len(HEADINGS[0])), *(max(14, len(heading)) for heading in HEADINGS[1:])]
+
+    def show(cells: Sequence[str]) -> None:
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip(), flush=True)
+
+    results = []
+    with contextlib.ExitStack() as stack:
+        code = stack.enter_context(revision(options.against)) if options.against else ROOT
+        print(f"times faster than: {options.against or 'autodiff without XLA in one piece on default threads'}")
+        show(HEADINGS)
+        for task in chosen:
+            result = compare(
+                task, other=["trained" if options.against else "plain"], other_code=code, seconds=options.seconds
+            )
+            results.append(result)
+            show(_row(result))
+    report = {
+        "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "against": options.against or "plain",
+        "results": results,
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Runs what `draw export-step` wrote, with JAX and without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+# JAX offers no public way to call a program that another compiler's front end made inside its own jit; these names have
+# been the same from 0.4.36 to 0.12.
+from jax._src.interpreters import mlir
+from jax._src.lib.mlir import ir
+from jax._src.lib.mlir.dialects import func
+from jax.extend import core
+from jax.extend import mlir as extend_mlir
+
+_DTYPES = {"f32": "float32", "i32": "int32", "i64": "int64", "bf16": "bfloat16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One training step: called with the state's arrays and x, it returns the new arrays and the bound."""
+
+    batch: int
+    call: Callable[..., list[jax.Array]]
+    inputs: list[jax.ShapeDtypeStruct]
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """What `draw export-step` wrote into one folder."""
+
+    path: Path
+    description: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Folder:
+        """Raises ValueError for a folder that is not one, or not complete."""
+        path = Path(path)
+        try:
+            return cls(path, json.loads((path / "program.json").read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ValueError(f"{path} holds no program: write one with `draw export-step -o {path}`.") from error
+
+    @property
+    def batches(self) -> list[int]:
+        """The numbers of rows for which there is a program."""
+        return [entry["batch"] for entry in self.description["programs"]]
+
+    def program(self, batch: int) -> Program:
+        """The step on `batch` rows; raises ValueError where there is none."""
+        names = {entry["batch"]: entry["file"] for entry in self.description["programs"]}
+        if batch not in names:
+            raise ValueError(f"{self.path} holds programs for {self.batches} rows, none for {batch}.")
+        text = (self.path / names[batch]).read_bytes()
+        if names[batch].endswith(".hlo"):
+            text = extend_mlir.hlo_to_stablehlo(text)
+        call, inputs = _load(text)
+        return Program(batch, call, inputs)
+
+    def state(self, path: Path | None = None) -> list[jax.Array]:
+        """The arrays of the state in `path`, by default the initial one, in the program's order."""
+        with np.load(path or self.path / "state.npz") as arrays:
+            values = [arrays[name] for name in self.description["state"]]
+        return [jax.numpy.asarray(value) for value in (*values[:-1], np.int32(values[-1]))]
+
+    def save_state(self, state: list[jax.Array], path: Path) -> None:
+        """Writes a state that `draw run --state` goes on from; whole or not at all."""
+        arrays = dict(zip(self.description["state"], map(np.asarray, state), strict=True))
+        arrays["step"] = arrays["step"].astype(np.int64)
+        unfinished = path.with_name(path.name + ".unfinished")
+        with unfinished.open("wb") as file:
+            np.savez(file, **arrays)
+        unfinished.replace(path)
+
+    def images(self) -> np.ndarray:
+        """The training images, uint8 [examples, B, A, C]; ValueError where none were taken along."""
+        try:
+            with np.load(self.path / "images.npz") as arrays:
+                images: np.ndarray = arrays["images"]
+                return images
+        except OSError as error:
+            raise ValueError(
+                f"{self.path} holds no images: write it again with `draw export-step --examples PATTERN`."
+            ) from error
+
+
+def _load(text: bytes) -> tuple[Callable[..., list[jax.Array]], list[jax.ShapeDtypeStruct]]:
+    with mlir.make_ir_context():
+        module = ir.Module.parse(text)
+        main = ir.SymbolTable(module.operation)["main"]
+        inputs, outputs = ([_shape(kind) for kind in kinds] for kinds in (main.type.inputs, main.type.results))
+        text = str(module)
+    avals = tuple((value.shape, value.dtype) for value in outputs)
+    return (lambda *arguments: _step.bind(*arguments, text=text, outputs=avals)), inputs
+
+
+def _shape(kind: Any) -> jax.ShapeDtypeStruct:
+    tensor = ir.RankedTensorType(kind)
+    return jax.ShapeDtypeStruct(tuple(tensor.shape), np.dtype(_DTYPES[str(tensor.element_type)]))
+
+
+def _lower(context: Any, *arguments: Any, text: str, outputs: Any) -> Any:
+    module = ir.Module.parse(text)
+    results = list(ir.SymbolTable(module.operation)["main"].type.results)
+    name = mlir.merge_mlir_modules(
+        context.module_context.module, "draw_step", module, dst_symtab=context.module_context.symbol_table
+    )
+    return func.CallOp(results, ir.FlatSymbolRefAttr.get(name), list(arguments)).results
+
+
+_step = core.Primitive("draw_step")
+_step.multiple_results = True
+_step.def_abstract_eval(lambda *_, text, outputs: [jax.core.ShapedArray(shape, dtype) for shape, dtype in outputs])
+mlir.register_lowering(_step, _lower)

@@ -1,0 +1,75 @@
+"""The half of these tests that runs in JAX's environment: runs an exported step on CPU, or compiles it for TPUs.
+
+    python -m tests.accelerators.jax_side run FOLDER BATCHES.npy     the bound of each step, and sums of the last state
+    python -m tests.accelerators.jax_side compile FOLDER TOPOLOGY    for one chip, and for four that share the batch
+
+Prints JSON. Compiling ahead of time shows that the program suits the chip; it does not show that it runs there.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import re
+import sys
+from typing import Any
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+# No TPU is here, and libtpu would ask a cloud's metadata server for one.
+os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import NamedSharding, PartitionSpec
+
+from benchmarks.program import Folder
+
+
+def run(folder: Folder, batches: np.ndarray) -> dict[str, Any]:
+    """Trains on the given batches, [steps, batch, B, A, C]."""
+    program = folder.program(batches.shape[1])
+    step = jax.jit(lambda *arguments: program.call(*arguments))
+    state, bounds = folder.state(), []
+    for x in batches:
+        *state, bound = step(*state, x)
+        bounds.append(float(bound))
+    return {"bounds": bounds, "state": [np.asarray(value, np.float64).sum() for value in state]}
+
+
+def compile_for(folder: Folder, topology_name: str) -> dict[str, Any]:
+    """Bytes of temporaries on one chip, and the collective operations of four that share the batch."""
+    topology = topologies.get_topology_desc(topology_name, platform="tpu")
+    program = folder.program(folder.batches[0])
+    one = topologies.make_mesh(topology, (len(topology.devices),), ("chip",), devices=None)
+    chips = len(topology.devices)
+    single = jax.sharding.SingleDeviceSharding(topology.devices[0])
+    replicated, sharded = NamedSharding(one, PartitionSpec()), NamedSharding(one, PartitionSpec("chip"))
+    *state, x = program.inputs
+
+    def compiled(state_sharding: Any, x_sharding: Any) -> Any:
+        arguments = [jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=state_sharding) for s in state]
+        arguments.append(jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x_sharding))
+        step = jax.jit(
+            lambda *values: program.call(*values),
+            donate_argnums=tuple(range(len(state))),
+            out_shardings=state_sharding,
+        )
+        return step.trace(*arguments).lower(lowering_platforms=("tpu",)).compile()
+
+    alone, together = compiled(single, single), compiled(replicated, sharded)
+    collectives = re.findall(r"= .*? ((?:all|collective|reduce-scatter)[\w-]*?)(?:-start)?\(", together.as_text())
+    return {
+        "chips": chips,
+        "temporary_bytes": alone.memory_analysis().temp_size_in_bytes,
+        "flops": alone.cost_analysis()["flops"],
+        "flops_a_chip_together": together.cost_analysis()["flops"],
+        "collectives": collections.Counter(collectives),
+    }
+
+
+if __name__ == "__main__":
+    mode, path, argument = sys.argv[1:]
+    folder = Folder.open(path)
+    print(json.dumps(run(folder, np.load(argument)) if mode == "run" else compile_for(folder, argument)))

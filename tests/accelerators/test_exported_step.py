@@ -1,0 +1,73 @@
+"""The exported training step is TensorFlow's in another runtime, and compiles for TPUs.
+
+Run on CPU only. No TPU and no GPU was at hand: for TPUs the tests show that the compiler takes the program.
+"""
+
+import dataclasses
+import json
+import subprocess
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.trainer import tiny
+from trainer import program, tasks
+
+JAX_PYTHON = tiny.ROOT / "build/accelerators/bin/python"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not JAX_PYTHON.exists(), reason="JAX's environment is missing: `make test-all` makes it"),
+]
+
+BATCH, STEPS = 8, 6
+
+
+def jax_side(*arguments):
+    """The module's printed result."""
+    done = subprocess.run(
+        [str(JAX_PYTHON), "-m", "tests.accelerators.jax_side", *map(str, arguments)],
+        cwd=tiny.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", tasks.NAMES)
+def test_losses_in_jax_are_tensorflows(name, tmp_path):
+    """At full size but for T and the batch; six steps, so that the optimizer's part is in it."""
+    task = dataclasses.replace(tasks.get(name), glimpses=3)
+    program.write(task, [BATCH], str(tmp_path))
+    batches = np.random.default_rng(1).uniform(size=(STEPS, BATCH, *task.image_shape)).astype(np.float32)
+    batches = np.round(batches) if task.binary else batches
+    np.save(tmp_path / "batches.npy", batches)
+
+    step = program.whole_step(task, BATCH)
+    state = [tf.constant(value) for value in program.initial_state(task).values()]
+    state[-1] = tf.cast(state[-1], tf.int32)
+    expected = []
+    for x in batches:
+        *state, bound = step(*state, tf.constant(x))
+        expected.append(float(bound))
+    found = jax_side("run", tmp_path, tmp_path / "batches.npy")
+    np.testing.assert_allclose(found["bounds"], expected, rtol=1e-5)
+    assert len(set(expected)) == STEPS and found["state"][-1] == STEPS
+    sums = [float(tf.reduce_sum(tf.cast(value, tf.float64))) for value in state]
+    np.testing.assert_allclose(found["state"], sums, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:2x2"])
+def test_it_compiles_for_one_tpu_and_for_four_that_share_the_batch(topology, tmp_path):
+    task = tasks.get("mnist")
+    program.write(task, [100], str(tmp_path))
+    compiled = jax_side("compile", tmp_path, topology)
+    assert compiled["chips"] == 4
+    # All gradients travel in one operation, as do the terms of the bound.
+    assert compiled["collectives"] == {"all-reduce": 1}
+    # The way to the weights' gradients is cut by four, so the batch is shared and not repeated.
+    assert compiled["flops_a_chip_together"] < 0.3 * compiled["flops"]
+    assert compiled["temporary_bytes"] < 2**30

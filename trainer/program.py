@@ -1,0 +1,89 @@
+"""The whole training step as one pure program of tensors, for compilers and devices outside this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import examples, optimizer, randomness, step
+from trainer.task import Binarisation, Task
+
+# TensorFlow 2.16 knows no way to StableHLO, 2.21 none to serialized HLO.
+_STAGES = {"stablehlo": "stablehlo", "hlo": "hlo_serialized"}
+
+
+def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """A tf.function that XLA compiles whole: one training step on a batch of `batch` rows.
+
+    Takes the arrays of `TrainState.arrays` in their order, the last being the step, then x, float32 [batch, B, A, C] in
+    [0, 1], and returns the new arrays, then the bound in nats. The step is int32: accelerators count in it. The program
+    draws its noise from the step, and so it binarises the images of a task that does so at each visit.
+    """
+    names = list(step.TrainState(task).arrays())
+
+    def program(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        *values, count, x = arguments
+        state = optimizer.Optimised.of_flat(dict(zip(names[:-1], values, strict=True)))
+        if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
+            x = randomness.binarised(task, count, x)
+        eps = randomness.training_noise(task, count, batch)
+        gradients, metrics = step.gradients(task, state.parameters, x, eps, scan=step.scan_of(task))
+        new, _ = optimizer.update(task.recipe, tf.cast(count, tf.int64), state, gradients)
+        flat = new.flat()
+        return (*(flat[name] for name in names[:-1]), count + 1, metrics["nll_bound"])
+
+    return tf.function(program, jit_compile=True, autograph=False)
+
+
+def initial_state(task: Task) -> dict[str, np.ndarray]:
+    """Where training starts: `TrainState.arrays` of step 0."""
+    return step.TrainState(task).arrays()
+
+
+def write(task: Task, batches: Sequence[int], directory: str, pattern: str | None = None) -> None:
+    """Writes the programs of `batches` rows a step, `state.npz` to start from, and `program.json` that describes them.
+
+    `pattern` names the pipeline's training examples, whose images are then written too: `images.npz`, uint8 as
+    ingestion left them. `program.json` comes last: without it a folder is not complete. Raises ValueError where nothing
+    matches.
+    """
+    state = initial_state(task)
+    os.makedirs(directory, exist_ok=True)
+    if pattern:
+        images = examples.all_images(tf.io.gfile.glob(pattern), task)
+        np.savez_compressed(os.path.join(directory, "images.npz"), images=images)
+    with open(os.path.join(directory, "state.npz"), "wb") as file:
+        np.savez(file, **state)
+    programs = []
+    for batch in batches:
+        values = [tf.constant(value) for value in state.values()]
+        values[-1] = tf.cast(values[-1], tf.int32)
+        x = tf.zeros([batch, *task.image_shape])
+        kind, program = _lowered(whole_step(task, batch), [*values, x])
+        name = f"step-{batch}.{kind}"
+        with open(os.path.join(directory, name), "wb") as file:
+            file.write(program)
+        programs.append({"batch": batch, "file": name})
+    description = {
+        "task": json.loads(task.to_json()),
+        "tensorflow": tf.__version__,
+        "state": list(state),
+        "divisor": 1 if task.split_binarisation(task.data.train) is not Binarisation.NONE else 255,
+        "programs": programs,
+    }
+    with open(os.path.join(directory, "program.json"), "w", encoding="utf-8") as file:
+        json.dump(description, file, indent=2)
+
+
+def _lowered(function: Any, arguments: list[tf.Tensor]) -> tuple[str, bytes]:
+    """The function in the language that this TensorFlow can write, and that language's name."""
+    ir = function.experimental_get_compiler_ir(*arguments)
+    major, minor = (int(part) for part in tf.__version__.split(".")[:2])
+    kind = "stablehlo" if (major, minor) >= (2, 20) else "hlo"
+    program = ir(stage=_STAGES[kind])
+    return kind, program if isinstance(program, bytes) else program.encode()
