@@ -6,7 +6,7 @@ HOST_PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACCELERATORS := build/accelerators/.installed
-SOURCES := components pipeline serving trainer
+SOURCES := benchmarks components pipeline serving trainer
 RESOLVE := build/uv/bin/uv pip compile --quiet --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock'
 LOCK := $(RESOLVE) --extra dev

@@ -26,6 +26,7 @@ from trainer.task import Task
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_BATCHES = (1, 16, 256)
 SCORE_BATCH = 100
+INPUT_STEPS = 10
 
 
 class Side:
@@ -97,6 +98,7 @@ def compare(task: Task, *, other: Sequence[str], other_code: Path, seconds: floa
             "matmul_gflops": rate,
             "first_step_seconds": first[0],
             "other_first_step_seconds": first[1],
+            "wait_percent": ours.ask("input", INPUT_STEPS)["wait_percent"],
             "memory_mib": memory[0],
             "other_memory_mib": memory[1],
             "sample_ms": {str(batch): _spread(ours.ask("sample", batch)["ms"]) for batch in SAMPLE_BATCHES},
@@ -135,6 +137,7 @@ def _row(result: dict[str, Any]) -> tuple[str, ...]:
         f"{result['gflops']:.0f} of {result['matmul_gflops']:.0f}",
         f"{speedup['median']:.2f} ({speedup['quartile_1']:.2f}-{speedup['quartile_3']:.2f})",
         f"{result['first_step_seconds']:.1f}",
+        f"{result['wait_percent']:.1f}",
         f"{result['memory_mib']:,.0f}",
         " / ".join(f"{result['sample_ms'][str(batch)]['median']:.1f}" for batch in SAMPLE_BATCHES),
         f"{result['score_per_second']:,.0f}",
@@ -148,6 +151,7 @@ HEADINGS = (
     "GFLOP/s",
     "times faster",
     "first step, s",
+    "waits for data, %",
     "MiB",
     f"sample {'/'.join(map(str, SAMPLE_BATCHES))}, ms",
     "scored/s",

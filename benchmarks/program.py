@@ -17,7 +17,13 @@ from jax._src.interpreters import mlir
 from jax._src.lib.mlir import ir
 from jax._src.lib.mlir.dialects import func
 from jax.extend import core
-from jax.extend import mlir as extend_mlir
+
+try:
+    from jax.extend.mlir import hlo_to_stablehlo
+except ImportError:  # before JAX 0.7
+    from jax._src.lib import xla_client
+
+    hlo_to_stablehlo = xla_client._xla.mlir.hlo_to_stablehlo
 
 _DTYPES = {"f32": "float32", "i32": "int32", "i64": "int64", "bf16": "bfloat16"}
 
@@ -59,7 +65,7 @@ class Folder:
             raise ValueError(f"{self.path} holds programs for {self.batches} rows, none for {batch}.")
         text = (self.path / names[batch]).read_bytes()
         if names[batch].endswith(".hlo"):
-            text = extend_mlir.hlo_to_stablehlo(text)
+            text = hlo_to_stablehlo(text)
         call, inputs = _load(text)
         return Program(batch, call, inputs)
 

@@ -15,15 +15,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from trainer import draw, export, host, optimizer, randomness, step, tasks
-from trainer.task import Task
+from trainer import draw, examples, export, host, optimizer, randomness, step, tasks
+from trainer.task import Binarisation, Task
 
 Answer = dict[str, Any]
 
@@ -85,6 +87,41 @@ class Worker:
 
             fastest = min(_milliseconds(products) for _ in range(8))
         return {"gflops": 4 * cores * 2 * size**3 / fastest / 1e6}
+
+    def input(self, count: int) -> Answer:
+        """Of so many steps on batches from the pipeline's reader, the share of time that they wait for it.
+
+        By TensorFlow's profiler: the time in `IteratorGetNext`, over the time of the call.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            batches = iter(examples.training_batches(self._example_files(directory), self.task, first_step=0))
+            trainer = step.Trainer(self.task, host.strategy())
+            trainer.train(batches, 2)
+            tf.profiler.experimental.start(directory)
+            milliseconds = _milliseconds(lambda: trainer.train(batches, count).nll_bound.numpy())
+            tf.profiler.experimental.stop()
+            (path,) = Path(directory).glob("plugins/profile/*/*.xplane.pb")
+            space = xplane_pb2.XSpace.FromString(path.read_bytes())
+        waited = 0.0
+        for plane in space.planes:
+            names = {key: value.name for key, value in plane.event_metadata.items()}
+            for line in plane.lines:
+                waited += sum(e.duration_ps for e in line.events if names[e.metadata_id].startswith("IteratorGetNext"))
+        return {"wait_percent": waited / 1e9 / milliseconds * 100, "step_ms": milliseconds / count}
+
+    def _example_files(self, directory: str) -> list[str]:
+        """Examples as ingestion writes them, of random pixels."""
+        path = f"{directory}/examples.gz"
+        highest = 255 if self.task.split_binarisation(self.task.data.train) is Binarisation.NONE else 1
+        images = np.random.default_rng(1).integers(
+            0, highest + 1, (20 * self._x.shape[0], *self._x.shape[1:]), np.uint8
+        )
+        with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
+            for index, image in enumerate(images):
+                values = {"image": image.tobytes(), "id": str(index).encode()}
+                feature = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])) for k, v in values.items()}
+                writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+        return [path]
 
     def memory(self) -> Answer:
         """The most memory that this process has held, in MiB."""
