@@ -42,10 +42,10 @@ def compile_for(folder: Folder, topology_name: str) -> dict[str, Any]:
     """Bytes of temporaries on one chip, and the collective operations of four that share the batch."""
     topology = topologies.get_topology_desc(topology_name, platform="tpu")
     program = folder.program(folder.batches[0])
-    one = topologies.make_mesh(topology, (len(topology.devices),), ("chip",), devices=None)
     chips = len(topology.devices)
+    mesh = topologies.make_mesh(topology, (chips,), ("chip",))
     single = jax.sharding.SingleDeviceSharding(topology.devices[0])
-    replicated, sharded = NamedSharding(one, PartitionSpec()), NamedSharding(one, PartitionSpec("chip"))
+    replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("chip"))
     *state, x = program.inputs
 
     def compiled(state_sharding: Any, x_sharding: Any) -> Any:

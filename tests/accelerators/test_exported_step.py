@@ -68,6 +68,6 @@ def test_it_compiles_for_one_tpu_and_for_four_that_share_the_batch(topology, tmp
     assert compiled["chips"] == 4
     # All gradients travel in one operation, as do the terms of the bound.
     assert compiled["collectives"] == {"all-reduce": 1}
-    # The way to the weights' gradients is cut by four, so the batch is shared and not repeated.
-    assert compiled["flops_a_chip_together"] < 0.3 * compiled["flops"]
+    # The work on the batch is cut by four; each chip updates all weights.
+    assert compiled["flops_a_chip_together"] < 0.5 * compiled["flops"]
     assert compiled["temporary_bytes"] < 2**30
