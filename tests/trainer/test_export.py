@@ -1,5 +1,6 @@
 """The SavedModel, loaded back: its signatures, their rows and seeds, what they refuse, what loading them needs."""
 
+import dataclasses
 import json
 import math
 
