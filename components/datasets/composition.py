@@ -41,8 +41,8 @@ class Config(tfds.core.BuilderConfig):
         train = int(match["train"]) if match else 0
         if match is None or (train > SHARD_EXAMPLES and train % SHARD_EXAMPLES):
             raise ValueError(
-                f"There is no configuration {name!r}. Expected the source of the digits, mnist or digits, and the number "
-                f"of training examples: at most {SHARD_EXAMPLES}, or a multiple of it, as in mnist-200000."
+                f"There is no configuration {name!r}. Expected the source of the digits, mnist or digits, and the "
+                f"number of training examples: at most {SHARD_EXAMPLES}, or a multiple of it, as in mnist-200000."
             )
         source, rest = match["source"], _EVALUATION_EXAMPLES[match["source"]]
         return cls(

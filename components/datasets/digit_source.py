@@ -47,8 +47,8 @@ def prepare(source: str, data_dir: str) -> str:
         except Exception as error:
             raise RuntimeError(
                 f"The digits come from the data set {BUILDERS[source]!r}, which is not in {data_dir} and could not be "
-                f"prepared there: {type(error).__name__}: {error}. Where there is no network, copy its folder there, or "
-                "take the configuration whose name begins with `digits`."
+                f"prepared there: {type(error).__name__}: {error}. Where there is no network, copy its folder there, "
+                "or take the configuration whose name begins with `digits`."
             ) from error
     return str(builder.data_dir)
 
@@ -62,7 +62,9 @@ def load(directory: str, split: str) -> Digits:
     source = tfds.builder_from_directory(directory)
     arrays = tfds.as_numpy(source.as_dataset(split="test" if split == "test" else "train", batch_size=-1))
     images, labels = arrays["image"][..., 0], arrays["label"].astype(np.uint8)
-    digests = [hashlib.sha256(image.tobytes() + bytes([label])).digest() for image, label in zip(images, labels)]
+    digests = [
+        hashlib.sha256(image.tobytes() + bytes([label])).digest() for image, label in zip(images, labels, strict=True)
+    ]
     order = np.array(sorted(range(len(digests)), key=digests.__getitem__))
     if split != "test":
         validation = len(order) // HELD_OUT

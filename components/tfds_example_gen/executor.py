@@ -24,8 +24,8 @@ from components.tfds_example_gen.settings import IngestionSettings
 class Executor(BaseBeamExecutor):
     """Writes each split once; raises where the data set or one of its examples is not what the task says.
 
-    Not TFX's BaseExampleGenExecutor, which shuffles what it writes: Beam's local runner holds a shuffle in memory, and a
-    million images of 100 x 100 are 10 GB. TFDS has shuffled the data set on disk, or it needs no shuffling.
+    Not TFX's BaseExampleGenExecutor, which shuffles what it writes: Beam's local runner holds a shuffle in memory, and
+    a million images of 100 x 100 are 10 GB. TFDS has shuffled the data set on disk, or it needs no shuffling.
     """
 
     def Do(

@@ -1,4 +1,4 @@
-"""Looks at the first examples of a split before the rest is read: wrong data end a run in seconds, not after an hour."""
+"""Looks at the first examples of a split before the rest is read, so that wrong data end a run in seconds."""
 
 from __future__ import annotations
 

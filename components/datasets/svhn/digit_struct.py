@@ -33,7 +33,8 @@ class DigitStruct:
             self._names, self._boxes = self._file["digitStruct/name"], self._file["digitStruct/bbox"]
         except (OSError, KeyError) as error:
             raise ValueError(
-                f"{path} cannot be read as SVHN's digitStruct.mat: {error}. Fetch the part of SVHN that it belongs to again."
+                f"{path} cannot be read as SVHN's digitStruct.mat: {error}. Fetch the part of SVHN that it belongs to "
+                "again."
             ) from error
 
     def rows(self) -> dict[str, int]:

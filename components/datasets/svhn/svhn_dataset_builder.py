@@ -38,8 +38,8 @@ class Builder(tfds.core.ShardBasedBuilder):
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Train and extra, less 4,701 for validation; test."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = "\n".join(
         [
-            f"Get the three archives of full numbers (format 1) of {part.SITE} into the manual directory, here shown as "
-            "MANUAL_DIR, or unpack them there into the folders train, extra and test:",
+            f"Get the three archives of full numbers (format 1) of {part.SITE} into the manual directory, here shown "
+            "as MANUAL_DIR, or unpack them there into the folders train, extra and test:",
             *(f"  {part.fetch_command(name, Path('MANUAL_DIR'))}" for name in ("train", "extra", "test")),
         ]
     )
@@ -104,8 +104,8 @@ class Builder(tfds.core.ShardBasedBuilder):
                 continue
             usable += 1
         raise ValueError(
-            f"train and extra have {usable:,} images that can be used; more than the {self.VALIDATION_EXAMPLES:,} of the "
-            "validation split are needed. The folders are not whole: unpack the archives again."
+            f"train and extra have {usable:,} images that can be used; more than the {self.VALIDATION_EXAMPLES:,} of "
+            "the validation split are needed. The folders are not whole: unpack the archives again."
         )
 
     @staticmethod
