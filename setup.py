@@ -28,6 +28,8 @@ setup(
         "apache-beam<2.66; python_version<'3.11'",
         "click>=8.1",
         "grpcio>=1.65",
+        # SVHN's boxes are in a MATLAB file, which is HDF5.
+        "h5py>=3.10",
         # TensorFlow Datasets imports it, but declares it for Python 3.8 and older only.
         "importlib_resources>=6",
         # TFX's own extra for Kubeflow is empty on Python 3.12 and later.

@@ -149,11 +149,15 @@ def _image_shape(score: tf.types.experimental.ConcreteFunction) -> tuple[int, ..
 
 
 def _image(example: bytes, image_shape: tuple[int, ...]) -> np.ndarray:
-    """The pixels of a serialised tf.Example, float32 [H, W, C], unscaled."""
+    """An image of the size that the model takes, of a serialised tf.Example's pixels: float32 [H, W, C], unscaled.
+
+    The stored image may be larger: how the model crops it is for `score_examples` to know, and here any pixels do.
+    """
     (raw,) = tf.train.Example.FromString(example).features.feature["image"].bytes_list.value
-    if len(raw) != np.prod(image_shape):
+    size = int(np.prod(image_shape))
+    if len(raw) < size:
         raise CheckFailed(f"score: an example's image has {len(raw)} bytes, but the model takes {image_shape}.")
-    return np.frombuffer(raw, np.uint8).reshape(image_shape).astype(np.float32)
+    return np.frombuffer(raw, np.uint8, count=size).reshape(image_shape).astype(np.float32)
 
 
 if __name__ == "__main__":

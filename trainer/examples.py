@@ -39,7 +39,7 @@ def training_batches(
     if batch % replicas:
         raise ValueError(f"recipe.batch_size is {batch}: it must be a multiple of the {replicas} replicas.")
     total = count(files)
-    buffer = max(1, min(total, _SHUFFLE_BYTES // int(np.prod(task.image_shape))))
+    buffer = max(1, min(total, _SHUFFLE_BYTES // int(np.prod(task.stored_shape))))
     files = sorted(files)
 
     def epoch(index: tf.Tensor) -> tf.data.Dataset:
@@ -52,7 +52,10 @@ def training_batches(
     batches = stream.batch(batch, drop_remainder=True).enumerate(first_step)
 
     def images(step: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
-        x = _pixels(parse(serialized, task)[0], task.split_binarisation(task.data.train))
+        stored, _ = _stored(serialized, task)
+        if any(task.data.crop_margin):
+            stored = _crops(stored, randomness.crop_corners(task, step, batch), task)
+        x = _pixels(stored, task.split_binarisation(task.data.train))
         # Static: the step takes the number of rows from the shape.
         x = tf.ensure_shape(x, [batch, *task.image_shape])
         return randomness.binarised(task, step, x) if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH else x
@@ -98,17 +101,34 @@ def all_images(files: Sequence[str], task: Task) -> np.ndarray:
 
 
 def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
-    """Serialized tf.Examples [n] to raw images, uint8 [n, B, A, C], and ids [n].
+    """Serialized tf.Examples [n] to raw images, uint8 [n, B, A, C], and ids [n]. Of a larger image it is the centre.
+
+    Where the margin is odd, the odd row or column is left out at the bottom or on the right.
 
     Raises InvalidArgumentError where a feature is missing or an image has another number of bytes than the task's.
     """
+    stored, ids = _stored(serialized, task)
+    top, left = (margin // 2 for margin in task.data.crop_margin)
+    rows, columns, _ = task.image_shape
+    return stored[:, top : top + rows, left : left + columns], ids
+
+
+def _stored(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
+    """Serialized tf.Examples [n] to images, uint8 [n, *stored_shape], and ids [n]."""
     features = tf.io.parse_example(serialized, {name: tf.io.FixedLenFeature([], tf.string) for name in ("image", "id")})
-    size = int(np.prod(task.image_shape))
+    size = int(np.prod(task.stored_shape))
     lengths = tf.strings.length(features["image"])
-    message = f"Feature `image` must hold {size} bytes, one a pixel of {task.image_shape}, row by row; it holds"
+    message = f"Feature `image` must hold {size} bytes, one a pixel of {task.stored_shape}, row by row; it holds"
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(lengths == size), [message, lengths])]):
         raw = tf.io.decode_raw(features["image"], tf.uint8, fixed_length=None)
-    return tf.reshape(raw, [-1, *task.image_shape]), features["id"]
+    return tf.reshape(raw, [-1, *task.stored_shape]), features["id"]
+
+
+def _crops(stored: tf.Tensor, corners: tf.Tensor, task: Task) -> tf.Tensor:
+    """Of each image [n, *stored_shape] the part whose top left pixel is at its corner [n, 2]: [n, B, A, C]."""
+    rows, columns, _ = task.image_shape
+    x = tf.gather(stored, corners[:, :1] + tf.range(rows), axis=1, batch_dims=1)
+    return tf.gather(x, corners[:, 1:] + tf.range(columns), axis=2, batch_dims=1)
 
 
 def _records(files: Sequence[str]) -> tf.data.Dataset:

@@ -14,7 +14,7 @@ from trainer.task import Task
 ALGORITHM = "philox"
 
 # Streams that share a seed must not share noise.
-_LATENT, _PIXEL, _SAMPLE = 1, 2, 3
+_LATENT, _PIXEL, _SAMPLE, _CROP_TOP, _CROP_LEFT = 1, 2, 3, 4, 5
 
 
 def training_noise(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
@@ -31,6 +31,15 @@ def binarised(task: Task, step: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """One training batch, [batch, B, A, C], of pixels that are 1 with their intensity in [0, 1] as probability."""
     uniforms = tf.random.stateless_uniform(x.shape, _seed(task, _PIXEL, step), alg=ALGORITHM)
     return tf.cast(uniforms < x, tf.float32)
+
+
+def crop_corners(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
+    """The top row and the left column of the crops of one training batch: [batch, 2] int32, from 0 to the margin."""
+    corners = [
+        tf.random.stateless_uniform([batch], _seed(task, stream, step), 0, margin + 1, tf.int32, alg=ALGORITHM)
+        for stream, margin in zip((_CROP_TOP, _CROP_LEFT), task.data.crop_margin, strict=True)
+    ]
+    return tf.stack(corners, axis=1)
 
 
 def row_noise(task: Task, seed: tf.Tensor) -> tf.Tensor:

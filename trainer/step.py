@@ -12,7 +12,6 @@ import tensorflow as tf
 from trainer import draw, host, optimizer, randomness, recurrence
 from trainer.task import Task
 
-
 _DEFER_FROM = 2_000_000
 """Weights. On two cores at T = 64 and 32, batch 100, deferring was 15% slower with 0.96 million of them, and 15 to 25%
 faster with 2.7 and 11 million."""

@@ -55,6 +55,8 @@ class DataSource:
 
     `builder` is TFDS's `name` or `name/config`, with `:version`. `module` is imported first where the builder is ours.
     `validation` is watched while training, `test` decides at the gate; they may be the same split.
+    `crop_margin` is by how many rows and columns the stored images are larger than those that the model sees: the
+    reader takes a crop at a random place in training, and the centre of an image for everything else.
     """
 
     builder: str
@@ -63,6 +65,14 @@ class DataSource:
     test: str
     module: str | None = None
     has_labels: bool = True
+    crop_margin: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if len(self.crop_margin) != 2 or min(self.crop_margin) < 0:
+            raise ValueError(
+                f"data.crop_margin is {self.crop_margin}: it must be (rows, columns), the pixels by which the stored "
+                "images are larger than image_shape, each at least 0."
+            )
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -140,7 +150,7 @@ class Task:
     title: str
     data: DataSource
     image_shape: tuple[int, int, int]
-    """[B, A, C]: rows, columns, channels."""
+    """[B, A, C]: rows, columns, channels, as the model sees them."""
     binarisation: Binarisation
     glimpses: int
     """T, the number of time-steps."""
@@ -182,6 +192,12 @@ class Task:
         """Whether the model's pixels are 0 or 1."""
         return self.binarisation is not Binarisation.NONE
 
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the images in the tf.Examples, of which the reader takes a crop."""
+        (rows, columns, channels), (more_rows, more_columns) = self.image_shape, self.data.crop_margin
+        return rows + more_rows, columns + more_columns, channels
+
     def split_binarisation(self, split: str) -> Binarisation:
         """What ingestion does to the pixels of one split."""
         if self.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
@@ -206,7 +222,7 @@ class Task:
         return cls(
             **{
                 **values,
-                "data": DataSource(**values["data"]),
+                "data": DataSource(**{**values["data"], "crop_margin": tuple(values["data"]["crop_margin"])}),
                 "image_shape": tuple(values["image_shape"]),
                 "binarisation": Binarisation(values["binarisation"]),
                 "attention": NoAttention() if attention == "none" else Attention(**attention),

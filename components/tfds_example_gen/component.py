@@ -33,7 +33,7 @@ class TfdsExampleGen(QueryBasedExampleGen):
         """Takes from the task what decides the bytes, so that TFX's cache holds when the rest changes.
 
         Args:
-          task: its `data`, `image_shape` and `binarisation` decide what is written.
+          task: its `data`, `stored_shape` and `binarisation` decide what is written.
           data_dir: TFDS's directory; None is TFDS's own default.
         """
         settings = IngestionSettings.of_task(task, data_dir=data_dir, binarisation_seed=BINARISATION_SEED)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import tensorflow_datasets as tfds
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from components.tfds_example_gen.settings import IngestionSettings
 
 _LOG = logging.getLogger(__name__)
 
 
-def open_dataset(settings: IngestionSettings) -> tfds.core.DatasetBuilder:
+def open_dataset(settings: IngestionSettings, beam_pipeline_args: Sequence[str] = ()) -> tfds.core.DatasetBuilder:
     """The builder of a data set that lies complete in its directory; prepares it first where nothing is there.
+
+    Args:
+      settings: name the data set and its directory.
+      beam_pipeline_args: how Beam prepares it, where its builder is one that uses Beam.
 
     Raises:
       RuntimeError: where the data set is unknown, cannot be prepared, or lies there only in part.
@@ -22,7 +27,7 @@ def open_dataset(settings: IngestionSettings) -> tfds.core.DatasetBuilder:
     """
     builder = _builder(settings)
     if not builder.data_path.exists():
-        _prepare(builder, settings)
+        _prepare(builder, settings, beam_pipeline_args)
     _check_whole(builder, settings.binarisation)
     return builder
 
@@ -41,18 +46,22 @@ def _builder(settings: IngestionSettings) -> tfds.core.DatasetBuilder:
         ) from error
 
 
-def _prepare(builder: tfds.core.DatasetBuilder, settings: IngestionSettings) -> None:
+def _prepare(builder: tfds.core.DatasetBuilder, settings: IngestionSettings, beam_pipeline_args: Sequence[str]) -> None:
     if settings.module is None:
         _LOG.warning(
             "The data set %s is not in %s; preparing it there. A download without a network fails after some minutes.",
             settings.builder,
             builder.data_path,
         )
+    options = PipelineOptions(list(beam_pipeline_args))
+    config = tfds.download.DownloadConfig(
+        beam_options=options, beam_runner=options.view_as(StandardOptions).runner or "DirectRunner"
+    )
     tfds.disable_progress_bar()
     try:
         # Written to a folder of another name, which is renamed at the end: a run that is killed here leaves nothing
         # that the next one could take for the data set.
-        builder.download_and_prepare()
+        builder.download_and_prepare(download_config=config)
     except Exception as error:
         raise RuntimeError(
             f"The data set {settings.builder!r} is not in {builder.data_path} and could not be prepared there: "

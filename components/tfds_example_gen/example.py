@@ -49,7 +49,7 @@ def _image(features: Mapping[str, Any], settings: IngestionSettings) -> np.ndarr
     if image.shape != settings.image_shape:
         raise ValueError(
             f"the image has shape {image.shape}; the task says {settings.image_shape} (rows, columns, channels). "
-            "Correct image_shape in the task, or take a data set whose images all have it."
+            "Correct image_shape or data.crop_margin in the task, or take a data set whose images all have it."
         )
     return image
 

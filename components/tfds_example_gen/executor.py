@@ -2,95 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
 from typing import Any
 
 import apache_beam as beam
 import tensorflow_datasets as tfds
-from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
-from tfx.types import standard_component_specs
+from tfx import types
+from tfx.components.example_gen import write_split
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
 
 from components.tfds_example_gen.dataset import open_dataset
 from components.tfds_example_gen.example import to_example
+from components.tfds_example_gen.first_batch import check_first_batch
 from components.tfds_example_gen.settings import IngestionSettings
-from trainer.task import Binarisation
 
 
-class Executor(BaseExampleGenExecutor):
-    """Writes each split once; raises where the data set or one of its examples is not what the task says."""
+class Executor(BaseBeamExecutor):
+    """Writes each split once; raises where the data set or one of its examples is not what the task says.
 
-    def GetInputSourceToExamplePTransform(self) -> type[beam.PTransform]:
-        """The transform that TFX applies to each split, as `ReadSplit(exec_properties, split)`."""
-        return ReadSplit
+    Not TFX's BaseExampleGenExecutor, which shuffles what it writes: Beam's local runner holds a shuffle in memory, and
+    a million images of 100 x 100 are 10 GB. TFDS has shuffled the data set on disk, or it needs no shuffling.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes to `examples`; the properties are those of TFX's ExampleGens that query a source."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        settings = IngestionSettings.from_custom_config(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
+        splits = _splits(exec_properties)
+        examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
+        examples.split_names = artifact_utils.encode_split_names(splits)
+        examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+        # Here rather than in the workers, so that the data set is prepared once.
+        builder = open_dataset(settings, self._beam_pipeline_args or ())
+        for split in splits:
+            check_first_batch(builder, split, settings)
+        with self._make_beam_pipeline() as pipeline:
+            for split in splits:
+                path = os.path.join(artifact_utils.get_split_uri([examples], split), write_split.DEFAULT_FILE_NAME)
+                _ = (
+                    pipeline
+                    | f"Read[{split}]" >> ReadSplit(builder, split, settings)
+                    | f"Write[{split}]" >> beam.io.WriteToTFRecord(path, file_name_suffix=".gz")
+                )
 
 
 class ReadSplit(beam.PTransform):
     """One split as serialised tf.Examples.
 
     Args:
-      exec_properties: the component's; their `custom_config` holds an IngestionSettings.
-      split: the name of a TFDS split.
+      builder: of a prepared data set.
+      split: the name of one of its splits.
+      settings: of the ingestion.
     """
 
-    def __init__(self, exec_properties: dict[str, Any], split: str) -> None:
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, settings: IngestionSettings) -> None:
         super().__init__()
-        self._settings = IngestionSettings.from_custom_config(
-            exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]
-        )
+        self._builder = builder
         self._split = split
+        self._settings = settings
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """Opens the data set here, where the pipeline is built, so that it is prepared once and not by each worker."""
-        builder = open_dataset(self._settings)
+        """Reads the files of the split side by side."""
         # TFDS's own check of the count is off, because it says neither which split nor what to do; ours is below.
         read_config = tfds.ReadConfig(add_tfds_id=True, assert_cardinality=False)
-        converted = (
+        examples = (
             pipeline
-            | "ReadFromTFDS" >> tfds.beam.ReadFromTFDS(builder, split=self._split, read_config=read_config)
+            | "ReadFromTFDS" >> tfds.beam.ReadFromTFDS(self._builder, split=self._split, read_config=read_config)
             | "AsNumPy" >> beam.Map(tfds.as_numpy)
-            | "Convert" >> beam.Map(_convert, self._split, self._settings).with_output_types(tuple[int, bytes])
+            | "Convert" >> beam.Map(_convert, self._split, self._settings).with_output_types(bytes)
         )
         _ = (
-            converted
-            | "Extent" >> beam.MapTuple(lambda brightest, _: (1, brightest))
-            | "WholeExtent" >> beam.CombineGlobally(_join_extents)
-            | "CheckExtent"
+            examples
+            | "Count" >> beam.combiners.Count.Globally()
+            | "CheckCount"
             >> beam.Map(
-                check_extent,
+                check_count,
                 split=self._split,
-                expected_count=builder.info.splits[self._split].num_examples,
+                expected=self._builder.info.splits[self._split].num_examples,
                 settings=self._settings,
             )
         )
-        return converted | "Examples" >> beam.Values()
+        return examples
 
 
-def check_extent(extent: tuple[int, int], *, split: str, expected_count: int, settings: IngestionSettings) -> None:
-    """Raises ValueError where the number of examples or the brightest pixel of a split cannot be right."""
-    count, brightest = extent
-    if count != expected_count:
+def check_count(count: int, *, split: str, expected: int, settings: IngestionSettings) -> None:
+    """Raises ValueError where the number of examples of a split is not the one that was prepared."""
+    if count != expected:
         raise ValueError(
             f"{settings.builder}, split {split!r}: its files hold {count} examples, but its dataset_info.json says "
-            f"{expected_count}. The data set is damaged: delete its folder so that the next run prepares it anew."
-        )
-    binarisation = settings.binarisation[split]
-    if brightest <= 1 and binarisation is not Binarisation.GIVEN:
-        raise ValueError(
-            f"{settings.builder}, split {split!r}: no pixel of {count} images is above {brightest} of 255, so they are "
-            f"binarised already, and {binarisation.value!r} would leave them black. Set binarisation to given."
+            f"{expected}. The data set is damaged: delete its folder so that the next run prepares it anew."
         )
 
 
-def _join_extents(extents: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    count, brightest = 0, 0
-    for part_count, part_brightest in extents:
-        count += part_count
-        brightest = max(brightest, part_brightest)
-    return count, brightest
+def _splits(exec_properties: dict[str, Any]) -> list[str]:
+    config = example_gen_pb2.Input()
+    proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], config)
+    return [split.name for split in config.splits]
 
 
-def _convert(features: dict[str, Any], split: str, settings: IngestionSettings) -> tuple[int, bytes]:
-    """The brightest pixel before binarisation, and the serialised tf.Example."""
-    example = to_example(features, split=split, settings=settings)
+def _convert(features: dict[str, Any], split: str, settings: IngestionSettings) -> bytes:
     # Deterministic, so that two runs write the same bytes: a map has no order of its own.
-    return int(features["image"].max()), example.SerializeToString(deterministic=True)
+    return to_example(features, split=split, settings=settings).SerializeToString(deterministic=True)

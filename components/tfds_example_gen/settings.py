@@ -22,7 +22,7 @@ class IngestionSettings:
     data_dir: str | None
     """TFDS's directory; None is TFDS's own default (`~/tensorflow_datasets` or $TFDS_DATA_DIR)."""
     image_shape: tuple[int, int, int]
-    """[H, W, C]."""
+    """[H, W, C] as stored; what the model sees may be a crop of it, which the reader takes."""
     has_labels: bool
     binarisation: Mapping[str, Binarisation]
     """Of each split, by its name."""
@@ -35,7 +35,7 @@ class IngestionSettings:
             builder=task.data.builder,
             module=task.data.module,
             data_dir=data_dir,
-            image_shape=task.image_shape,
+            image_shape=task.stored_shape,
             has_labels=task.data.has_labels,
             binarisation={split: task.split_binarisation(split) for split in task.data.splits},
             binarisation_seed=binarisation_seed,

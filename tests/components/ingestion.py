@@ -1,17 +1,22 @@
-"""Runs TfdsExampleGen's executor in this process, and reads what it wrote."""
+"""Runs TfdsExampleGen's executor in this process, reads what it wrote, and validates it as the pipeline does."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
 
 import tensorflow as tf
+from tfx import types
+from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
+from components.strict_example_validator.executor import Executor as StrictExampleValidator
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import Executor
+from pipeline import dag
 from tests.components import tiny_binary_dataset_builder
 from trainer.task import Binarisation, DataSource, Task
 from trainer.tasks import DIGITS as DIGITS_TASK
@@ -45,6 +50,29 @@ def ingest(
     context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args))
     Executor(context).Do({}, {"examples": [examples]}, execution_properties(component))
     return examples
+
+
+def validate(task: Task, examples: standard_artifacts.Examples, root: pathlib.Path) -> None:
+    """Statistics and the strict validation against the task's curated schema, as the pipeline has them."""
+    artifacts: dict[str, types.Artifact] = {
+        "schema": standard_artifacts.Schema(),
+        "statistics": standard_artifacts.ExampleStatistics(),
+        "anomalies": standard_artifacts.ExampleAnomalies(),
+    }
+    for key, artifact in artifacts.items():
+        artifact.uri = str(root / key)
+        pathlib.Path(artifact.uri).mkdir()
+    shutil.copy(dag.curated_schema(task.name), root / "schema" / "schema.pbtxt")
+    statistics_gen.Executor(BaseBeamExecutor.Context(beam_pipeline_args=[])).Do(
+        {"examples": [examples], "schema": [artifacts["schema"]]},
+        {"statistics": [artifacts["statistics"]]},
+        {"exclude_splits": "[]"},
+    )
+    StrictExampleValidator().Do(
+        {"statistics": [artifacts["statistics"]], "schema": [artifacts["schema"]]},
+        {"anomalies": [artifacts["anomalies"]]},
+        {"exclude_splits": "[]"},
+    )
 
 
 def execution_properties(component: TfdsExampleGen) -> dict[str, int | str]:

@@ -19,7 +19,8 @@ from tfx.types import standard_artifacts
 from components.datasets.digits.digits_dataset_builder import Builder as DigitsBuilder
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.example import to_example
-from components.tfds_example_gen.executor import check_extent
+from components.tfds_example_gen.executor import check_count
+from components.tfds_example_gen.first_batch import check_images
 from components.tfds_example_gen.settings import IngestionSettings
 from tests.components import tiny_binary_dataset_builder as tiny
 from tests.components.ingestion import DIGITS, TINY, by_id, execution_properties, ingest, records
@@ -176,18 +177,56 @@ def test_a_task_that_asks_for_other_data(
 
 
 def test_binary_images_are_not_binarised_again(tiny_dir: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match=r"no pixel of \d images is above 1 of 255.*Set binarisation to given"):
+    with pytest.raises(ValueError, match=r"no pixel above 1 of 255.*Set binarisation to given"):
         ingest(_with_binarisation(TINY, Binarisation.THRESHOLD), tiny_dir, tmp_path)
 
 
-@pytest.mark.parametrize("binarisation", [Binarisation.NONE, Binarisation.THRESHOLD, Binarisation.STOCHASTIC])
-def test_a_split_of_the_right_extent(binarisation: Binarisation) -> None:
-    settings = _settings(binarisation)
-    check_extent((4, 2), split="test", expected_count=4, settings=settings)
-    with pytest.raises(ValueError, match="above 1 of 255"):
-        check_extent((4, 1), split="test", expected_count=4, settings=settings)
+def test_a_split_has_the_number_of_examples_that_it_should() -> None:
+    settings = _settings(Binarisation.NONE)
+    check_count(4, split="test", expected=4, settings=settings)
     with pytest.raises(ValueError, match="hold 5 examples"):
-        check_extent((5, 255), split="test", expected_count=4, settings=settings)
+        check_count(5, split="test", expected=4, settings=settings)
+
+
+@pytest.mark.parametrize("binarisation", [Binarisation.NONE, Binarisation.THRESHOLD, Binarisation.STOCHASTIC])
+def test_a_first_batch_of_the_right_range(binarisation: Binarisation) -> None:
+    settings = _settings(binarisation)
+    images = np.zeros((4, 3, 5, 1), np.uint8)
+    with pytest.raises(ValueError, match=r"split 'test': the first 4 images are black: every pixel is 0"):
+        check_images(images, split="test", settings=settings)
+    images[2, 1, 4] = 1
+    with pytest.raises(ValueError, match=r"no pixel above 1 of 255.*Set binarisation to given"):
+        check_images(images, split="test", settings=settings)
+    images[2, 1, 4] = 2
+    check_images(images, split="test", settings=settings)
+
+
+def test_a_first_batch_of_given_pixels_is_not_black() -> None:
+    settings = _settings(Binarisation.GIVEN)
+    images = np.zeros((4, 3, 5, 1), np.uint8)
+    with pytest.raises(ValueError, match="are black"):
+        check_images(images, split="test", settings=settings)
+    images[2, 1, 4] = 1
+    check_images(images, split="test", settings=settings)
+
+
+def test_a_first_batch_of_one_image_over_and_over_is_refused() -> None:
+    images = np.tile(GREY, (6, 1, 1, 1))
+    with pytest.raises(ValueError, match=r"the first 6 images are all the same"):
+        check_images(images, split="test", settings=_settings(Binarisation.NONE))
+    check_images(images[:1], split="test", settings=_settings(Binarisation.NONE))
+    images[5, 0, 0] ^= 1
+    check_images(images, split="test", settings=_settings(Binarisation.NONE))
+
+
+def test_wrong_data_end_the_ingestion_before_anything_is_written(
+    tiny_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"tiny_binary:2\.1\.0, split 'train': the first 7 images have no pixel above 1"
+    ):
+        ingest(_with_binarisation(TINY, Binarisation.NONE), tiny_dir, tmp_path)
+    assert not list(tmp_path.rglob("*tfrecord*"))
 
 
 def _settings(binarisation: Binarisation, *, has_labels: bool = True) -> IngestionSettings:
@@ -247,11 +286,18 @@ def test_only_what_changes_the_bytes_changes_the_key_of_the_cache() -> None:
     others = [
         key(_with_binarisation(DIGITS, Binarisation.NONE)),
         key(dataclasses.replace(DIGITS, image_shape=(28, 29, 1))),
+        key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, crop_margin=(0, 1)))),
         key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, builder="digits:1.0.1"))),
         key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, has_labels=False))),
         key(DIGITS, "/data"),
     ]
     assert key(DIGITS) not in others
+
+
+def test_a_crop_is_the_readers_and_the_whole_image_is_stored() -> None:
+    data = dataclasses.replace(DIGITS.data, crop_margin=(4, 8))
+    task = dataclasses.replace(DIGITS, image_shape=(24, 20, 1), data=data)
+    assert execution_properties(TfdsExampleGen(task=task)) == execution_properties(TfdsExampleGen(task=DIGITS))
 
 
 def test_settings_survive_the_way_to_the_executor() -> None:

@@ -48,7 +48,7 @@ def test_tasks_are_a_table() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--task", "minst"), "There is no task 'minst'. The tasks are: digits, mnist, mnist_no_attention."),
+        (("--task", "minst"), "There is no task 'minst'. The tasks are: digits, mnist, mnist_no_attention, "),
         (("--data-dir", "/no/such/folder"), "The data directory /no/such/folder does not exist."),
         (("--steps", "0"), "The number of steps is 0: give at least 1"),
         (("--pipeline-root", "/dev/null/runs"), "Cannot make the folder /dev/null/runs/digits"),

@@ -1,5 +1,6 @@
 """The training stream is a function of the seed and the step alone, and the reader refuses what it cannot read."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -162,6 +163,73 @@ def test_files_may_be_plain_too(tmp_path, binary):
             writer.write(tiny.serialize(image, f"example-{index}"))
     (x, _), *_ = examples.evaluation_batches([path], GIVEN, 6)
     np.testing.assert_array_equal(x, images[:6])
+
+
+# Crops
+
+MARGIN = (3, 2)  # an odd one and an even one
+CROPPED = dataclasses.replace(INTENSITIES, data=dataclasses.replace(INTENSITIES.data, crop_margin=MARGIN))
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory):
+    images = tiny.make_images(CROPPED, TOTAL)
+    assert images.shape[1:] == (tiny.ROWS + 3, tiny.COLUMNS + 2, 1)
+    return images, tiny.write_examples(tmp_path_factory.mktemp("larger"), images, shards=3)
+
+
+def places(x, images):
+    """Which image, from which row and column on, each row of x is: [n, 3]."""
+    known = {
+        image[top : top + tiny.ROWS, left : left + tiny.COLUMNS].tobytes(): (index, top, left)
+        for index, image in enumerate(images)
+        for top in range(MARGIN[0] + 1)
+        for left in range(MARGIN[1] + 1)
+    }
+    crops = np.round(x * 255).astype(np.uint8).reshape(-1, *CROPPED.image_shape)
+    return np.array([known[crop.tobytes()] for crop in crops])
+
+
+def test_training_sees_crops_at_random_places(larger):
+    images, files = larger
+    found = places(stream(files, CROPPED, 230), images)
+    # Another place at another visit, and in each place 2,300 / 12 = 192 images with a standard deviation of 13.
+    counts = np.zeros((4, 3), int)
+    np.add.at(counts, tuple(found[:, 1:].T), 1)
+    assert abs(counts - 192).max() < 60
+    np.testing.assert_array_equal(np.bincount(found[:, 0]), [100] * TOTAL)
+    assert all(len(np.unique(found[found[:, 0] == index], axis=0)) > 6 for index in range(TOTAL))
+    # Rows of one batch are cropped apart.
+    assert len(np.unique(found[:BATCH, 1:], axis=0)) > 3
+
+
+@pytest.mark.parametrize("first_step", [1, 5])
+def test_a_resumed_run_sees_the_same_crops(larger, first_step):
+    _, files = larger
+    whole = stream(files, CROPPED, first_step + 4)
+    np.testing.assert_array_equal(stream(files, CROPPED, 4, first_step=first_step), whole[first_step:])
+
+
+def test_replicas_share_the_crops_of_the_global_batch(larger):
+    _, files = larger
+    task = dataclasses.replace(CROPPED, recipe=dataclasses.replace(CROPPED.recipe, batch_size=12))
+    whole = stream(files, task, 3, first_step=2)
+    parts = stream(files, task, 6, first_step=2, context=tf.distribute.InputContext(1, 0, 2))
+    np.testing.assert_array_equal(parts.reshape(whole.shape), whole)
+
+
+def test_evaluation_sees_the_centre(larger):
+    images, files = larger
+    batches = examples.evaluation_batches(files, CROPPED, 17)
+    x = np.concatenate([x for x, _ in batches])
+    np.testing.assert_allclose(x * 255, images[:17, 1 : 1 + tiny.ROWS, 1 : 1 + tiny.COLUMNS], rtol=1e-6)
+
+
+@pytest.mark.parametrize("read", [lambda files: stream(files, CROPPED, 1), lambda files: examples.evaluation_batches(
+    files, CROPPED, 5)])  # fmt: skip
+def test_images_that_are_cropped_already_are_refused(read, grey):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"must hold 70 bytes, one a pixel of \(10, 7, 1\)"):
+        read(grey[1])
 
 
 # What cannot be read

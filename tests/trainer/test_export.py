@@ -1,5 +1,6 @@
 """The SavedModel, loaded back: its signatures, their rows and seeds, what they refuse, what loading them needs."""
 
+import dataclasses
 import json
 import math
 
@@ -151,6 +152,20 @@ def test_score_examples_is_score_with_the_seeds_of_the_ids(exported):
     seed = randomness.seeds_of_ids(tf.constant(exported.ids)).numpy()
     expected = exported.call("score", seed=seed)
     for name, value in exported.call("score_examples").items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_score_examples_takes_the_centre_of_a_larger_image(tmp_path):
+    task = tiny.MODELS["attention_colour"]
+    task = dataclasses.replace(task, data=dataclasses.replace(task.data, crop_margin=(4, 2)))
+    model = Exported(task, tmp_path / "model")
+    stored = tiny.make_images(task, ROWS)
+    assert stored.shape[1:] == (tiny.ROWS + 4, tiny.COLUMNS + 2, 3)
+    examples = [tiny.serialize(image, name) for image, name in zip(stored, model.ids, strict=True)]
+    found = model.call("score_examples", examples=np.array(examples, object))
+    centre = stored[:, 2 : 2 + tiny.ROWS, 1 : 1 + tiny.COLUMNS].astype(np.float32) / 255
+    expected = model.call("score", image=centre, seed=randomness.seeds_of_ids(tf.constant(model.ids)).numpy())
+    for name, value in found.items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 

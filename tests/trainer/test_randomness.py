@@ -1,5 +1,6 @@
 """Noise is a function of integers: of the row's seed whatever the batch, of the stream, the step and the id."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -11,6 +12,7 @@ from trainer import randomness
 from . import tiny
 
 TASK = tiny.tiny_task()
+MARGIN = (40_000, 70_000)  # so large that no two draws of a few corners are equal by chance
 SHAPE = (tiny.STEPS, tiny.BATCH, tiny.LATENTS)
 
 
@@ -44,11 +46,16 @@ def test_row_noise_is_standard_normal_and_uncorrelated_between_neighbouring_seed
     assert abs((noise[:-1] * noise[1:]).mean()) < 0.03
 
 
+def with_margin(task, margin):
+    return dataclasses.replace(task, data=dataclasses.replace(task.data, crop_margin=margin))
+
+
 STREAMS = {
     "training": lambda task, index: randomness.training_noise(task, tf.constant(index), tiny.BATCH),
     "pixels": lambda task, index: randomness.binarised(
         task, tf.constant(index), tf.fill([tiny.BATCH, *task.image_shape], 0.5)
     ),
+    "corners": lambda task, index: randomness.crop_corners(with_margin(task, MARGIN), tf.constant(index), tiny.BATCH),
 }
 
 
@@ -85,6 +92,19 @@ def test_a_pixel_is_one_as_often_as_its_intensity_says():
     # Never where the intensity is 0, always where it is 1; the standard error of a mean is 0.009 at most.
     assert pixels[:, 0, 0].max() == 0.0 and pixels[:, -1, -1].min() == 1.0
     np.testing.assert_allclose(pixels.mean(axis=0), intensities, atol=0.04)
+
+
+def test_corners_reach_every_place_of_a_crop_alike_and_rows_apart_from_columns():
+    corners = randomness.crop_corners(with_margin(TASK, (2, 4)), tf.constant(3), 30_000).numpy()
+    assert corners.shape == (30_000, 2) and corners.dtype == np.int32
+    places = np.zeros((3, 5), int)
+    np.add.at(places, tuple(corners.T), 1)
+    # Each of 15 places is expected 2,000 times with a standard deviation of 43.
+    assert places.sum() == 30_000 and abs(places - 2_000).max() < 200
+
+
+def test_without_a_margin_there_is_one_place():
+    np.testing.assert_array_equal(randomness.crop_corners(TASK, tf.constant(3), 6), np.zeros((6, 2)))
 
 
 def test_ids_give_distinct_seeds_that_do_not_depend_on_the_batch():

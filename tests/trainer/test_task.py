@@ -109,6 +109,20 @@ def test_one_filter_is_refused(sizes, message):
         Attention(**sizes)
 
 
+@pytest.mark.parametrize("margin", [(-1, 0), (0, -2), (3,), (1, 2, 3)])
+def test_an_illegal_crop_is_refused(margin):
+    with pytest.raises(ValueError, match=r"data\.crop_margin is \(.*it must be \(rows, columns\)"):
+        DataSource(builder="tiny:1.0.0", train="a", validation="b", test="c", crop_margin=margin)
+
+
+def test_stored_images_are_larger_by_the_margin():
+    assert tiny.tiny_task().stored_shape == tiny.tiny_task().image_shape == (7, 5, 1)
+    task = tiny.tiny_task(data=dataclasses.replace(tiny.tiny_task().data, crop_margin=(1, 3)))
+    assert (task.image_shape, task.stored_shape) == ((7, 5, 1), (8, 8, 1))
+    again = Task.from_json(task.to_json())
+    assert again == task and isinstance(again.data.crop_margin, tuple)
+
+
 @pytest.mark.parametrize("tolerance", [-0.1, float("nan")])
 def test_an_illegal_gate_is_refused(tolerance):
     with pytest.raises(ValueError, match=rf"gate\.tolerance is {tolerance}"):

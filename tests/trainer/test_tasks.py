@@ -40,6 +40,37 @@ def test_mnist_has_the_values_of_table_3():
     assert (task.image_shape, task.binarisation) == ((28, 28, 1), Binarisation.GIVEN)
 
 
+@pytest.mark.parametrize(
+    ("name", "sizes", "window", "seen", "stored"),
+    [
+        ("svhn", (32, 800, 100), 12, (54, 54, 3), (64, 64, 3)),
+        ("cifar10", (64, 400, 200), 5, (32, 32, 3), (32, 32, 3)),
+    ],
+)
+def test_colour_tasks_have_the_values_of_table_3(name, sizes, window, seen, stored):
+    task = tasks.get(name)
+    assert (task.glimpses, task.lstm_units, task.latent_size) == sizes
+    assert task.attention == Attention(read=window, write=window)
+    assert {name for name, source in task.sources.items() if source == TABLE_3} == {
+        "glimpses", "lstm_units", "latent_size", "attention.read", "attention.write",
+    }  # fmt: skip
+    assert (task.image_shape, task.stored_shape, task.binarisation) == (seen, stored, Binarisation.NONE)
+
+
+def test_two_digits_are_of_our_own_size_and_the_small_ones_need_no_download():
+    task, small = tasks.get("two_digit_mnist"), tasks.get("two_digit_mnist_small")
+    assert TABLE_3 not in task.sources.values() and task.sources["glimpses"].startswith("ours")
+    assert task.data.builder.startswith("two_digit_mnist/mnist-")
+    assert small.data.builder.startswith("two_digit_mnist/digits-")
+    assert small.image_shape == task.image_shape == (60, 60, 1)
+    assert small.recipe.steps < 5_000 < task.recipe.steps
+
+
+def test_svhn_is_judged_on_the_split_that_the_paper_reports():
+    data = tasks.get("svhn").data
+    assert (data.splits, data.crop_margin) == (("train", "validation"), (10, 10))
+
+
 def test_mnist_without_attention_differs_in_the_attention_and_claims_nothing_from_table_3():
     task, attentive = tasks.get("mnist_no_attention"), tasks.get("mnist")
     assert task.attention == NoAttention()

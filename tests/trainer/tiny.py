@@ -162,7 +162,7 @@ def make_images(task: Task, count: int, *, seed: int = 5, binary: bool | None = 
     """uint8 images as ingestion writes them: 0 and 1 for a binary task, 0 to 255 otherwise. No two are equal."""
     rng = np.random.default_rng(seed)
     binary = task.binary if binary is None else binary
-    images = rng.integers(0, 2 if binary else 256, (count, *task.image_shape), np.uint8)
+    images = rng.integers(0, 2 if binary else 256, (count, *task.stored_shape), np.uint8)
     assert len(np.unique(images.reshape(count, -1), axis=0)) == count
     return images
 
