@@ -155,15 +155,15 @@ def test_the_comparison_with_the_reference_passes_for_the_real_code():
 def filterbank(*, filter_offset=0.5, first_pixel=1, normalise=lambda f: f / tf.reduce_sum(f, axis=2, keepdims=True)):
     """A filterbank written as Eqs. 19-26 stand, with the mistake that is asked for."""
 
-    def wrong(w, *, rows, columns, n):
-        def filters(g, size):
-            offsets = tf.range(1, n + 1, dtype=g.dtype) - n / 2 - filter_offset
+    def wrong(w, *, rows, columns, filters):
+        def along(g, size):
+            offsets = tf.range(1, filters + 1, dtype=g.dtype) - filters / 2 - filter_offset
             mu = g[:, None] + offsets * w.delta[:, None]
             pixel = tf.range(first_pixel, size + first_pixel, dtype=g.dtype)
             exponents = -tf.square(pixel - mu[..., None]) / (2 * w.sigma2[:, None, None])
             return normalise(tf.exp(exponents))
 
-        return filters(w.g_x, columns), filters(w.g_y, rows)
+        return along(w.g_x, columns), along(w.g_y, rows)
 
     return wrong
 
