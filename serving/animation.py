@@ -11,7 +11,9 @@ from PIL import Image, ImageDraw
 from serving.sheet import enlargement, save, to_bytes
 
 _WINDOW_RED = (224, 32, 32)
-_WIDEST_BORDER = 6
+_SMALLEST_SIDE = 168
+"""Pixels of a drawing in the picture."""
+_WIDEST_BORDER = 8
 """Pixels of the picture, for the greatest precision of a drawing."""
 _GAP = 4
 _GAP_GREY = 96
@@ -41,7 +43,7 @@ def write_animation(
     """
     if window is not None and window_size is None:
         raise ValueError("The windows' size N is not known; give it to have them drawn.")
-    factor = enlargement(*canvas.shape[2:4])
+    factor = enlargement(canvas.shape[2:4], _SMALLEST_SIDE)
     borders = None if window is None else border_widths(window[..., 3])
     frames = []
     for step in range(canvas.shape[1]):

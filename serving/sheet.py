@@ -23,14 +23,14 @@ def to_bytes(images: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.asarray(images).clip(0, 1)).astype(np.uint8)
 
 
-def enlargement(height: int, width: int) -> int:
-    """By how much an image is enlarged where it is shown."""
-    return -(-_SMALLEST_SIDE // min(height, width))
+def enlargement(sides: tuple[int, ...], smallest: int) -> int:
+    """The whole factor by which an image is enlarged, so that its shorter side has `smallest` pixels or more."""
+    return -(-smallest // min(sides))
 
 
 def sheet(pixels: np.ndarray, columns: int) -> Image.Image:
     """[n, H, W, C] uint8, C 1 or 3: the images in rows of `columns`, with gaps between and around."""
-    factor = enlargement(*pixels.shape[1:3])
+    factor = enlargement(pixels.shape[1:3], _SMALLEST_SIDE)
     pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
     count, height, width, channels = pixels.shape
     rows = -(-count // columns)
