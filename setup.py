@@ -28,6 +28,8 @@ setup(
         "apache-beam<2.66; python_version<'3.11'",
         "click>=8.1",
         "grpcio>=1.65",
+        "grpcio-health-checking>=1.48.2",
+        "grpcio-reflection>=1.48.2",
         # TensorFlow Datasets imports it, but declares it for Python 3.8 and older only.
         "importlib_resources>=6",
         # TFX's own extra for Kubeflow is empty on Python 3.12 and later.
