@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 import grpc
@@ -158,9 +159,12 @@ def test_what_asking_again_does_not_mend_is_told_at_once(
     code: str, details: str, kind: type[api.ServingError], message: str
 ) -> None:
     script = Script(_aborting(grpc.StatusCode[code], details))
-    with serve(script) as server, Client(server, model="m", version=8, retry=QUICK) as client:
-        with pytest.raises(api.ServingError, match=message) as raised:
-            client.sample(1)
+    with (
+        serve(script) as server,
+        Client(server, model="m", version=8, retry=QUICK) as client,
+        pytest.raises(api.ServingError, match=message) as raised,
+    ):
+        client.sample(1)
     assert type(raised.value) is kind
     assert raised.value.code is grpc.StatusCode[code]
     assert len(script.requests) == 1
@@ -203,15 +207,18 @@ def test_the_deadline_is_of_all_chunks_together() -> None:
         release.set()
     # Each chunk has less time left than the one before it.
     assert len(script.requests) >= 2
-    assert 1 >= script.seconds_left[0] > script.seconds_left[1] + 0.2
+    assert 1.1 > script.seconds_left[0] > script.seconds_left[1] + 0.2
 
 
 def test_no_pause_outlasts_the_deadline() -> None:
     script = Script(_aborting(grpc.StatusCode.UNAVAILABLE))
     patient = Retry(attempts=1000, first_seconds=0.05, multiplier=2.0, longest_seconds=1000.0)
-    with serve(script) as server, Client(server, model="m", retry=patient, timeout_seconds=1.0) as client:
-        with pytest.raises(api.ServerUnavailable):
-            client.sample(1)
+    with (
+        serve(script) as server,
+        Client(server, model="m", retry=patient, timeout_seconds=1.0) as client,
+        pytest.raises(api.ServerUnavailable),
+    ):
+        client.sample(1)
     assert 2 <= len(script.requests) < 30
 
 
@@ -231,7 +238,7 @@ def test_a_server_that_starts_late_is_found() -> None:
     with Client(f"127.0.0.1:{port}", model="m", retry=patient, timeout_seconds=30) as client:
         with pytest.raises(api.ServerUnavailable, match="Check that a server runs there"):
             client.sample(1, timeout_seconds=0.3)
-        server = grpc.server(__import__("concurrent.futures").futures.ThreadPoolExecutor(1))
+        server = grpc.server(futures.ThreadPoolExecutor(1))
         handler = grpc.unary_unary_rpc_method_handler(
             echo, wire.PredictRequest.FromString, wire.PredictResponse.SerializeToString
         )
@@ -254,15 +261,18 @@ def test_a_message_beyond_the_servers_limit_says_so() -> None:
     with (
         serve(Script(), options=[("grpc.max_receive_message_length", 200)]) as server,
         Client(server, model="m", chunking=Chunks(rows=50)) as client,
+        pytest.raises(api.MessageTooLarge, match="Send smaller chunks"),
     ):
-        with pytest.raises(api.MessageTooLarge, match="Send smaller chunks"):
-            client.sample(50)
+        client.sample(50)
 
 
 def test_a_message_beyond_the_clients_limit_says_so() -> None:
-    with serve(Script()) as server, Client(server, model="m", max_message_bytes=900) as client:
-        with pytest.raises(api.MessageTooLarge, match="larger than max"):
-            client.sample(50)
+    with (
+        serve(Script()) as server,
+        Client(server, model="m", max_message_bytes=900) as client,
+        pytest.raises(api.MessageTooLarge, match="larger than max"),
+    ):
+        client.sample(50)
 
 
 def test_an_answer_beyond_grpcs_own_limit_arrives() -> None:
@@ -290,9 +300,12 @@ def test_an_answer_that_is_none_is_not_returned(spoil: Callable[[Any], object], 
         spoil(answer)
         return answer
 
-    with serve(Script(spoilt)) as server, Client(server, model="m") as client:
-        with pytest.raises(api.UnexpectedAnswer, match=message):
-            client.sample(3)
+    with (
+        serve(Script(spoilt)) as server,
+        Client(server, model="m") as client,
+        pytest.raises(api.UnexpectedAnswer, match=message),
+    ):
+        client.sample(3)
 
 
 def test_typed_fields_and_one_value_for_all_are_understood() -> None:
@@ -401,17 +414,22 @@ def test_tls_both_ways_and_what_a_stranger_is_told() -> None:
         with Client(server, model="m", tls=known) as client:
             np.testing.assert_array_equal(client.sample(2, seed=4), image_of(seed_rows(4, 2)))
         for tls in (stranger, None):
-            with Client(server, model="m", tls=tls, retry=QUICK) as client:
-                with pytest.raises(api.ServerUnavailable, match="whether it wants TLS"):
-                    client.sample(1)
+            with (
+                Client(server, model="m", tls=tls, retry=QUICK) as client,
+                pytest.raises(api.ServerUnavailable, match="whether it wants TLS"),
+            ):
+                client.sample(1)
 
 
 def test_tls_to_a_server_under_another_name() -> None:
     key, certificate = _certificate([x509.DNSName("models.example")])
     with serve(Script(), credentials=grpc.ssl_server_credentials([(key, certificate)])) as server:
-        with Client(server, model="m", tls=api.Tls(root_certificates=certificate), retry=QUICK) as client:
-            with pytest.raises(api.ServerUnavailable):
-                client.sample(1)
+        unnamed = api.Tls(root_certificates=certificate)
+        with (
+            Client(server, model="m", tls=unnamed, retry=QUICK) as client,
+            pytest.raises(api.ServerUnavailable),
+        ):
+            client.sample(1)
         tls = api.Tls(root_certificates=certificate, server_name="models.example")
         with Client(server, model="m", tls=tls) as client:
             assert client.sample(1).shape == (1, 2, 3, 1)
