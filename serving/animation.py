@@ -17,6 +17,8 @@ _WIDEST_BORDER = 8
 """Pixels of the picture, for the greatest precision of a drawing."""
 _GAP = 4
 _GAP_GREY = 96
+_RED_INDEX = 255
+"""Of a grey picture's palette, whose other 255 colours are greys."""
 
 
 def write_animation(
@@ -45,6 +47,7 @@ def write_animation(
         raise ValueError("The windows' size N is not known; give it to have them drawn.")
     factor = enlargement(canvas.shape[2:4], _SMALLEST_SIDE)
     borders = None if window is None else border_widths(window[..., 3])
+    grey = canvas.shape[-1] == 1
     frames = []
     for step in range(canvas.shape[1]):
         drawings = [_enlarged(image, factor) for image in canvas[:, step]]
@@ -54,8 +57,14 @@ def write_animation(
         frames.append(_side_by_side(drawings))
     # The last is the picture itself, without a rectangle.
     frames.append(_side_by_side([_enlarged(image, factor) for image in canvas[:, -1]]))
-    palette = _palette()
-    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    palette = _palette(grey)
+    for place, frame in enumerate(frames):
+        if grey:
+            frame.putpalette(palette)
+        else:
+            holder = Image.new("P", (1, 1))
+            holder.putpalette(palette)
+            frames[place] = frame.quantize(palette=holder, dither=Image.Dither.NONE)
     durations = [round(1000 * frame_seconds)] * (len(frames) - 1) + [round(1000 * last_seconds)]
     options = {"save_all": True, "append_images": frames[1:], "duration": durations, "loop": 0, "optimize": False}
     save(path, lambda file: frames[0].save(file, format="GIF", **options))
@@ -79,12 +88,18 @@ def _draw_window(picture: Image.Image, parameters: np.ndarray, size: int, factor
     limit = 2 * max(picture.size)
     # (0, 0) is the centre of the first pixel, which covers `factor` pixels of the picture.
     corners = [int(np.clip(round((edge + 0.5) * factor), -limit, limit)) for edge in window_rectangle(parameters, size)]
-    ImageDraw.Draw(picture).rectangle(corners, outline=_WINDOW_RED, width=border)
+    red = _RED_INDEX if picture.mode == "P" else _WINDOW_RED
+    ImageDraw.Draw(picture).rectangle(corners, outline=red, width=border)
 
 
 def _enlarged(image: np.ndarray, factor: int) -> Image.Image:
-    pixels = to_bytes(image).repeat(factor, axis=0).repeat(factor, axis=1)
-    return Image.fromarray(pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels)
+    """[H, W, C] in [0, 1]: of mode P with the grey palette, or RGB."""
+    image = image.repeat(factor, axis=0).repeat(factor, axis=1)
+    if image.shape[2] == 1:
+        picture = Image.fromarray(np.rint((_RED_INDEX - 1) * image[..., 0].clip(0, 1)).astype(np.uint8))
+        picture.putpalette(_palette(grey=True))
+        return picture
+    return Image.fromarray(to_bytes(image))
 
 
 def _side_by_side(pictures: list[Image.Image]) -> Image.Image:
@@ -92,19 +107,17 @@ def _side_by_side(pictures: list[Image.Image]) -> Image.Image:
     columns = int(np.ceil(np.sqrt(len(pictures))))
     rows = -(-len(pictures) // columns)
     size = (columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP)
-    together = Image.new("RGB", size, (_GAP_GREY,) * 3)
+    together = Image.new(pictures[0].mode, size, _GAP_GREY if pictures[0].mode == "P" else (_GAP_GREY,) * 3)
     for place, picture in enumerate(pictures):
         row, column = divmod(place, columns)
         together.paste(picture, (column * (width + _GAP), row * (height + _GAP)))
     return together
 
 
-def _palette() -> Image.Image:
-    """The same for every frame, so that nothing flickers: 216 colours, the window's, and greys for the rest."""
+def _palette(grey: bool) -> list[int]:
+    """The same for every frame, so that nothing flickers: greys, 216 colours unless grey, and last the window's red."""
     levels = range(0, 256, 51)
-    colours = [(red, green, blue) for red in levels for green in levels for blue in levels] + [_WINDOW_RED]
-    greys = np.linspace(0, 255, 256 - len(colours)).round().astype(int)
-    colours += [(int(grey),) * 3 for grey in greys]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([value for colour in colours for value in colour])
-    return palette
+    colours = [] if grey else [(red, green, blue) for red in levels for green in levels for blue in levels]
+    greys = np.rint(np.linspace(0, 255, _RED_INDEX - len(colours))).astype(int)
+    colours = [*((int(level),) * 3 for level in greys), *colours, _WINDOW_RED]
+    return [value for colour in colours for value in colour]
