@@ -9,6 +9,7 @@ import click
 # Where each subcommand is: module and name, with the line that the group's help shows.
 SUBCOMMANDS = {
     "run": ("pipeline.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
+    "serve": ("pipeline.serve_command", "serve", "Serve a model over gRPC and REST, as TF Serving does."),
     "tasks": ("pipeline.tasks_command", "tasks", "List the tasks and what each is made of."),
 }
 
