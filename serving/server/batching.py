@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import bisect
 import collections
+import contextlib
 import dataclasses
+import itertools
 import os
 import threading
 import time
@@ -63,21 +66,46 @@ class _Task:
     rows: int
     deadline: float
     """On time.monotonic's clock; infinite where the caller set none."""
+    answer: asyncio.Future[Arrays]
+    """Belongs to the caller's event loop, and may be touched there alone."""
     enqueued: float = dataclasses.field(default_factory=time.monotonic)
-    answer: futures.Future[Arrays] = dataclasses.field(default_factory=futures.Future)
 
     def claim(self) -> bool:
         """Whether it is to be computed; one that was cancelled or is too late is not, and its caller is told."""
-        if not self.answer.set_running_or_notify_cancel():
+        if self.answer.cancelled():
             return False
         if time.monotonic() < self.deadline:
             return True
-        self.answer.set_exception(
-            errors.RequestError(
-                grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline passed while the request waited to be computed."
-            )
+        late = errors.RequestError(
+            grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline passed while the request waited to be computed."
         )
+        _settle([(self, late)])
         return False
+
+
+def _settle(outcomes: Sequence[tuple[_Task, Arrays | Exception]]) -> None:
+    """Gives callers their answers, or what was raised.
+
+    All that belong to one event loop in one step: a wake-up for each would hand Python's lock to the loop and wait to
+    have it back, once a request, and a batch would take longer to deliver than to compute.
+    """
+    by_loop = collections.defaultdict(list)
+    for task, outcome in outcomes:
+        by_loop[task.answer.get_loop()].append((task.answer, outcome))
+    for loop, settled in by_loop.items():
+        # A loop that is closed has nobody who waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_set, settled)
+
+
+def _set(settled: Sequence[tuple[asyncio.Future[Arrays], Arrays | Exception]]) -> None:
+    for answer, outcome in settled:
+        if answer.done():  # It was cancelled meanwhile.
+            continue
+        if isinstance(outcome, Exception):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
 
 
 class Scheduler(abc.ABC):
@@ -87,8 +115,8 @@ class Scheduler(abc.ABC):
     """The most rows that a request may have."""
 
     @abc.abstractmethod
-    def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> futures.Future[Arrays]:
-        """The outputs to come, for inputs that fit the signature.
+    def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
+        """The outputs to come, for inputs that fit the signature. Called on the event loop that waits for them.
 
         The future fails with what TensorFlow raises on the inputs, or with RequestError, DEADLINE_EXCEEDED, where the
         deadline passed before they were computed.
@@ -112,14 +140,14 @@ class OneByOne(Scheduler):
         self._places = threading.BoundedSemaphore(threads + max_waiting)
         self._metrics = metrics
 
-    def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> futures.Future[Arrays]:
+    def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
         """As Scheduler says."""
         if not self._places.acquire(blocking=False):
             raise errors.RequestError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"All {self._threads} threads compute and the queue is full: try again later, or start more servers.",
             )
-        task = _Task(signature, inputs, 0, deadline)
+        task = _Task(signature, inputs, 0, deadline, asyncio.get_running_loop().create_future())
         self._metrics.waiting.add(1)
         self._pool.submit(self._compute, task)
         return task.answer
@@ -133,9 +161,10 @@ class OneByOne(Scheduler):
         try:
             if task.claim():
                 try:
-                    task.answer.set_result(task.signature.run(task.inputs))
+                    outcome: Arrays | Exception = task.signature.run(task.inputs)
                 except Exception as error:
-                    task.answer.set_exception(error)
+                    outcome = error
+                _settle([(task, outcome)])
         finally:
             self._places.release()
 
@@ -190,13 +219,14 @@ class Batches(Scheduler):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> futures.Future[Arrays]:
+    def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
         """As Scheduler says."""
         if not signature.has_rows:
             return self._alone.submit(signature, inputs, deadline=deadline)
         # A signature belongs to one version of one model, so this tells versions apart too.
         key = (id(signature), *(value.shape[1:] for _, value in sorted(inputs.items())))
-        task = _Task(signature, inputs, len(next(iter(inputs.values()))), deadline)
+        rows = len(next(iter(inputs.values())))
+        task = _Task(signature, inputs, rows, deadline, asyncio.get_running_loop().create_future())
         with self._changed:
             queue = self._queues.setdefault(key, _Queue())
             if not queue.add(task, self._parameters):
@@ -256,18 +286,20 @@ class Batches(Scheduler):
             _expect_rows(outputs, self._parameters.padded(rows))
         except Exception as error:
             if len(tasks) == 1:
-                tasks[0].answer.set_exception(error)
+                _settle([(tasks[0], error)])
             else:
                 self._compute(tasks[: len(tasks) // 2])
                 self._compute(tasks[len(tasks) // 2 :])
             return
         self._metrics.batch_size.observe(rows)
         self._metrics.padding.observe(self._parameters.padded(rows) - rows)
-        first = 0
-        for task in tasks:
-            rows_of_task = slice(first, first + task.rows)
-            task.answer.set_result({alias: value[rows_of_task] for alias, value in outputs.items()})
-            first += task.rows
+        ends = list(itertools.accumulate(task.rows for task in tasks))
+        _settle(
+            [
+                (task, {alias: value[end - task.rows : end] for alias, value in outputs.items()})
+                for task, end in zip(tasks, ends, strict=True)
+            ]
+        )
 
     def _merged(self, tasks: Sequence[_Task], rows: int) -> Arrays:
         """The inputs of all, one after the other, and then the last row again up to an allowed size."""

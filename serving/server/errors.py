@@ -9,6 +9,9 @@ import tensorflow as tf
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
+_AROUND = ("Graph execution error", "Detected at", 'File "', "<stack traces unavailable>", "2 root error(s) found")
+_NUMBERED = re.compile(r"\(\d+\) [A-Z_]+: ")
+
 
 class RequestError(Exception):
     """Ends one request, or the load of one version, with a code of gRPC and a message."""
@@ -36,9 +39,9 @@ def from_exception(error: Exception) -> RequestError:
 def _reason(message: str) -> str:
     """TensorFlow's message without the stack of the exporter's program and the names of nodes around it."""
     lines = [re.sub(r"\s*\[\[?\{\{node.*", "", line).strip() for line in message.splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("Graph execution error", "Detected at", "File "))]
+    lines = [line for line in lines if line and not line.startswith(_AROUND)]
     failed = [line.partition("assertion failed:")[2].strip() for line in lines if "assertion failed:" in line]
     if failed:
         # The message of the assertion, which TensorFlow puts in brackets with the values that it prints.
         return failed[0].removeprefix("[").removesuffix("]")
-    return lines[0] if lines else message.strip()
+    return _NUMBERED.sub("", lines[0]) if lines else message.strip()

@@ -31,7 +31,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def fill_predict(
-    body: Mapping[str, Any], inputs: Mapping[str, tf.TensorSpec], request: predict_pb2.PredictRequest
+    body: Mapping[str, Any], inputs: Mapping[str, tensors.Spec], request: predict_pb2.PredictRequest
 ) -> bool:
     """Writes the tensors of the row format, `instances`, or the column format, `inputs`, into the request.
 
@@ -110,7 +110,7 @@ def from_metadata(response: get_model_metadata_pb2.GetModelMetadataResponse) -> 
     )
 
 
-def _columns_of_rows(instances: Any, inputs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:
+def _columns_of_rows(instances: Any, inputs: Mapping[str, tensors.Spec]) -> dict[str, Any]:
     if not isinstance(instances, list) or not instances:
         raise errors.invalid("'instances' must be a list with at least one row.")
     if not all(isinstance(row, dict) and set(row) != {"b64"} for row in instances):
@@ -121,19 +121,19 @@ def _columns_of_rows(instances: Any, inputs: Mapping[str, tf.TensorSpec]) -> dic
     return {alias: [row[alias] for row in instances] for alias in inputs}
 
 
-def _columns(values: Any, inputs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:
+def _columns(values: Any, inputs: Mapping[str, tensors.Spec]) -> dict[str, Any]:
     if isinstance(values, dict) and set(values) != {"b64"}:
         return values
     return {_only(inputs): values}
 
 
-def _only(inputs: Mapping[str, tf.TensorSpec]) -> str:
+def _only(inputs: Mapping[str, tensors.Spec]) -> str:
     if len(inputs) != 1:
         raise errors.invalid(f"The signature takes {sorted(inputs)}, so every value must be named.")
     return next(iter(inputs))
 
 
-def _array(alias: str, value: Any, spec: tf.TensorSpec) -> np.ndarray:
+def _array(alias: str, value: Any, spec: tensors.Spec) -> np.ndarray:
     """The nested lists as an array of the signature's dtype; what does not fit it exactly is refused."""
     shape: list[int] = []
     innermost = value

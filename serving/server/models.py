@@ -47,10 +47,9 @@ class Models:
         self._stopped = threading.Event()
         self._poller: threading.Thread | None = None
 
-    @property
-    def names(self) -> frozenset[str]:
-        """Of the models that are configured."""
-        return frozenset(self._versions)
+    def has(self, model: str) -> bool:
+        """Whether a model of that name is configured."""
+        return model in self._versions
 
     def configure(self, configs: Mapping[str, ModelConfig]) -> None:
         """Serves these models and no others; returns when all their versions are loaded, or known to be broken.

@@ -5,7 +5,6 @@ Everything here runs on the event loop, which must never wait: it checks, and ha
 
 from __future__ import annotations
 
-import asyncio
 import math
 
 import grpc
@@ -186,7 +185,7 @@ async def compute(scheduler: Scheduler, signature: Signature, inputs: Arrays, *,
         rows = {alias: len(value) for alias, value in inputs.items()}
         raise errors.invalid(f"All inputs must have the same number of rows; these have {rows}.")
     try:
-        return await asyncio.wrap_future(scheduler.submit(signature, inputs, deadline=deadline))
+        return await scheduler.submit(signature, inputs, deadline=deadline)
     except Exception as error:
         raise errors.from_exception(error) from error
 
@@ -212,7 +211,7 @@ def example_signature(servable: Servable, spec: model_pb2.ModelSpec, method: str
     if declared not in (method, PREDICT):
         raise errors.invalid(f"Signature {name!r} has method_name {declared!r}; this request needs {method!r}.")
     (spec_of_input,) = signature.inputs.values() if len(signature.inputs) == 1 else (None,)
-    if spec_of_input is None or spec_of_input.dtype != tf.string or spec_of_input.shape.rank not in (None, 1):
+    if spec_of_input is None or spec_of_input.dtype != tf.string or spec_of_input.shape not in (None, (None,)):
         raise errors.invalid(
             f"Signature {name!r} takes {_listed(signature.inputs)}; this request needs one input of serialized "
             "tf.Examples, string [?]."
@@ -294,8 +293,8 @@ def _expect_aliases(signature: Signature, request: predict_pb2.PredictRequest) -
         raise errors.invalid(f"output_filter names an output twice: {list(request.output_filter)}.")
 
 
-def _listed(specs: dict[str, tf.TensorSpec]) -> str:
-    return ", ".join(f"{alias!r} {tensors.describe(spec)}" for alias, spec in specs.items())
+def _listed(specs: dict[str, tensors.Spec]) -> str:
+    return ", ".join(f"{alias!r} {spec}" for alias, spec in specs.items())
 
 
 def _spec(request: object) -> model_pb2.ModelSpec:

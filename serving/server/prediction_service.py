@@ -39,7 +39,7 @@ class Observer:
         """The answer; or RequestError, INTERNAL where it failed of anything but the request."""
         began = time.perf_counter()
         # A caller must not be able to fill the server's memory with names that it invents.
-        shown = model if model in self._models.names else ""
+        shown = model if self._models.has(model) else ""
         status = grpc.StatusCode.CANCELLED
         try:
             response = await answer

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from serving.server import errors
+from serving.server.tensors import Spec
 
 GRAPH_FILE = "saved_model.pb"
 """A folder without this file is no version: it may be half copied."""
@@ -39,7 +40,7 @@ class Signature:
     def has_rows(self) -> bool:
         """Whether the first dimension of all it takes and gives is open, so that requests may travel together."""
         specs = [*self.inputs.values(), *self.outputs.values()]
-        return bool(self.inputs) and all(spec.shape.rank and spec.shape[0] is None for spec in specs)
+        return bool(self.inputs) and all(spec.has_rows for spec in specs)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """The outputs for inputs that fit. Other Python threads go on while TensorFlow computes."""
@@ -103,5 +104,6 @@ def _definitions(path: pathlib.Path) -> Mapping[str, meta_graph_pb2.SignatureDef
     )
 
 
-def _spec(info: meta_graph_pb2.TensorInfo) -> tf.TensorSpec:
-    return tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
+def _spec(info: meta_graph_pb2.TensorInfo) -> Spec:
+    shape = tf.TensorShape(info.tensor_shape)
+    return Spec(tf.as_dtype(info.dtype), None if shape.rank is None else tuple(shape.as_list()))

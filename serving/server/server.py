@@ -95,11 +95,11 @@ class Server:
           RequestError: where a label of it names a version that is not available.
         """
         options = self._options
-        configs = dict(options.models)
-        if options.model_config_file is not None:
-            configs = config_files.read_models(options.model_config_file)
         self._loop_thread.start()
         try:
+            configs = dict(options.models)
+            if options.model_config_file is not None:
+                configs = config_files.read_models(options.model_config_file)
             # Before the models are loaded, so that a port that is taken is told at once.
             self._wait(self._bind())
             self._models.configure(configs)
@@ -116,8 +116,8 @@ class Server:
             self._config_poller.start()
 
     def stop(self) -> None:
-        """Answers what is under way, within the grace period, and ends. Does nothing where it has ended."""
-        if self._stopping.is_set():
+        """Answers what is under way, within the grace period, and ends. Does nothing where it does not run."""
+        if self._stopping.is_set() or not self._loop_thread.is_alive():
             return
         self._stopping.set()
         if self._rest is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -27,7 +29,26 @@ _VALUE_FIELDS = {
 """The dtypes that may cross the wire besides strings, and the field of each where a tensor is sent value by value."""
 
 
-def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: tf.TensorSpec, *, max_rows: int) -> np.ndarray:
+class Spec(NamedTuple):
+    """What a signature takes or gives under one name. Plain, because it is looked at in every request."""
+
+    dtype: tf.DType
+    shape: tuple[int | None, ...] | None
+    """None for a dimension that may have any size, or for any shape at all."""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the first dimension is open."""
+        return bool(self.shape) and self.shape[0] is None  # type: ignore[index]
+
+    def __str__(self) -> str:
+        """As a message names it: `int64 [?, 2]`."""
+        if self.shape is None:
+            return f"{self.dtype.name} of any shape"
+        return f"{self.dtype.name} [{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+
+
+def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: Spec, *, max_rows: int) -> np.ndarray:
     """The tensor as an array that shares the message's memory where that is possible.
 
     Args:
@@ -42,10 +63,10 @@ def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: tf.TensorSpec, *, 
     if proto.dtype != spec.dtype.as_datatype_enum:
         raise errors.invalid(f"Input {alias!r} is {_dtype_name(proto.dtype)}; the signature takes {spec.dtype.name}.")
     if proto.tensor_shape.unknown_rank:
-        raise errors.invalid(f"Input {alias!r} has no shape; the signature takes {describe(spec)}.")
+        raise errors.invalid(f"Input {alias!r} has no shape; the signature takes {spec}.")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     check_shape(alias, shape, spec, max_rows=max_rows)
-    size = int(np.prod(shape, dtype=object))
+    size = math.prod(shape)
     if spec.dtype == tf.string:
         return _strings(alias, proto.string_val, shape, size)
     if spec.dtype not in _VALUE_FIELDS:
@@ -75,12 +96,15 @@ def to_proto(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
         proto.tensor_content = array.tobytes()
 
 
-def check_shape(alias: str, shape: Sequence[int], spec: tf.TensorSpec, *, max_rows: int) -> None:
+def check_shape(alias: str, shape: Sequence[int], spec: Spec, *, max_rows: int) -> None:
     """Raises RequestError with INVALID_ARGUMENT where an input of that shape is not what the signature takes."""
-    fits = spec.shape.rank in (None, len(shape)) and all(size >= 0 for size in shape)
-    if not fits or not spec.shape.is_compatible_with(shape):
-        raise errors.invalid(f"Input {alias!r} has shape {list(shape)}; the signature takes {describe(spec)}.")
-    if spec.shape.rank and spec.shape[0] is None:
+    fits = min(shape, default=0) >= 0
+    if spec.shape is not None:
+        fits = fits and len(spec.shape) == len(shape)
+        fits = fits and all(size in (None, given) for size, given in zip(spec.shape, shape, strict=True))
+    if not fits:
+        raise errors.invalid(f"Input {alias!r} has shape {list(shape)}; the signature takes {spec}.")
+    if spec.has_rows:
         if shape[0] == 0:
             raise errors.invalid(f"Input {alias!r} is empty, it has shape {list(shape)}: send at least one row.")
         if shape[0] > max_rows:
@@ -88,13 +112,6 @@ def check_shape(alias: str, shape: Sequence[int], spec: tf.TensorSpec, *, max_ro
                 f"Input {alias!r} has {shape[0]} rows; this server takes at most {max_rows} a request. "
                 "Split it: rows do not depend on each other."
             )
-
-
-def describe(spec: tf.TensorSpec) -> str:
-    """As a message names it: `int64 [?, 2]`."""
-    if spec.shape.rank is None:
-        return f"{spec.dtype.name} of any shape"
-    return f"{spec.dtype.name} [{', '.join('?' if size is None else str(size) for size in spec.shape)}]"
 
 
 def _strings(alias: str, values: Sequence[bytes], shape: tuple[int, ...], size: int) -> np.ndarray:

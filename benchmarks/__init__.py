@@ -1,0 +1,1 @@
+"""Measurements: speed and load. None of them is a test."""
