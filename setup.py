@@ -19,6 +19,7 @@ setup(
     package_data={
         "components.datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt"],
         "pipeline": ["schema/**/*"],
+        "serving": ["config/**/*"],
     },
     entry_points={"console_scripts": ["draw = pipeline.cli:main"]},
     install_requires=[
@@ -50,11 +51,16 @@ setup(
     ],
     extras_require={
         "dev": [
+            # A test's own certificates.
+            "cryptography",
             "hypothesis",
             "import-linter",
+            # Its models are the schema of the manifests in serving/config.
+            "kubernetes",
             "mypy",
             "pytest",
             "pytest-timeout",
+            "pyyaml",
             "ruff",
         ],
     },
