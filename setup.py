@@ -19,6 +19,7 @@ setup(
     package_data={
         "components.datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt"],
         "pipeline": ["schema/**/*"],
+        "serving": ["config/**/*"],
     },
     entry_points={"console_scripts": ["draw = pipeline.cli:main"]},
     install_requires=[
@@ -28,6 +29,8 @@ setup(
         "apache-beam<2.66; python_version<'3.11'",
         "click>=8.1",
         "grpcio>=1.65",
+        "grpcio-health-checking>=1.48.2",
+        "grpcio-reflection>=1.48.2",
         # SVHN's boxes are in a MATLAB file, which is HDF5.
         "h5py>=3.10",
         # TensorFlow Datasets imports it, but declares it for Python 3.8 and older only.
@@ -50,11 +53,16 @@ setup(
     ],
     extras_require={
         "dev": [
+            # A test's own certificates.
+            "cryptography",
             "hypothesis",
             "import-linter",
+            # Its models are the schema of the manifests in serving/config.
+            "kubernetes",
             "mypy",
             "pytest",
             "pytest-timeout",
+            "pyyaml",
             "ruff",
         ],
     },

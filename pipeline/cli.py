@@ -9,6 +9,14 @@ import click
 # Where each subcommand is: module and name, with the line that the group's help shows.
 SUBCOMMANDS = {
     "run": ("pipeline.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
+    "serve": ("pipeline.serve_command", "serve", "Serve a model over gRPC and REST, as TF Serving does."),
+    "sample": ("pipeline.sample_command", "sample", "Draw images: a sheet of samples from a model server."),
+    "sequence": ("pipeline.sequence_command", "sequence", "Show how the model draws: an animation."),
+    "score": ("pipeline.score_command", "score", "Score images: the bound of each in nats, and its parts."),
+    "reconstruct": ("pipeline.reconstruct_command", "reconstruct", "Draw images after: a sheet of pairs."),
+    "classify": ("pipeline.classify_command", "classify", "Classify images: the likeliest class of each."),
+    "status": ("pipeline.status_command", "status", "Show which versions a model server has, and their signatures."),
+    "check-server": ("pipeline.check_server_command", "check_server", "Check that a server keeps to the contract."),
     "export-step": (
         "pipeline.export_step_command",
         "export_step",

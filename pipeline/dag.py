@@ -101,8 +101,8 @@ def create_pipeline(
     serving_check = ServingCheck(
         model=model, examples=examples, split=task.data.test, timeout_seconds=SERVING_CHECK_SECONDS
     ).with_id(SERVING_CHECK)
+    # Without a model of its own it pushes the one in the infra blessing, which has requests to warm it up.
     pusher = Pusher(
-        model=model,
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(

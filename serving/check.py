@@ -1,8 +1,8 @@
 """Loads a SavedModel in a process of its own and asks it real requests: `python -m serving.check MODEL EXAMPLES`.
 
 MODEL is the folder of a SavedModel, EXAMPLES an uncompressed TFRecord file of some tf.Examples. The last line on
-standard output is the result, and the exit status is 0 only where the model may be served. TensorFlow alone is needed,
-as in a server: what an export needs beyond it shows here.
+standard output is the result, and the exit status is 0 only where the model may be served; then `--warmup FILE` holds
+requests that it answered. TensorFlow alone is needed, as in a server: what an export needs beyond it shows here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
+
+from serving.warmup import Request, write_warmup
 
 Outputs = dict[str, np.ndarray]
 
@@ -32,25 +34,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.check", description="Asks a SavedModel real requests.")
     parser.add_argument("model", help="folder of the SavedModel")
     parser.add_argument("examples", help="TFRecord file of serialized tf.Examples, at least two")
+    parser.add_argument("--warmup", metavar="FILE", help="is written where the model passes: requests to warm it up")
     arguments = parser.parse_args()
     try:
         examples = [record.numpy() for record in tf.data.TFRecordDataset(arguments.examples)]
-        check(arguments.model, examples)
+        requests = check(arguments.model, examples)
+        if arguments.warmup:
+            write_warmup(arguments.warmup, requests)
     # Whatever the model raises while it is loaded or asked is the answer, not an accident of this program.
     except Exception as error:
         name = "" if isinstance(error, CheckFailed) else f"{type(error).__name__}: "
         print(" ".join(f"{name}{error}".split()))
         return 1
-    print(f"The model answers sample, score and score_examples as it should; asked with {len(examples)} examples.")
+    asked = ", ".join(dict.fromkeys(name for name, _ in requests))
+    print(f"The model answers {asked} as it should; asked with {len(examples)} examples.")
     return 0
 
 
-def check(model_dir: str, examples: list[bytes]) -> None:
-    """Asks `sample`, `score_examples` and `score`.
+def check(model_dir: str, examples: list[bytes]) -> list[Request]:
+    """Asks `sample`, `score_examples` and `score`, and of the other signatures of our contract those that are there.
 
     Args:
       model_dir: of the SavedModel.
       examples: serialised tf.Examples of the task, at least two.
+
+    Returns:
+      For each signature the request of all rows and that of one, as they were asked.
 
     Raises:
       CheckFailed: where an answer is not what the contract of the signatures says.
@@ -62,22 +71,42 @@ def check(model_dir: str, examples: list[bytes]) -> None:
         )
     # Kept while the signatures are in use, because it owns their variables.
     model = tf.saved_model.load(model_dir)
-    sample, score, score_examples = (_asker(model.signatures, name) for name in ("sample", "score", "score_examples"))
-    image_shape = _image_shape(model.signatures["score"])
-    seeds = np.stack([np.arange(len(examples)), np.full(len(examples), 7)], axis=1).astype(np.int64)
+    asked: dict[str, Mapping[str, np.ndarray]] = {}
 
-    images = _consistent("sample", sample, {"seed": seeds})
-    _expect_images(images, len(seeds), image_shape)
+    def ask(name: str, **inputs: np.ndarray) -> Outputs:
+        asked[name] = inputs
+        return _consistent(name, _asker(model.signatures, name), inputs)
+
+    seeds = np.stack([np.arange(len(examples)), np.full(len(examples), 7)], axis=1).astype(np.int64)
+    for name in ("sample", "score", "score_examples"):
+        _asker(model.signatures, name)
+    image_shape = _image_shape(model.signatures["score"])
+
+    images = ask("sample", seed=seeds)
+    _expect_images("sample", images, len(seeds), image_shape)
     if np.array_equal(images["image"][0], images["image"][1]):
         raise CheckFailed("sample: two seeds gave the same image, so the seed has no effect.")
 
-    _expect_scores(
-        "score_examples", _consistent("score_examples", score_examples, {"examples": np.array(examples, object)})
-    )
+    _expect_scores("score_examples", ask("score_examples", examples=np.array(examples, object)))
     pixels = np.stack([_image(example, image_shape) for example in examples])
     # The contract's pixels are 0 or 1 where they are binarised, and else 0 to 255.
     scaled = pixels if pixels.max() <= 1 else pixels / np.float32(255)
-    _expect_scores("score", _consistent("score", score, {"image": scaled, "seed": seeds}))
+    _expect_scores("score", ask("score", image=scaled, seed=seeds))
+
+    if "serving_default" in model.signatures:
+        _expect_images("serving_default", ask("serving_default", seed=seeds), len(seeds), image_shape)
+    if "reconstruct" in model.signatures:
+        _expect_images("reconstruct", ask("reconstruct", image=scaled, seed=seeds), len(seeds), image_shape)
+    if "sample_sequence" in model.signatures:
+        canvas = ask("sample_sequence", seed=seeds).get("canvas", np.empty(0))
+        _expect_images(
+            "sample_sequence", {"image": canvas[:, -1] if canvas.ndim == 5 else canvas}, len(seeds), image_shape
+        )
+    return [
+        (name, {key: value[:rows] for key, value in inputs.items()})
+        for name, inputs in asked.items()
+        for rows in (1, len(examples))
+    ]
 
 
 def _asker(signatures: Mapping[str, Callable[..., Mapping[str, tf.Tensor]]], name: str) -> Callable[..., Outputs]:
@@ -123,14 +152,14 @@ def _finite_rows(name: str, outputs: Outputs, rows: int) -> Outputs:
     return outputs
 
 
-def _expect_images(outputs: Outputs, rows: int, image_shape: tuple[int, ...]) -> None:
+def _expect_images(name: str, outputs: Outputs, rows: int, image_shape: tuple[int, ...]) -> None:
     if "image" not in outputs:
-        raise CheckFailed(f"sample: there is no output image, only {sorted(outputs)}.")
+        raise CheckFailed(f"{name}: there is no output image, only {sorted(outputs)}.")
     image = outputs["image"]
     if image.shape != (rows, *image_shape) or image.dtype != np.float32:
-        raise CheckFailed(f"sample: image is {image.dtype} {image.shape}; expected float32 {(rows, *image_shape)}.")
+        raise CheckFailed(f"{name}: image is {image.dtype} {image.shape}; expected float32 {(rows, *image_shape)}.")
     if image.min() < 0 or image.max() > 1:
-        raise CheckFailed(f"sample: image reaches from {image.min():g} to {image.max():g}; expected 0 to 1.")
+        raise CheckFailed(f"{name}: image reaches from {image.min():g} to {image.max():g}; expected 0 to 1.")
 
 
 def _expect_scores(name: str, outputs: Outputs) -> None:

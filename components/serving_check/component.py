@@ -38,7 +38,8 @@ class ServingCheck(BaseComponent):
     with any subclass.
 
     Outputs:
-      blessing: `standard_artifacts.InfraBlessing` as Pusher reads it, with check.log.
+      blessing: `standard_artifacts.InfraBlessing` as Pusher reads it, with check.log and, of a model that passed, a
+        copy of it with requests to warm it up. A Pusher that is given no model pushes that copy.
     """
 
     SPEC_CLASS = ServingCheckSpec

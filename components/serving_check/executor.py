@@ -27,6 +27,7 @@ LOG_FILE = "check.log"
 _BLESSED_KEY = "blessed"
 _BLESSED_FILE = "INFRA_BLESSED"
 _NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
+_HAS_MODEL_KEY = "has_model"
 
 _CHECK_MODULE = "serving.check"
 _EXAMPLES = 5
@@ -48,7 +49,7 @@ class Executor(BaseExecutor):
 
         Args:
           input_dict: `model` and `examples`.
-          output_dict: `blessing`.
+          output_dict: `blessing`, which of a model that passed holds a copy with requests to warm it up.
           exec_properties: `split` and `timeout_seconds`.
 
         Raises:
@@ -63,7 +64,11 @@ class Executor(BaseExecutor):
         requests = _first_examples(input_dict[standard_component_specs.EXAMPLES_KEY], exec_properties[SPLIT_KEY])
         model_dir = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
 
-        result = _check(model_dir, requests, timeout_seconds)
+        with tempfile.TemporaryDirectory() as scratch:
+            warmup_file = os.path.join(scratch, "warmup")
+            result = _check(model_dir, requests, timeout_seconds, warmup_file)
+            if result.passed:
+                _keep_warm_model(blessing, model_dir, warmup_file)
         io_utils.write_string_file(os.path.join(blessing.uri, LOG_FILE), f"{result.log.rstrip()}\n{result.reason}\n")
         blessing.set_int_custom_property(_BLESSED_KEY, int(result.passed))
         io_utils.write_string_file(
@@ -82,7 +87,18 @@ class _Result:
     log: str
 
 
-def _check(model_dir: str, examples: list[bytes], timeout_seconds: int) -> _Result:
+def _keep_warm_model(blessing: types.Artifact, model_dir: str, warmup_file: str) -> None:
+    """Copies the model into the blessing with the requests that warm it up, where Pusher finds it.
+
+    As TFX's InfraValidator does with `make_warmup`, so that what is pushed is what was asked.
+    """
+    warm_dir = path_utils.stamped_model_path(blessing.uri)
+    io_utils.copy_dir(model_dir, warm_dir)
+    io_utils.copy_file(warmup_file, path_utils.warmup_file_path(warm_dir))
+    blessing.set_int_custom_property(_HAS_MODEL_KEY, 1)
+
+
+def _check(model_dir: str, examples: list[bytes], timeout_seconds: int, warmup_file: str) -> _Result:
     with tempfile.TemporaryDirectory() as scratch:
         examples_file = os.path.join(scratch, "examples.tfrecord")
         with tf.io.TFRecordWriter(examples_file) as writer:
@@ -91,7 +107,7 @@ def _check(model_dir: str, examples: list[bytes], timeout_seconds: int) -> _Resu
         try:
             # On a timeout, as on any exception here, `run` kills this child and waits for it.
             child = subprocess.run(
-                [sys.executable, "-m", _CHECK_MODULE, model_dir, examples_file],
+                [sys.executable, "-m", _CHECK_MODULE, model_dir, examples_file, "--warmup", warmup_file],
                 env=_environment(),
                 capture_output=True,
                 text=True,

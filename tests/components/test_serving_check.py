@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 from tfx import types
 from tfx.components.pusher.executor import Executor as PusherExecutor
 from tfx.types import standard_artifacts
@@ -126,7 +127,50 @@ def requests(digits_examples: standard_artifacts.Examples) -> list[bytes]:
     return records(digits_examples, "test")[:3]
 
 
-@pytest.mark.parametrize("kind", [KnownBound, BinaryOnly])
+class Drawing(KnownBound):
+    """The signatures beyond those that every generative model needs."""
+
+    SHIFT = 0.0
+    """By which the last canvas and the reconstruction are too bright."""
+
+    def sample_sequence(self, seed: tf.Tensor) -> Outputs:
+        image = self.sample(seed)["image"]
+        return {"canvas": tf.stack([image / 2, image + self.SHIFT], axis=1)}
+
+    def reconstruct(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
+        return {"image": image / 2 + self.sample(seed)["image"] / 2 + self.SHIFT}
+
+    def save(self, directory: pathlib.Path, names: Sequence[str] = ("sample", "score", "score_examples")) -> None:
+        seed = tf.TensorSpec([None, 2], tf.int64, name="seed")
+        image = tf.TensorSpec([None, *IMAGE_SHAPE], tf.float32, name="image")
+        self.more = {
+            "serving_default": tf.function(self.sample, input_signature=[seed]),
+            "sample_sequence": tf.function(self.sample_sequence, input_signature=[seed]),
+            "reconstruct": tf.function(self.reconstruct, input_signature=[image, seed]),
+        }
+        super().save(directory, names, self.more)
+
+
+class TooBrightSequence(Drawing):
+    SHIFT = 0.6
+
+    def reconstruct(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
+        return {"image": image + 0 * self.sample(seed)["image"]}
+
+
+class TooBrightReconstruction(Drawing):
+    SHIFT = 0.6
+
+    def sample_sequence(self, seed: tf.Tensor) -> Outputs:
+        return {"canvas": tf.stack([self.sample(seed)["image"]] * 2, axis=1)}
+
+
+class NoCanvas(Drawing):
+    def sample_sequence(self, seed: tf.Tensor) -> Outputs:
+        return {"canvas": self.sample(seed)["image"][:, :, :, 0]}
+
+
+@pytest.mark.parametrize("kind", [KnownBound, BinaryOnly, Drawing])
 def test_a_good_model_passes(kind: type[KnownBound], requests: list[bytes], tmp_path: pathlib.Path) -> None:
     kind().save(tmp_path)
     check(str(tmp_path), requests)
@@ -155,6 +199,9 @@ def test_grey_images_are_scaled(digits_examples: standard_artifacts.Examples, tm
         (NoSteps, r"score_examples: kl_per_step has shape \(3,\); expected \[n, T\]"),
         (NoWeight, "score_examples: there is no output log_weight"),
         (NoiseInTheBound, "score: kl differs when the same is asked again"),
+        (TooBrightSequence, r"sample_sequence: image reaches from .* to 1\.\d+; expected 0 to 1"),
+        (TooBrightReconstruction, r"reconstruct: image reaches from .* to 1\.\d+; expected 0 to 1"),
+        (NoCanvas, r"sample_sequence: image is float32 \(3, 28, 28\); expected float32 \(3, 28, 28, 1\)"),
     ],
 )
 def test_a_model_with_one_fault_is_told_it(
@@ -207,20 +254,45 @@ def run(digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Path) ->
 
 
 def _files(blessing: types.Artifact) -> dict[str, str]:
-    return {path.name: path.read_text() for path in pathlib.Path(blessing.uri).iterdir()}
+    return {path.name: path.read_text() for path in pathlib.Path(blessing.uri).iterdir() if path.is_file()}
 
 
-def test_a_servable_model_is_blessed(
+def test_a_servable_model_is_blessed_and_pushed_with_the_requests_that_it_answered(
     run: Callable[..., types.Artifact],
+    requests: list[bytes],
     tmp_path: pathlib.Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    blessing = run(model_artifact(KnownBound(), tmp_path / "model"))
-    files = _files(blessing)
-    assert files.keys() == {"INFRA_BLESSED", "check.log"}
-    assert files["check.log"].endswith("as it should; asked with 5 examples.\n")
+    blessing = run(model_artifact(Drawing(), tmp_path / "model"))
+    told = _files(blessing)
+    assert told.keys() == {"INFRA_BLESSED", "check.log"}
+    assert told["check.log"].splitlines()[-1].startswith("The model answers sample, score_examples, score, serving_def")
+    assert told["check.log"].endswith("as it should; asked with 5 examples.\n")
     assert PusherExecutor().CheckBlessing({"infra_blessing": [blessing]})
     assert not [record for record in caplog.records if record.name.startswith("components.")]
+
+    pushed = pathlib.Path(PusherExecutor().GetModelPath({"infra_blessing": [blessing]}))
+    original = tmp_path / "model" / "Format-Serving"
+    files = {path.relative_to(original) for path in original.rglob("*") if path.is_file()}
+    extra = pathlib.Path("assets.extra/tf_serving_warmup_requests")
+    assert {path.relative_to(pushed) for path in pushed.rglob("*") if path.is_file()} == files | {extra}
+    for path in files:
+        assert (pushed / path).read_bytes() == (original / path).read_bytes()
+
+    asked: dict[str, list[int]] = {}
+    signatures = tf.saved_model.load(str(pushed)).signatures
+    for record in tf.data.TFRecordDataset(str(pushed / extra)):
+        # By TF Serving's own message.
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        (rows,) = {len(array) for array in inputs.values()}
+        asked.setdefault(request.model_spec.signature_name, []).append(rows)
+        signatures[request.model_spec.signature_name](**{name: tf.constant(array) for name, array in inputs.items()})
+        if request.model_spec.signature_name == "score_examples":
+            assert list(inputs["examples"][:3]) == requests[:rows]
+    names = ("sample", "sample_sequence", "score", "score_examples", "reconstruct", "serving_default")
+    assert asked == {name: [1, 5] for name in names}
 
 
 def test_a_model_that_fails_is_not_blessed_and_the_run_goes_on(
@@ -231,6 +303,8 @@ def test_a_model_that_fails_is_not_blessed_and_the_run_goes_on(
     files = _files(blessing)
     assert files["INFRA_NOT_BLESSED"] == reason
     assert "INFRA_BLESSED" not in files
+    assert not [path for path in pathlib.Path(blessing.uri).iterdir() if path.is_dir()]
+    assert not blessing.get_int_custom_property("has_model")
     assert files["check.log"].endswith(reason)
     assert not PusherExecutor().CheckBlessing({"infra_blessing": [blessing]})
     (warning,) = (record for record in caplog.records if record.name.startswith("components."))
@@ -273,7 +347,9 @@ def replace_check(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 def test_the_check_is_found_where_this_process_finds_it(
     run: Callable[..., types.Artifact], replace_check: Callable[[str], None], tmp_path: pathlib.Path
 ) -> None:
-    replace_check("import os; print('passed on', os.environ['CUDA_VISIBLE_DEVICES'])")
+    replace_check(
+        "import os, sys; open(sys.argv[4], 'w').close(); print('passed on', os.environ['CUDA_VISIBLE_DEVICES'])"
+    )
     assert _files(run(model_artifact(KnownBound(), tmp_path / "model")))["check.log"].endswith("passed on -1\n")
 
 

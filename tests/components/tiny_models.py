@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -59,8 +59,13 @@ class KnownBound(tf.Module):
             "log_weight": -reconstruction - kl,
         }
 
-    def save(self, directory: pathlib.Path, names: Sequence[str] = ("sample", "score", "score_examples")) -> None:
-        """Writes the SavedModel with the signatures `names`."""
+    def save(
+        self,
+        directory: pathlib.Path,
+        names: Sequence[str] = ("sample", "score", "score_examples"),
+        more: Mapping[str, Callable[..., Outputs]] | None = None,
+    ) -> None:
+        """Writes the SavedModel with the signatures `names`, and those in `more`."""
         seed = tf.TensorSpec([None, 2], tf.int64, name="seed")
         image = tf.TensorSpec([None, *IMAGE_SHAPE], tf.float32, name="image")
         specs = {
@@ -70,7 +75,7 @@ class KnownBound(tf.Module):
         }
         for name in names:
             setattr(self, f"serve_{name}", tf.function(getattr(self, name), input_signature=specs[name]))
-        signatures = {name: getattr(self, f"serve_{name}") for name in names}
+        signatures = {name: getattr(self, f"serve_{name}") for name in names} | dict(more or {})
         tf.saved_model.save(self, str(directory), signatures=signatures)
 
 

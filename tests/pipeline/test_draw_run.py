@@ -113,6 +113,8 @@ def test_pushed_model_is_a_version_that_answers(runs: Runs) -> None:
     assert directory.parent == runs.folder / "serving" / "digits"
     assert directory.name.isdecimal()
     assert list(directory.parent.iterdir()) == [directory]
+    # The serving check's copy of the model was pushed, which warms itself up.
+    assert (directory / "assets.extra" / "tf_serving_warmup_requests").stat().st_size > 0
     model = tf.saved_model.load(str(directory))
     image = model.signatures["sample"](seed=tf.constant([[3, 4]], tf.int64))["image"].numpy()
     assert image.shape == (1, 28, 28, 1)

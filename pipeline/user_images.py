@@ -1,0 +1,35 @@
+"""The argument IMAGES of a command, read as the model that is asked takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import numpy as np
+
+from serving.client import Client
+from serving.image_files import BadImages, read_images
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def image_arguments(command: _Command) -> _Command:
+    """Adds IMAGES and --threshold."""
+    threshold = click.option(
+        "--threshold",
+        type=click.FloatRange(0, 1),
+        help="Make pixels above it 1 and the others 0, for a model of binarised images.",
+    )
+    argument = click.argument("images", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    return argument(threshold(command))
+
+
+def read(client: Client, path: Path, threshold: float | None) -> np.ndarray:
+    """[n, H, W, C] float32 as the model takes them. Raises BadImages where the file holds no such images."""
+    image_shape = client.metadata().image_shape
+    if image_shape is None:
+        raise BadImages(f"The model {client.model!r} has no signature that takes images of a fixed size.")
+    images = read_images(path, image_shape)
+    return images if threshold is None else (images > threshold).astype(np.float32)

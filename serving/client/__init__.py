@@ -1,0 +1,56 @@
+"""A typed client of TF Serving's gRPC protocol for DRAW's signatures. It needs grpcio, protobuf and NumPy alone."""
+
+from serving.client.answers import (
+    Classification,
+    ModelMetadata,
+    Reconstruction,
+    Scores,
+    Sequence,
+    Signature,
+    TensorSpec,
+    VersionStatus,
+)
+from serving.client.calls import Retry
+from serving.client.channel import Tls
+from serving.client.chunks import Chunks
+from serving.client.client import Client, seed_rows
+from serving.client.errors import (
+    AccessDenied,
+    BadInput,
+    DeadlineExceeded,
+    MessageTooLarge,
+    ModelNotFound,
+    ServerFailed,
+    ServerOverloaded,
+    ServerUnavailable,
+    ServingError,
+    SignatureNotFound,
+    UnexpectedAnswer,
+)
+
+__all__ = [
+    "AccessDenied",
+    "BadInput",
+    "Chunks",
+    "Classification",
+    "Client",
+    "DeadlineExceeded",
+    "MessageTooLarge",
+    "ModelMetadata",
+    "ModelNotFound",
+    "Reconstruction",
+    "Retry",
+    "Scores",
+    "Sequence",
+    "ServerFailed",
+    "ServerOverloaded",
+    "ServerUnavailable",
+    "ServingError",
+    "Signature",
+    "SignatureNotFound",
+    "TensorSpec",
+    "Tls",
+    "UnexpectedAnswer",
+    "VersionStatus",
+    "seed_rows",
+]

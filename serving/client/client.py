@@ -1,0 +1,388 @@
+"""The client: DRAW's signatures as methods, NumPy arrays in and out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from collections.abc import Sequence as Series
+from typing import Any
+
+import grpc
+import numpy as np
+
+from serving.client import calls, channel, chunks, errors, wire
+from serving.client.answers import (
+    Classification,
+    ModelMetadata,
+    Reconstruction,
+    Scores,
+    Sequence,
+    Signature,
+    TensorSpec,
+    VersionStatus,
+)
+from serving.client.tensors import dtype_of, from_tensor, to_tensor
+
+DEFAULT_SERVER = "127.0.0.1:8500"
+"""TF Serving's own port."""
+
+_STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+_SIGNATURES = "signature_def"
+_RETRY = calls.Retry()
+_CHUNKING = chunks.Chunks()
+
+Outputs = dict[str, np.ndarray]
+
+
+class Client:
+    """Asks one model of a server. Threads may share it; `with` closes it.
+
+    A call of more rows than a chunk holds becomes several requests, of which a bounded number is on its way; the rows
+    of its answer are in the order of the request, and all from the same version of the model.
+
+    Every method raises a `ServingError`, whose class tells what happened and whose message what to do.
+    """
+
+    def __init__(
+        self,
+        server: str = DEFAULT_SERVER,
+        *,
+        model: str,
+        version: int | None = None,
+        label: str | None = None,
+        timeout_seconds: float = 60.0,
+        retry: calls.Retry = _RETRY,
+        chunking: chunks.Chunks = _CHUNKING,
+        max_message_bytes: int = channel.MAX_MESSAGE_BYTES,
+        tls: channel.Tls | None = None,
+        metadata: Series[tuple[str, str | bytes]] = (),
+    ) -> None:
+        """Opens the channel; nothing is sent before the first call.
+
+        Args:
+          server: HOST:PORT of its gRPC.
+          model: name under which the server has it: the task's.
+          version: number of the version that is to answer.
+          label: of the version that is to answer, such as "stable"; without both, the newest answers.
+          timeout_seconds: within which a call is answered: all its chunks, retries included.
+          retry: of requests that find the server unavailable.
+          chunking: where large requests are cut.
+          max_message_bytes: limit of a single message.
+          tls: secures the channel; None sends everything in the clear.
+          metadata: gRPC metadata sent with every request, such as ("authorization", "Bearer ...").
+
+        Raises:
+          ValueError: for a version as well as a label, or a timeout that is not positive.
+        """
+        if version is not None and label is not None:
+            raise ValueError(
+                f"Got version {version} and label {label!r}; give one of them, for either names a version."
+            )
+        if not timeout_seconds > 0:
+            raise ValueError(f"timeout_seconds is {timeout_seconds}; expected more than 0.")
+        self.server = server
+        self.model = model
+        self._version = version
+        self._label = label
+        self._timeout_seconds = timeout_seconds
+        self._retry = retry
+        self._chunking = chunking
+        self._metadata = tuple(metadata)
+        self._signatures: Mapping[str, Signature] | None = None
+        self._channel = channel.open_channel(server, tls=tls, max_message_bytes=max_message_bytes)
+        self._methods = {name: self._method(name, *types) for name, types in wire.METHODS.items()}
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the channel; calls in flight are cancelled."""
+        self._channel.close()
+
+    def sample(
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        seeds: np.ndarray | None = None,
+        timeout_seconds: float | None = None,
+    ) -> np.ndarray:
+        """Images drawn from the model: [n, H, W, C] float32, mean probabilities or intensities.
+
+        Args:
+          n: how many, with the seeds (seed, 0) to (seed, n - 1). More of them begin with the same ones.
+          seed: of all of them.
+          seeds: instead of n and seed, [n, 2] int64, a row an image.
+          timeout_seconds: instead of the client's.
+        """
+        inputs = {"seed": _given_seeds(n, seed, seeds)}
+        return self.predict("sample", inputs, timeout_seconds=timeout_seconds, expected=("image",))["image"]
+
+    def sample_sequence(
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        seeds: np.ndarray | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Sequence:
+        """As `sample`, with every step on the way."""
+        inputs = {"seed": _given_seeds(n, seed, seeds)}
+        outputs = self.predict("sample_sequence", inputs, timeout_seconds=timeout_seconds, expected=("canvas",))
+        return Sequence(outputs["canvas"], outputs.get("write_window"))
+
+    def score(
+        self,
+        image: np.ndarray,
+        *,
+        seed: int = 0,
+        seeds: np.ndarray | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Scores:
+        """The bound of each image and its parts.
+
+        Args:
+          image: [n, H, W, C] float32 in [0, 1], and 0 or 1 where the model's task is binarised.
+          seed: of the noise; image i gets (seed, i).
+          seeds: instead of seed, [n, 2] int64, a row an image.
+          timeout_seconds: instead of the client's.
+        """
+        inputs = _image_and_seeds(image, seed, seeds)
+        outputs = self.predict("score", inputs, timeout_seconds=timeout_seconds, expected=Scores._fields)
+        return Scores(**{name: outputs[name] for name in Scores._fields})
+
+    def reconstruct(
+        self,
+        image: np.ndarray,
+        *,
+        seed: int = 0,
+        seeds: np.ndarray | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Reconstruction:
+        """The model's drawing of each image; arguments as of `score`."""
+        inputs = _image_and_seeds(image, seed, seeds)
+        outputs = self.predict("reconstruct", inputs, timeout_seconds=timeout_seconds, expected=("image", "canvas"))
+        return Reconstruction(
+            outputs["image"], outputs["canvas"], outputs.get("read_window"), outputs.get("write_window")
+        )
+
+    def classify(self, image: np.ndarray, *, timeout_seconds: float | None = None) -> Classification:
+        """The class of each image [n, H, W, C] float32 in [0, 1]."""
+        outputs = self.predict(
+            "classify", {"image": _pixels(image)}, timeout_seconds=timeout_seconds, expected=("probabilities", "label")
+        )
+        return Classification(outputs["probabilities"], outputs["label"], outputs.get("glimpse_window"))
+
+    def predict(
+        self,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        output_filter: tuple[str, ...] = (),
+        timeout_seconds: float | None = None,
+        expected: Series[str] = (),
+    ) -> Outputs:
+        """The outputs of any signature, by name, whose row i belongs to row i of the inputs.
+
+        Args:
+          signature: its name.
+          inputs: by name, all of the same number of rows; strings as bytes in an array of dtype object.
+          output_filter: names of the outputs that the server is to send; all without.
+          timeout_seconds: instead of the client's.
+          expected: outputs without which the answer is none.
+        """
+        call = _Call(self, timeout_seconds)
+        rows = _rows(inputs)
+        if rows == 1:
+            pieces = [slice(0, 1)]
+        else:
+            pieces = self._chunking.slices(rows, self._row_bytes(call, signature, inputs, output_filter))
+        requests = [
+            lambda piece=piece: self._request(signature, inputs, piece, output_filter)  # type: ignore[misc]
+            for piece in pieces
+        ]
+        answers = self._of_one_version(call, requests)
+        parts = [
+            _outputs(answer, piece.stop - piece.start, expected) for answer, piece in zip(answers, pieces, strict=True)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def status(self, *, timeout_seconds: float | None = None) -> list[VersionStatus]:
+        """Of every version that the server knows of, the newest first; of one, where the client names it."""
+        call = _Call(self, timeout_seconds)
+        answer = call.one(wire.GET_MODEL_STATUS, wire.GetModelStatusRequest(model_spec=self._spec()))
+        statuses = [
+            VersionStatus(status.version, _STATES.get(status.state, "UNKNOWN"), status.status.error_message)
+            for status in answer.model_version_status
+        ]
+        return sorted(statuses, reverse=True)
+
+    def metadata(self, *, timeout_seconds: float | None = None) -> ModelMetadata:
+        """The signatures of the version that answers."""
+        return self._read_metadata(_Call(self, timeout_seconds))
+
+    def ask(self, method: str, request: Any) -> Any:
+        """The bare answer to a request of `wire`, sent once and as it is; raises grpc.RpcError where it is refused."""
+        return self._methods[method](request, timeout=self._timeout_seconds, metadata=self._metadata)
+
+    def _read_metadata(self, call: _Call) -> ModelMetadata:
+        request = wire.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=[_SIGNATURES])
+        answer = call.one(wire.GET_MODEL_METADATA, request)
+        signatures = wire.SignatureDefMap.FromString(answer.metadata[_SIGNATURES].value).signature_def
+        return ModelMetadata(
+            name=answer.model_spec.name,
+            version=answer.model_spec.version.value,
+            signatures={
+                name: Signature(_specs(signature.inputs), _specs(signature.outputs))
+                for name, signature in sorted(signatures.items())
+                if not name.startswith("__")  # TensorFlow's own, for initialisation
+            },
+        )
+
+    def _row_bytes(
+        self, call: _Call, signature: str, inputs: Mapping[str, np.ndarray], output_filter: tuple[str, ...]
+    ) -> int:
+        # Read once: a later version of the model has the same signatures, or is another model.
+        if self._signatures is None:
+            self._signatures = self._read_metadata(call).signatures
+        known = self._signatures.get(signature, Signature({}, {}))
+        return chunks.row_bytes(known, inputs, output_filter)
+
+    def _of_one_version(self, call: _Call, requests: list[Any]) -> list[Any]:
+        """The answers in order. Where the server took up another version on the way, it is asked for the rest again."""
+        answers: dict[int, Any] = {}
+        missing = list(range(len(requests)))
+        while missing:
+            current = None
+            for place, answer in call.many(wire.PREDICT, [requests[index] for index in missing]):
+                answers[missing[place]] = answer
+                current = answer.model_spec.version.value
+            missing = [index for index, answer in answers.items() if answer.model_spec.version.value != current]
+        return [answers[index] for index in range(len(requests))]
+
+    def _request(
+        self, signature: str, inputs: Mapping[str, np.ndarray], rows: slice, output_filter: tuple[str, ...]
+    ) -> Any:
+        request = wire.PredictRequest(model_spec=self._spec(signature), output_filter=output_filter)
+        for name, array in inputs.items():
+            request.inputs[name].CopyFrom(to_tensor(array[rows]))
+        return request
+
+    def _spec(self, signature: str = "") -> Any:
+        spec = wire.ModelSpec(name=self.model, signature_name=signature, version_label=self._label or "")
+        if self._version is not None:
+            spec.version.value = self._version
+        return spec
+
+    def _method(self, name: str, request: Any, response: Any) -> grpc.UnaryUnaryMultiCallable:
+        return self._channel.unary_unary(
+            name, request_serializer=request.SerializeToString, response_deserializer=response.FromString
+        )
+
+    def _named(self) -> str:
+        named = f"model {self.model!r}"
+        if self._version is not None:
+            named += f" of version {self._version}"
+        return named + (f" with label {self._label!r}" if self._label else "")
+
+
+class _Call:
+    """One call of a method: the requests that it takes share its deadline."""
+
+    def __init__(self, client: Client, timeout_seconds: float | None) -> None:
+        self._client = client
+        self._timeout_seconds = client._timeout_seconds if timeout_seconds is None else timeout_seconds
+        if not self._timeout_seconds > 0:
+            raise ValueError(f"timeout_seconds is {timeout_seconds}; expected more than 0.")
+        self._deadline = time.monotonic() + self._timeout_seconds
+
+    def one(self, method: str, request: Any) -> Any:
+        ((_, answer),) = self.many(method, [lambda: request])
+        return answer
+
+    def many(self, method: str, requests: list[Any]) -> Any:
+        client = self._client
+        try:
+            yield from calls.run(
+                client._methods[method],
+                requests,
+                deadline=self._deadline,
+                in_flight=client._chunking.in_flight,
+                retry=client._retry,
+                metadata=client._metadata,
+            )
+        except calls.CallFailed as failed:
+            raise errors.from_rpc(
+                failed.error,
+                server=client.server,
+                model=client._named(),
+                timeout_seconds=self._timeout_seconds,
+                attempts=failed.attempts,
+            ) from failed.error
+
+
+def seed_rows(seed: int, n: int) -> np.ndarray:
+    """The seeds of n images: [n, 2] int64, rows (seed, 0) to (seed, n - 1).
+
+    Raises BadInput where n is less than 1, or the seed no int64.
+    """
+    if n < 1:
+        raise errors.BadInput(f"Got n = {n}; expected at least 1.")
+    if not -(2**63) <= seed < 2**63:
+        raise errors.BadInput(f"The seed {seed} does not fit into 64 bits.")
+    return np.stack([np.full(n, seed, np.int64), np.arange(n, dtype=np.int64)], axis=1)
+
+
+def _given_seeds(n: int | None, seed: int, seeds: np.ndarray | None) -> np.ndarray:
+    if (n is None) == (seeds is None):
+        raise errors.BadInput("Give either n, how many there shall be, or the seeds themselves.")
+    return seed_rows(seed, n) if seeds is None else np.asarray(seeds)  # type: ignore[arg-type]
+
+
+def _image_and_seeds(image: np.ndarray, seed: int, seeds: np.ndarray | None) -> dict[str, np.ndarray]:
+    pixels = _pixels(image)
+    return {"image": pixels, "seed": seed_rows(seed, len(pixels)) if seeds is None else np.asarray(seeds)}
+
+
+def _pixels(image: np.ndarray) -> np.ndarray:
+    """As float32, where that says the same."""
+    image = np.asarray(image)
+    if image.ndim != 4 or len(image) == 0:
+        raise errors.BadInput(f"The images have the shape {list(image.shape)}; expected [n, H, W, C], n at least 1.")
+    if image.dtype != bool and not np.issubdtype(image.dtype, np.floating):
+        raise errors.BadInput(
+            f"The images are {image.dtype}; expected floats from 0 to 1. Divide by 255 what reaches from 0 to 255."
+        )
+    return image.astype(np.float32)
+
+
+def _rows(inputs: Mapping[str, np.ndarray]) -> int:
+    rows = {name: array.shape[0] if array.ndim else None for name, array in inputs.items()}
+    if len(set(rows.values())) != 1 or not all(rows.values()):
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items()) or "none"
+        raise errors.BadInput(f"The inputs must have the same number of rows, at least 1; got {shapes}.")
+    return next(iter(rows.values()))  # type: ignore[return-value]
+
+
+def _outputs(answer: Any, rows: int, expected: Series[str]) -> Outputs:
+    outputs = {name: from_tensor(tensor, name) for name, tensor in answer.outputs.items()}
+    missing = [name for name in expected if name not in outputs]
+    if missing:
+        raise errors.UnexpectedAnswer(f"The answer has no {', '.join(missing)}, only {sorted(outputs)}.")
+    for name, array in outputs.items():
+        if array.shape[:1] != (rows,):
+            raise errors.UnexpectedAnswer(f"The answer's {name} has the shape {list(array.shape)} for {rows} rows.")
+    return outputs
+
+
+def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec(dtype_of(info.dtype), _shape(info.tensor_shape)) for name, info in sorted(infos.items())}
+
+
+def _shape(shape: Any) -> tuple[int | None, ...] | None:
+    if shape.unknown_rank:
+        return None
+    return tuple(None if dim.size < 0 else dim.size for dim in shape.dim)

@@ -1,0 +1,97 @@
+"""A server as the checks ask it: one request, one answer or its refusal, and nothing in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import numpy as np
+
+from serving.client import Client, Signature, wire
+from serving.client.tensors import from_tensor, to_tensor
+
+Outputs = dict[str, np.ndarray]
+
+
+class ContractBroken(Exception):
+    """The server did something else; the message says what was asked, expected and answered."""
+
+
+class Server:
+    """Of one model, over a client's channel. Unlike the client it sends any request, and tries none again."""
+
+    def __init__(self, client: Client) -> None:
+        """Reads the model's metadata.
+
+        Raises ServingError where no server answers there, or it has no such model.
+        """
+        self._client = client
+        self.model = client.model
+        self.metadata = client.metadata()
+
+    def signature(self, name: str) -> Signature:
+        """Its inputs and outputs."""
+        return self.metadata.signatures[name]
+
+    def ask(self, method: str, request: Any) -> Any:
+        """The answer to any request; raises grpc.RpcError where it is refused."""
+        return self._client.ask(method, request)
+
+    def request(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Any:
+        """A PredictRequest."""
+        request = wire.PredictRequest(model_spec=wire.ModelSpec(name=self.model, signature_name=signature))
+        for name, array in inputs.items():
+            request.inputs[name].CopyFrom(to_tensor(array))
+        return request
+
+    def answer(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Outputs:
+        """The outputs, finite and with the dtypes, shapes and rows that the metadata promise."""
+        try:
+            answer = self.ask(wire.PREDICT, self.request(signature, inputs))
+        except grpc.RpcError as error:
+            raise ContractBroken(f"{signature} refused a valid request: {said(error)}") from error
+        outputs = {name: from_tensor(tensor, name) for name, tensor in answer.outputs.items()}
+        promised = self.signature(signature).outputs
+        if outputs.keys() != promised.keys():
+            raise ContractBroken(f"{signature} answered {sorted(outputs)}; its metadata promise {sorted(promised)}.")
+        rows = len(next(iter(inputs.values())))
+        for name, array in outputs.items():
+            dtype, shape = promised[name]
+            fits = shape is None or (
+                len(shape) == array.ndim
+                and all(size in (None, found) for size, found in zip(shape[1:], array.shape[1:], strict=True))
+            )
+            if array.dtype != dtype or not fits or array.shape[:1] != (rows,):
+                raise ContractBroken(
+                    f"{signature}: {name} is {array.dtype} {list(array.shape)} for {rows} rows; "
+                    f"expected {dtype} {shape}."
+                )
+            if not np.isfinite(array).all():
+                raise ContractBroken(f"{signature}: {name} is not finite.")
+        return outputs
+
+    def refuses(self, what: str, code: grpc.StatusCode, request: Any, *, method: str = wire.PREDICT) -> None:
+        """Raises ContractBroken unless the server refuses the request with that code and a reason."""
+        try:
+            self.ask(method, request)
+        except grpc.RpcError as error:
+            if error.code() is not code:
+                raise ContractBroken(f"{what}: expected {code.name}, got {said(error)}") from error
+            if not (error.details() or "").strip():
+                raise ContractBroken(f"{what}: refused with {code.name}, but without a reason.") from error
+        else:
+            raise ContractBroken(f"{what}: expected {code.name}, got an answer.")
+
+
+def said(error: grpc.RpcError) -> str:
+    """A refusal in one line."""
+    return f"{error.code().name}: {' '.join((error.details() or 'no details').split())}"
+
+
+def same(first: np.ndarray, second: np.ndarray, what: str) -> None:
+    """Raises ContractBroken unless the two are equal to float32's rounding over a model's steps."""
+    allowed = 1e-5 * max(1.0, float(np.abs(first).max()))
+    difference = float(np.abs(first.astype(np.float64) - second).max()) if first.shape == second.shape else np.inf
+    if not difference <= allowed:
+        raise ContractBroken(f"{what}: they differ by up to {difference:.3g}; allowed is {allowed:.3g}.")

@@ -1,0 +1,172 @@
+"""TF Serving's configuration files: models.config, the batching parameters and the monitoring, in text format."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Mapping
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format, wrappers_pb2
+from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
+
+from serving.server.batching import BatchingParameters
+from serving.server.models import ModelConfig
+from serving.server.versions import All, Latest, Policy, Specific
+
+PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
+
+_PACKAGE = "draw.serving"
+
+# The two messages that tensorflow-serving-api does not carry, as TF Serving's session_bundle_config.proto and
+# monitoring_config.proto have them. Text format knows fields by name, so the numbers are ours.
+_WRAPPED_INTEGERS = (
+    "max_batch_size",
+    "batch_timeout_micros",
+    "max_enqueued_batches",
+    "num_batch_threads",
+    "max_execution_batch_size",
+)
+
+
+def read_models(path: pathlib.Path) -> dict[str, ModelConfig]:
+    """The models of a models.config.
+
+    Raises:
+      ValueError: where the file is no such configuration; the message names the file and the place.
+      OSError: where it cannot be read.
+    """
+    config = model_server_config_pb2.ModelServerConfig()
+    _parse(path, config)
+    try:
+        return model_configs(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_batching(path: pathlib.Path) -> BatchingParameters:
+    """The batching parameters of a file. Raises as `read_models`."""
+    given = _messages()["BatchingParameters"]()
+    _parse(path, given)
+    values = {name: getattr(given, name).value for name in _WRAPPED_INTEGERS if given.HasField(name)}
+    try:
+        if given.pad_variable_length_inputs:
+            raise ValueError("this server does not pad inputs of various lengths: leave out pad_variable_length_inputs")
+        if given.enable_large_batch_splitting.value or "max_execution_batch_size" in values:
+            raise ValueError(
+                "this server does not split requests: leave out enable_large_batch_splitting and "
+                "max_execution_batch_size, and send at most max_batch_size rows"
+            )
+        return BatchingParameters(**values, allowed_batch_sizes=tuple(given.allowed_batch_sizes))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_monitoring(path: pathlib.Path) -> str | None:
+    """The path that Prometheus asks for, or None where the file does not enable it. Raises as `read_models`."""
+    given = _messages()["MonitoringConfig"]()
+    _parse(path, given)
+    if not given.prometheus_config.enable:
+        return None
+    chosen = given.prometheus_config.path or PROMETHEUS_PATH
+    if not chosen.startswith("/"):
+        raise ValueError(f"{path}: the path {chosen!r} must begin with /.")
+    return str(chosen)
+
+
+def model_configs(config: model_server_config_pb2.ModelServerConfig) -> dict[str, ModelConfig]:
+    """The models of a ModelServerConfig, by name.
+
+    Raises:
+      ValueError: where it has none, or one that this server cannot serve.
+    """
+    if config.WhichOneof("config") != "model_config_list":
+        raise ValueError("a configuration must have a model_config_list; there is no other kind.")
+    configs: dict[str, ModelConfig] = {}
+    for model in config.model_config_list.config:
+        if not model.name or not model.base_path:
+            raise ValueError("every model needs a name and a base_path.")
+        if model.name in configs:
+            raise ValueError(f"model {model.name!r} is there twice.")
+        if model.model_platform not in ("", "tensorflow"):
+            raise ValueError(f"model {model.name!r} has platform {model.model_platform!r}; there is only 'tensorflow'.")
+        if "://" in model.base_path:
+            raise ValueError(f"model {model.name!r} is at {model.base_path}; this server reads local folders only.")
+        if not pathlib.Path(model.base_path).is_absolute():
+            raise ValueError(
+                f"model {model.name!r} has the relative base_path {model.base_path!r}; give an absolute one."
+            )
+        configs[model.name] = ModelConfig(
+            base_path=pathlib.Path(model.base_path),
+            policy=_policy(model.name, model.model_version_policy),
+            labels=dict(model.version_labels),
+        )
+    return configs
+
+
+def _policy(
+    model: str, policy: file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
+) -> Policy:
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return All()
+    if choice == "specific":
+        if not policy.specific.versions:
+            raise ValueError(f"model {model!r} asks for specific versions and names none.")
+        return Specific(versions=tuple(policy.specific.versions))
+    return Latest(count=policy.latest.num_versions or 1)
+
+
+def _parse(path: pathlib.Path, target: message.Message) -> None:
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), target)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        name = target.DESCRIPTOR.name
+        raise ValueError(f"{path} is no {name} in protobuf's text format: {error}") from error
+
+
+@functools.cache
+def _messages() -> Mapping[str, type[message.Message]]:
+    """BatchingParameters and MonitoringConfig, by name."""
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="draw/serving/tf_serving_files.proto",
+        package=_PACKAGE,
+        syntax="proto3",
+        dependency=[wrappers_pb2.DESCRIPTOR.name],
+    )
+
+    def add(
+        owner: descriptor_pb2.DescriptorProto, name: str, kind: int, type_name: str = "", many: bool = False
+    ) -> None:
+        owner.field.add(
+            name=name,
+            number=len(owner.field) + 1,
+            type=kind,
+            type_name=type_name,
+            label=field.LABEL_REPEATED if many else field.LABEL_OPTIONAL,
+        )
+
+    batching = file.message_type.add(name="BatchingParameters")
+    for name in _WRAPPED_INTEGERS:
+        add(batching, name, field.TYPE_MESSAGE, ".google.protobuf.Int64Value")
+    add(batching, "thread_pool_name", field.TYPE_MESSAGE, ".google.protobuf.StringValue")
+    add(batching, "allowed_batch_sizes", field.TYPE_INT64, many=True)
+    add(batching, "pad_variable_length_inputs", field.TYPE_BOOL)
+    add(batching, "enable_large_batch_splitting", field.TYPE_MESSAGE, ".google.protobuf.BoolValue")
+    prometheus = file.message_type.add(name="PrometheusConfig")
+    add(prometheus, "enable", field.TYPE_BOOL)
+    add(prometheus, "path", field.TYPE_STRING)
+    monitoring = file.message_type.add(name="MonitoringConfig")
+    add(monitoring, "prometheus_config", field.TYPE_MESSAGE, f".{_PACKAGE}.PrometheusConfig")
+
+    pool = descriptor_pool.Default()
+    pool.AddSerializedFile(file.SerializeToString())
+    return {name: _class(pool, name) for name in ("BatchingParameters", "MonitoringConfig")}
+
+
+def _class(pool: descriptor_pool.DescriptorPool, name: str) -> type[message.Message]:
+    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")
+    # Protobuf 3.20, which the older line has, knows only the factory object, and protobuf 6 only the function.
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(descriptor)
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)

@@ -1,0 +1,47 @@
+"""An answer other than OK: the status code and the reason that the caller is told."""
+
+from __future__ import annotations
+
+import re
+
+import grpc
+import tensorflow as tf
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+_AROUND = ("Graph execution error", "Detected at", 'File "', "<stack traces unavailable>", "2 root error(s) found")
+_NUMBERED = re.compile(r"\(\d+\) [A-Z_]+: ")
+
+
+class RequestError(Exception):
+    """Ends one request, or the load of one version, with a code of gRPC and a message."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def invalid(message: str) -> RequestError:
+    """INVALID_ARGUMENT: the caller must change the request."""
+    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def from_exception(error: Exception) -> RequestError:
+    """What a caller is told of an exception: TensorFlow's own code where it has one, and else INTERNAL."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        return RequestError(_CODES.get(error.error_code, grpc.StatusCode.INTERNAL), _reason(str(error.message)))
+    return RequestError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _reason(message: str) -> str:
+    """TensorFlow's message without the stack of the exporter's program and the names of nodes around it."""
+    lines = [re.sub(r"\s*\[\[?\{\{node.*", "", line).strip() for line in message.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_AROUND)]
+    failed = [line.partition("assertion failed:")[2].strip() for line in lines if "assertion failed:" in line]
+    if failed:
+        # The message of the assertion, which TensorFlow puts in brackets with the values that it prints.
+        return failed[0].removeprefix("[").removesuffix("]")
+    return _NUMBERED.sub("", lines[0]) if lines else message.strip()

@@ -1,0 +1,57 @@
+"""TF Serving's ModelService on gRPC: where versions are on their way, and another configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_service_pb2_grpc
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.server import errors
+from serving.server.models import Models
+from serving.server.versions import Status
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """The two calls."""
+
+    def __init__(self, models: Models, reload: Callable[[model_server_config_pb2.ModelServerConfig], None]) -> None:
+        """`reload` serves the models of a configuration, and returns when they are loaded."""
+        self._models = models
+        self._reload = reload
+
+    async def GetModelStatus(
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """The state of each version, the greatest first, and what it failed of."""
+        try:
+            if not request.HasField("model_spec"):
+                raise errors.invalid("The request has no model_spec: name the model.")
+            return status_response(self._models.statuses(request.model_spec))
+        except errors.RequestError as error:
+            return await context.abort(error.code, error.message)
+
+    async def HandleReloadConfigRequest(
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Serves the models that the request lists and no others; answers when they are loaded."""
+        try:
+            # On a thread, because loading takes long.
+            await asyncio.to_thread(self._reload, request.config)
+        except Exception as error:
+            reason = errors.from_exception(error)
+            return await context.abort(reason.code, reason.message)
+        return model_management_pb2.ReloadConfigResponse()
+
+
+def status_response(statuses: dict[int, Status]) -> get_model_status_pb2.GetModelStatusResponse:
+    """As TF Serving answers it."""
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for version, status in sorted(statuses.items(), reverse=True):
+        shown = response.model_version_status.add(version=version, state=status.state)
+        if status.error is not None:
+            shown.status.error_code = status.error.code.value[0]
+            shown.status.error_message = status.error.message
+    return response

@@ -1,0 +1,320 @@
+"""TF Serving's REST API and the page for Prometheus, on the standard library's HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import logging
+import re
+import socket
+import socketserver
+import threading
+import time
+import urllib.parse
+from collections.abc import Coroutine
+from concurrent import futures
+from typing import Any, TypeVar
+
+import grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from serving.server import errors, json_tensors, prediction
+from serving.server.metrics import Metrics
+from serving.server.model_service import status_response
+from serving.server.models import Models
+from serving.server.prediction import Prediction
+from serving.server.prediction_service import Observer
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_CALL = re.compile(rf"{_MODEL}:(?P<method>predict|classify|regress)")
+_LOOK = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?")
+
+_HTTP_STATUSES = {
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+"""As TF Serving maps them; anything else is 500."""
+
+
+class RestServer:
+    """Answers HTTP on threads; what is computed is computed by the same `Prediction` as gRPC's, on its event loop."""
+
+    def __init__(
+        self,
+        prediction: Prediction,
+        models: Models,
+        metrics: Metrics,
+        observer: Observer,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        host: str,
+        port: int,
+        timeout: float,
+        connections: int,
+        max_request_bytes: int,
+        prometheus_path: str | None,
+    ) -> None:
+        """Binds the port. Raises OSError where it is taken."""
+
+        class Handler(_Handler):
+            pass
+
+        Handler.timeout = timeout
+        Handler.prediction = prediction
+        Handler.models = models
+        Handler.metrics = metrics
+        Handler.observer = observer
+        Handler.loop = loop
+        Handler.max_request_bytes = max_request_bytes
+        Handler.prometheus_path = prometheus_path
+        self._server = _BoundedServer((host, port), Handler, connections)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="rest", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """That it listens on."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begins to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Takes no more connections. Those under way end by themselves."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+        self._server.server_close()
+
+
+class _BoundedServer(http.server.ThreadingHTTPServer):
+    """Closes a connection at once where as many as it may serve are open."""
+
+    # Which are the threads of idle connections; a stop must not wait until their callers hang up.
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(
+        self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler], connections: int
+    ) -> None:
+        self._places = threading.BoundedSemaphore(connections)
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begins a thread, or refuses."""
+        if not self._places.acquire(blocking=False):
+            body = b'{"error": "Too many connections are open: try again later."}'
+            head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            try:
+                request.settimeout(1.0)
+                request.sendall(head.encode() + body)
+            except OSError:
+                pass
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Runs on the thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that hangs up is nothing to tell; all else is logged."""
+        _log.debug("A connection of %s ended early", client_address, exc_info=True)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "draw-serve"
+    # Without it an answer's body waits for the caller to acknowledge its head.
+    disable_nagle_algorithm = True
+
+    prediction: Prediction
+    models: Models
+    metrics: Metrics
+    observer: Observer
+    loop: asyncio.AbstractEventLoop
+    max_request_bytes: int
+    prometheus_path: str | None
+
+    def do_GET(self) -> None:
+        """Status, metadata and metrics."""
+        path = urllib.parse.urlsplit(self.path).path
+        if path == self.prometheus_path:
+            self._send(200, self.metrics.page(), "text/plain; version=0.0.4")
+        else:
+            self._answer(lambda: self._look(path))
+
+    def do_POST(self) -> None:
+        """The three calls."""
+        self._answer(self._call)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Not a line a request; metrics tell."""
+        _log.debug(format, *args)
+
+    def _answer(self, answer: Any) -> None:
+        try:
+            self._send(200, answer(), "application/json")
+        except _HttpError as error:
+            self._send(error.status, json.dumps({"error": str(error)}), "application/json")
+        except Exception as error:
+            reason = errors.from_exception(error)
+            if reason.code == grpc.StatusCode.INTERNAL:
+                _log.error("%s %s failed", self.command, self.path, exc_info=error)
+            status = _HTTP_STATUSES.get(reason.code, 500)
+            self._send(status, json.dumps({"error": reason.message}), "application/json")
+
+    def _look(self, path: str) -> str:
+        match = _LOOK.fullmatch(path)
+        if match is None:
+            raise self._unknown(path)
+        spec = _spec(match)
+        if match["metadata"]:
+            request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+            return json_tensors.from_metadata(self.prediction.metadata(request))
+        response = status_response(self.models.statuses(spec))
+        state = get_model_status_pb2.ModelVersionStatus.State
+        rows = [
+            {
+                "version": str(row.version),
+                "state": state.Name(row.state),
+                "status": {"error_code": _code_name(row.status.error_code), "error_message": row.status.error_message},
+            }
+            for row in response.model_version_status
+        ]
+        return json.dumps({"model_version_status": rows}, indent=1)
+
+    def _call(self) -> str:
+        body = self._body()
+        path = urllib.parse.urlsplit(self.path).path
+        match = _CALL.fullmatch(path)
+        if match is None:
+            raise self._unknown(path)
+        parsed = json_tensors.parse(body)
+        spec = _spec(match)
+        name = parsed.get("signature_name", "")
+        if not isinstance(name, str):
+            raise errors.invalid("'signature_name' must be text.")
+        spec.signature_name = name
+        method = match["method"]
+        if method == "predict":
+            return self._predict(spec, parsed)
+        if method == "classify":
+            request = classification_pb2.ClassificationRequest(model_spec=spec)
+            json_tensors.fill_examples(parsed, request.input)
+            response = self._wait(spec, method, self.prediction.classify(request, deadline=self._deadline()))
+            return json_tensors.from_classifications(response.result)
+        regression = regression_pb2.RegressionRequest(model_spec=spec)
+        json_tensors.fill_examples(parsed, regression.input)
+        regressed = self._wait(spec, method, self.prediction.regress(regression, deadline=self._deadline()))
+        return json_tensors.from_regressions(regressed.result)
+
+    def _predict(self, spec: model_pb2.ModelSpec, parsed: dict[str, Any]) -> str:
+        request = predict_pb2.PredictRequest(model_spec=spec)
+        with self.models.lease(spec) as servable:
+            # That version's, even where another comes before the request is computed.
+            request.model_spec.version.value = servable.version
+            inputs = prediction.predict_signature(servable, spec).inputs
+            by_rows = json_tensors.fill_predict(parsed, inputs, request)
+            response = self._wait(spec, "predict", self.prediction.predict(request, deadline=self._deadline()))
+        return json_tensors.from_predict(response, rows=by_rows)
+
+    def _deadline(self) -> float:
+        return time.monotonic() + (self.timeout or 0.0)
+
+    def _wait(self, spec: model_pb2.ModelSpec, api: str, answer: Coroutine[Any, Any, T]) -> T:
+        observed = self.observer.observe(spec.name, api, "REST", answer)
+        future = asyncio.run_coroutine_threadsafe(observed, self.loop)
+        try:
+            return future.result(self.timeout)
+        except futures.TimeoutError as error:
+            future.cancel()
+            raise errors.RequestError(
+                grpc.StatusCode.DEADLINE_EXCEEDED, f"There was no answer within {self.timeout:g} s."
+            ) from error
+
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length", "")
+        if self.headers.get("Transfer-Encoding") or not length:
+            self.close_connection = True
+            raise _HttpError(411, "Send the body's length in the header Content-Length; this server reads no chunks.")
+        if not (length.isascii() and length.isdigit()):
+            self.close_connection = True
+            raise _HttpError(400, "The header Content-Length is no number.")
+        if len(length) > 18 or int(length) > self.max_request_bytes:
+            self.close_connection = True
+            raise _HttpError(413, f"The body has {length} bytes; this server takes at most {self.max_request_bytes}.")
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            self.close_connection = True
+            raise _HttpError(400, f"The body ended after {len(body)} of {length} bytes.")
+        return body
+
+    def _unknown(self, path: str) -> Exception:
+        if path.startswith("/v1/"):
+            return errors.invalid(f"Malformed request: {self.command} {path}")
+        return _HttpError(404, f"There is nothing at {path}; models are at /v1/models/NAME.")
+
+    def _send(self, status: int, body: str, content_type: str) -> None:
+        payload = body.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(payload)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(payload)
+
+
+class _HttpError(Exception):
+    """What HTTP has a status for and gRPC no code."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
+    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
+    if match["version"]:
+        if int(match["version"]) >= 2**63:
+            raise errors.invalid(f"{match['version']} is no version number.")
+        spec.version.value = int(match["version"])
+    elif match["label"]:
+        spec.version_label = urllib.parse.unquote(match["label"])
+    return spec
+
+
+def _code_name(number: int) -> str:
+    return next(code.name for code in grpc.StatusCode if code.value[0] == number)

@@ -1,0 +1,274 @@
+"""The model server: its parts put together, started, and stopped without a request lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pathlib
+import threading
+import time
+from types import TracebackType
+
+import grpc
+from google.protobuf import text_format
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis import (
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+)
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.server import config_files, errors, warmup
+from serving.server.batching import Batches, OneByOne, Scheduler
+from serving.server.metrics import Metrics
+from serving.server.model_service import ModelService
+from serving.server.models import Models
+from serving.server.options import Options
+from serving.server.prediction import Prediction
+from serving.server.prediction_service import Observer, PredictionService
+from serving.server.rest import RestServer
+from serving.server.servable import Servable
+from serving.server.versions import State
+
+_PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
+_MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves models over gRPC and REST until it is stopped; a context manager that has started when it is entered.
+
+    ```python
+    options = Options(models=model_of_folder(pathlib.Path("runs/digits/serving/digits")))
+    with Server(options) as server:
+        print(server.grpc_port, server.rest_port)
+    ```
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._metrics = Metrics()
+        self._scheduler = _scheduler(options, self._metrics)
+        self._models = Models(
+            self._load,
+            allow_labels_of_missing_versions=options.allow_version_labels_for_unavailable_models,
+            on_change=self._tell_states,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._loop_thread = threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True)
+        self._grpc: grpc.aio.Server | None = None
+        self._grpc_port = 0
+        self._health: health.aio.HealthServicer | None = None
+        self._rest: RestServer | None = None
+        self._stopping = threading.Event()
+        self._config_poller: threading.Thread | None = None
+
+    @property
+    def grpc_port(self) -> int:
+        """That gRPC listens on."""
+        return self._grpc_port
+
+    @property
+    def rest_port(self) -> int:
+        """That REST listens on; 0 where it is not offered."""
+        return self._rest.port if self._rest is not None else 0
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Loads the models and then answers. A model whose versions are all broken is served as such.
+
+        Raises:
+          OSError: where a port is taken, or a file cannot be read.
+          ValueError: where the models.config is wrong.
+          RequestError: where a label of it names a version that is not available.
+        """
+        options = self._options
+        self._loop_thread.start()
+        try:
+            configs = dict(options.models)
+            if options.model_config_file is not None:
+                configs = config_files.read_models(options.model_config_file)
+            # Before the models are loaded, so that a port that is taken is told at once.
+            self._wait(self._bind())
+            self._models.configure(configs)
+            self._wait(self._serve())
+        except BaseException:
+            self.stop()
+            raise
+        if self._rest is not None:
+            self._rest.start()
+        if options.file_system_poll_wait_seconds:
+            self._models.start_polling(options.file_system_poll_wait_seconds)
+        if options.model_config_file is not None and options.model_config_file_poll_wait_seconds:
+            self._config_poller = threading.Thread(target=self._poll_config, name="poll-config", daemon=True)
+            self._config_poller.start()
+
+    def stop(self) -> None:
+        """Answers what is under way, within the grace period, and ends. Does nothing where it does not run."""
+        if self._stopping.is_set() or not self._loop_thread.is_alive():
+            return
+        self._stopping.set()
+        if self._rest is not None:
+            self._rest.stop()
+        if self._grpc is not None:
+            self._wait(self._stop_serving())
+        self._models.stop()
+        if self._config_poller is not None:
+            self._config_poller.join()
+        self._scheduler.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop_thread.join()
+        self._loop.close()
+
+    def wait_until_available(self, model: str, version: int | None = None, timeout: float = 30.0) -> None:
+        """Returns when the version, or any where it is None, answers requests.
+
+        Raises:
+          TimeoutError: where it does not within so many seconds; the message says where the versions are.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            statuses = self._models.all_statuses().get(model, {})
+            available = [number for number, status in statuses.items() if status.state == State.AVAILABLE]
+            if available and version in (None, *available):
+                return
+            if time.monotonic() > deadline:
+                shown = {number: (State.Name(status.state), status.error) for number, status in statuses.items()}
+                raise TimeoutError(f"Model {model!r} is not available within {timeout:g} s; its versions are {shown}.")
+            time.sleep(0.02)
+
+    def _load(self, model: str, version: int, path: pathlib.Path) -> Servable:
+        began = time.perf_counter()
+        servable = Servable(model, version, path)
+        requests = warmup.warm_up(servable, self._scheduler)
+        _log.info(
+            "Loaded version %d of %s in %.1f s and warmed it with %d requests; it has signatures %s",
+            version,
+            model,
+            time.perf_counter() - began,
+            requests,
+            ", ".join(servable.signatures),
+        )
+        return servable
+
+    async def _bind(self) -> None:
+        options = self._options
+        arguments: dict[str, int | str] = {
+            "grpc.max_receive_message_length": options.max_request_bytes,
+            "grpc.max_send_message_length": options.max_response_bytes + 2**20,
+            # Two servers on one port would share its requests, and neither would say so.
+            "grpc.so_reuseport": 0,
+            **options.grpc_channel_arguments,
+        }
+        self._grpc = grpc.aio.server(options=list(arguments.items()))
+        observer = Observer(self._models, self._metrics)
+        prediction = Prediction(self._models, self._scheduler, max_response_bytes=options.max_response_bytes)
+        self._health = health.aio.HealthServicer()
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(prediction, observer), self._grpc
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._models, self._reload), self._grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        names = (_PREDICTION_SERVICE, _MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._grpc)
+        address = f"[{options.host}]:{options.port}" if ":" in options.host else f"{options.host}:{options.port}"
+        try:
+            self._grpc_port = self._grpc.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"gRPC cannot listen on {address}: {error}") from error
+        if not self._grpc_port:
+            raise OSError(f"gRPC cannot listen on {address}; is another server there?")
+        if options.rest_api_port is not None:
+            try:
+                self._rest = RestServer(
+                    prediction,
+                    self._models,
+                    self._metrics,
+                    observer,
+                    self._loop,
+                    host=options.host,
+                    port=options.rest_api_port,
+                    timeout=options.rest_api_timeout_in_ms / 1000,
+                    connections=options.rest_api_num_threads,
+                    max_request_bytes=options.max_request_bytes,
+                    prometheus_path=options.prometheus_path,
+                )
+            except OSError as error:
+                raise OSError(f"REST cannot listen on {options.host}:{options.rest_api_port}: {error}") from error
+
+    async def _serve(self) -> None:
+        assert self._grpc is not None
+        await self._grpc.start()
+
+    async def _stop_serving(self) -> None:
+        assert self._grpc is not None and self._health is not None
+        await self._health.enter_graceful_shutdown()
+        await self._grpc.stop(self._options.grace_seconds)
+
+    def _reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
+        try:
+            configs = config_files.model_configs(config)
+        except ValueError as error:
+            raise errors.invalid(str(error)) from error
+        _log.info("New configuration: %s", text_format.MessageToString(config, as_one_line=True))
+        self._models.configure(configs)
+
+    def _poll_config(self) -> None:
+        path = self._options.model_config_file
+        assert path is not None
+        served = path.read_bytes()
+        while not self._stopping.wait(self._options.model_config_file_poll_wait_seconds):
+            try:
+                content = path.read_bytes()
+                if content != served:
+                    served = content
+                    self._models.configure(config_files.read_models(path))
+            # A file that somebody is editing must not end the server.
+            except Exception as error:
+                _log.error("The models stay as they are: %s", error)
+
+    def _tell_states(self) -> None:
+        """To metrics and to health, which is SERVING while every model has a version that answers."""
+        statuses = self._models.all_statuses()
+        self._metrics.versions.replace(
+            {
+                (model, str(version), State.Name(status.state)): 1.0
+                for model, versions in statuses.items()
+                for version, status in versions.items()
+            }
+        )
+        ready = all(
+            any(status.state == State.AVAILABLE for status in versions.values()) for versions in statuses.values()
+        )
+        serving = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        asyncio.run_coroutine_threadsafe(self._set_health(serving), self._loop)
+
+    async def _set_health(self, status: int) -> None:
+        if self._health is not None:
+            for service in ("", _PREDICTION_SERVICE, _MODEL_SERVICE):
+                await self._health.set(service, status)
+
+    def _wait(self, coroutine: object) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()  # type: ignore[arg-type]
+
+
+def _scheduler(options: Options, metrics: Metrics) -> Scheduler:
+    alone = OneByOne(
+        threads=options.grpc_max_threads,
+        max_rows=options.max_request_rows,
+        max_waiting=options.max_waiting_requests,
+        metrics=metrics,
+    )
+    return alone if options.batching is None else Batches(options.batching, alone, metrics)

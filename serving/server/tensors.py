@@ -1,0 +1,143 @@
+"""TensorProtos to NumPy arrays and back, checked against a signature before TensorFlow sees a byte."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from serving.server import errors
+
+_VALUE_FIELDS = {
+    tf.float32: "float_val",
+    tf.float64: "double_val",
+    tf.int8: "int_val",
+    tf.int16: "int_val",
+    tf.int32: "int_val",
+    tf.uint8: "int_val",
+    tf.uint16: "int_val",
+    tf.int64: "int64_val",
+    tf.uint32: "uint32_val",
+    tf.uint64: "uint64_val",
+    tf.bool: "bool_val",
+}
+"""The dtypes that may cross the wire besides strings, and the field of each where a tensor is sent value by value."""
+
+
+class Spec(NamedTuple):
+    """What a signature takes or gives under one name. Plain, because it is looked at in every request."""
+
+    dtype: tf.DType
+    shape: tuple[int | None, ...] | None
+    """None for a dimension that may have any size, or for any shape at all."""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the first dimension is open."""
+        return bool(self.shape) and self.shape[0] is None  # type: ignore[index]
+
+    def __str__(self) -> str:
+        """As a message names it: `int64 [?, 2]`."""
+        if self.shape is None:
+            return f"{self.dtype.name} of any shape"
+        return f"{self.dtype.name} [{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+
+
+def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: Spec, *, max_rows: int) -> np.ndarray:
+    """The tensor as an array that shares the message's memory where that is possible.
+
+    Args:
+      alias: the input's name in the signature, for messages.
+      proto: what was sent.
+      spec: what the signature takes.
+      max_rows: the greatest first dimension, where the signature leaves it open.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT where dtype, rank, shape or the number of values is not what the signature takes.
+    """
+    if proto.dtype != spec.dtype.as_datatype_enum:
+        raise errors.invalid(f"Input {alias!r} is {_dtype_name(proto.dtype)}; the signature takes {spec.dtype.name}.")
+    if proto.tensor_shape.unknown_rank:
+        raise errors.invalid(f"Input {alias!r} has no shape; the signature takes {spec}.")
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    check_shape(alias, shape, spec, max_rows=max_rows)
+    size = math.prod(shape)
+    if spec.dtype == tf.string:
+        return _strings(alias, proto.string_val, shape, size)
+    if spec.dtype not in _VALUE_FIELDS:
+        raise errors.RequestError(
+            grpc.StatusCode.UNIMPLEMENTED, f"Input {alias!r}: this server takes no {spec.dtype.name} tensors."
+        )
+    dtype = np.dtype(spec.dtype.as_numpy_dtype)
+    if proto.tensor_content:
+        if len(proto.tensor_content) != size * dtype.itemsize:
+            raise errors.invalid(
+                f"Input {alias!r} holds {len(proto.tensor_content)} bytes; shape {list(shape)} of {dtype} has "
+                f"{size * dtype.itemsize}."
+            )
+        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+    return _values(alias, getattr(proto, _VALUE_FIELDS[spec.dtype]), dtype, shape, size)
+
+
+def to_proto(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
+    """Writes `array` into the empty message `proto`: strings one by one, all else as one block of memory."""
+    dtype = tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
+    proto.dtype = dtype.as_datatype_enum
+    for size in array.shape:
+        proto.tensor_shape.dim.add().size = size
+    if dtype == tf.string:
+        proto.string_val.extend(array.ravel().tolist())
+    else:
+        proto.tensor_content = array.tobytes()
+
+
+def check_shape(alias: str, shape: Sequence[int], spec: Spec, *, max_rows: int) -> None:
+    """Raises RequestError with INVALID_ARGUMENT where an input of that shape is not what the signature takes."""
+    fits = min(shape, default=0) >= 0
+    if spec.shape is not None:
+        fits = fits and len(spec.shape) == len(shape)
+        fits = fits and all(size in (None, given) for size, given in zip(spec.shape, shape, strict=True))
+    if not fits:
+        raise errors.invalid(f"Input {alias!r} has shape {list(shape)}; the signature takes {spec}.")
+    if spec.has_rows:
+        if shape[0] == 0:
+            raise errors.invalid(f"Input {alias!r} is empty, it has shape {list(shape)}: send at least one row.")
+        if shape[0] > max_rows:
+            raise errors.invalid(
+                f"Input {alias!r} has {shape[0]} rows; this server takes at most {max_rows} a request. "
+                "Split it: rows do not depend on each other."
+            )
+
+
+def _strings(alias: str, values: Sequence[bytes], shape: tuple[int, ...], size: int) -> np.ndarray:
+    if len(values) != size:
+        raise errors.invalid(f"Input {alias!r} holds {len(values)} strings; its shape {list(shape)} has {size}.")
+    array = np.empty(size, object)
+    array[:] = list(values)
+    return array.reshape(shape)
+
+
+def _values(alias: str, values: Sequence[float], dtype: np.dtype, shape: tuple[int, ...], size: int) -> np.ndarray:
+    if len(values) > size or (size and not len(values)):
+        raise errors.invalid(f"Input {alias!r} holds {len(values)} values; its shape {list(shape)} has {size}.")
+    try:
+        given = np.array(values, dtype)
+    except OverflowError as error:
+        raise errors.invalid(f"Input {alias!r} holds a value that is no {dtype}: {error}.") from error
+    # NumPy 1 wraps such values around where NumPy 2 refuses them.
+    if dtype.kind in "iu" and not np.array_equal(given, np.array(values, object)):
+        raise errors.invalid(f"Input {alias!r} holds a value that is no {dtype}.")
+    # TensorFlow leaves out the values at the end that repeat the last one sent.
+    return np.pad(given, (0, size - len(given)), mode="edge" if size else "constant").reshape(shape)
+
+
+def _dtype_name(number: int) -> str:
+    try:
+        return str(tf.as_dtype(number).name)
+    except TypeError:
+        return "of no dtype" if number == 0 else f"of the unknown dtype {number}"

@@ -1,0 +1,22 @@
+"""What the tests of the client and of the contract share: one model on one server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import pytest
+
+from tests.serving import model_server
+from tests.trainer import tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """HOST:PORT of a server of `model_server.MODEL`: images 7 x 5 of 0 and 1, with attention."""
+    folder = model_server.export_model(tiny.MODELS["attention"], tmp_path_factory.mktemp("tiny"))
+    with model_server.serve(folder) as server:
+        yield f"127.0.0.1:{server.grpc_port}"

@@ -1,0 +1,35 @@
+"""A real model on the real local server, for the tests that ask over a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from serving.server import Options, Server, model_of_folder
+from tests.trainer import tiny
+from trainer import export
+from trainer.task import Task
+
+MODEL = "tiny"
+VERSION = 3
+
+
+def export_model(task: Task, folder: Path, *, version: int = VERSION, seed: int = 6) -> Path:
+    """Exports the task's model with weights that are none of neutral, as that version; returns the versions' folder."""
+    parameters = tiny.make_case(task, rows=2, scale=0.7, seed=seed).parameters
+    folder.mkdir(parents=True, exist_ok=True)
+    export.export(
+        task, {name: value.astype(np.float32) for name, value in parameters.items()}, str(folder / str(version))
+    )
+    return folder
+
+
+@contextmanager
+def serve(folder: Path, model: str = MODEL) -> Iterator[Server]:
+    """The server of a folder of versions, which answers when this is entered."""
+    with Server(Options(models=model_of_folder(folder, model))) as server:
+        server.wait_until_available(model, timeout=120)
+        yield server
