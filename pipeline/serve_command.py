@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from pipeline.run_log import silence_native_code
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
 
@@ -27,7 +31,7 @@ class _Command(click.Command):
         return super().parse_args(ctx, [spelled.get(argument, argument) for argument in args])
 
 
-def _switch(name: str, text: str) -> object:
+def _switch(name: str, text: str) -> Callable[[F], F]:
     return click.option(f"--{name}/--no{name}", default=False, show_default=True, help=text)
 
 

@@ -56,8 +56,10 @@ def serve_until_signal(options: Options, *, intra_op_threads: int = 0, inter_op_
       OSError, ValueError, RequestError: as `Server.start`.
     """
     _log_to_stderr()
-    tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
-    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+    if intra_op_threads:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+    if inter_op_threads:
+        tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
     told = threading.Event()
 
     def tell(number: int, frame: FrameType | None) -> None:

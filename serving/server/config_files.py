@@ -142,7 +142,7 @@ def _messages() -> Mapping[str, type[message.Message]]:
             name=name,
             number=len(owner.field) + 1,
             type=kind,
-            type_name=type_name,
+            type_name=type_name or None,
             label=field.LABEL_REPEATED if many else field.LABEL_OPTIONAL,
         )
 

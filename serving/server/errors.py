@@ -33,6 +33,9 @@ def from_exception(error: Exception) -> RequestError:
         return error
     if isinstance(error, tf.errors.OpError):
         return RequestError(_CODES.get(error.error_code, grpc.StatusCode.INTERNAL), _reason(str(error.message)))
+    if isinstance(error, UnicodeDecodeError):
+        # TensorFlow refused bytes that are no text, and its binding failed to make a message that quotes them.
+        return invalid(_reason(error.object.decode("utf-8", "replace")))
     return RequestError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 

@@ -67,7 +67,7 @@ class Models:
             for name, versions in before.items():
                 if after.get(name) is not versions:
                     versions.retire()
-            labels = {name: dict(config.labels) for name, config in configs.items()}
+            labels = {name: config.labels for name, config in configs.items()}
             try:
                 if not self._allow_labels_of_missing_versions:
                     self._expect_available(labels)

@@ -1,0 +1,211 @@
+"""The model server's REST API and its metrics, asked over a socket."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import math
+import pathlib
+import re
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from serving.server import Options, Server, model_of_folder
+from serving.server.batching import BatchingParameters
+from serving.server.metrics import Counter
+from tests.serving import tiny_servable
+
+_MODEL = "/v1/models/tiny"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_servable.save(base, 12, offset=0.5)
+    options = Options(
+        models=model_of_folder(base / "12"),
+        batching=BatchingParameters(max_batch_size=4),
+        rest_api_num_threads=3,
+        max_request_bytes=2000,
+    )
+    with Server(options) as made:
+        yield made
+
+
+def _ask(server: Server, method: str, path: str, body: object = None) -> tuple[int, str]:
+    sent = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
+    try:
+        connection.request(method, path, sent)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def _post(server: Server, path: str, body: object) -> Any:
+    status, answer = _ask(server, "POST", path, body)
+    assert status == 200, answer
+    return json.loads(answer)
+
+
+_DOUBLED = {"y": [[2.5, 4.5, 6.5], [-7.5, 8.5, 0.5]], "total": [6.0, 0.0]}
+_X = [[1, 2.0, 3], [-4, 4, 0]]
+
+
+@pytest.mark.parametrize("place", ["", "/versions/12"])
+@pytest.mark.parametrize("named", [True, False])
+def test_predict_by_row_and_by_column(server: Server, place: str, named: bool) -> None:
+    path = f"{_MODEL}{place}:predict"
+    assert _post(server, path, {"inputs": {"x": _X} if named else _X}) == {"outputs": _DOUBLED}
+    rows = [{"y": y, "total": total} for y, total in zip(_DOUBLED["y"], _DOUBLED["total"], strict=True)]
+    assert _post(server, path, {"instances": [{"x": x} for x in _X] if named else _X}) == {"predictions": rows}
+
+
+def test_one_output_has_no_name(server: Server) -> None:
+    body = {"signature_name": "whole", "inputs": 41}
+    assert _post(server, f"{_MODEL}:predict", body) == {"outputs": 42}
+    spin = {"signature_name": "regress", "instances": [{"b64": _encoded(tiny_servable.example(0.25))}]}
+    assert _post(server, f"{_MODEL}:predict", spin) == {"predictions": [3.0]}
+
+
+def test_bytes_travel_in_base64(server: Server) -> None:
+    encoded = base64.b64encode(b"a\xff").decode()
+    answer = _post(server, f"{_MODEL}:predict", {"signature_name": "shout", "instances": ["zoo", {"b64": encoded}]})
+    assert answer["predictions"] == [
+        {"loud": "ZOO", "raw_bytes": {"b64": base64.b64encode(b"zoo").decode()}},
+        {"loud": {"b64": base64.b64encode(b"A\xff").decode()}, "raw_bytes": {"b64": encoded}},
+    ]
+
+
+def test_classify_and_regress(server: Server) -> None:
+    body = {"signature_name": "classify", "examples": [{"value": 0.25}, {"value": [0.875]}]}
+    answer = _post(server, f"{_MODEL}:classify", body)
+    assert answer == {"results": [[["low", 0.75], ["high", 0.25]], [["low", 0.125], ["high", 0.875]]]}
+    body = {"signature_name": "regress", "context": {"value": 0.5}, "examples": [{}, {"value": 0.25}]}
+    assert _post(server, f"{_MODEL}:regress", body) == {"results": [5.5, 3.0]}
+
+
+def test_status_and_metadata(server: Server) -> None:
+    for path in (_MODEL, f"{_MODEL}/versions/12"):
+        status, answer = _ask(server, "GET", path)
+        assert status == 200
+        row = {"version": "12", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        assert json.loads(answer) == {"model_version_status": [row]}
+    metadata = json.loads(_ask(server, "GET", f"{_MODEL}/metadata")[1])
+    assert metadata["model_spec"] == {"name": "tiny", "signature_name": "", "version": "12"}
+    x = metadata["metadata"]["signature_def"]["signature_def"]["double"]["inputs"]["x"]
+    assert x["dtype"] == "DT_FLOAT" and [dim["size"] for dim in x["tensor_shape"]["dim"]] == ["-1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        (f"{_MODEL}:predict", {"inputs": [[1, 2]]}, 400, r"shape \[1, 2\]; the signature takes float32 \[\?, 3\]"),
+        (f"{_MODEL}:predict", {"inputs": [[1, 2, 3], [4]]}, 400, "ragged"),
+        (f"{_MODEL}:predict", {"inputs": [[1, 2, [3]]]}, 400, "ragged"),
+        (f"{_MODEL}:predict", {"inputs": [[1, 2, "3"]]}, 400, 'holds "3", which is no float32'),
+        (f"{_MODEL}:predict", {"inputs": [[1, 2, True]]}, 400, "holds true, which is no float32"),
+        (f"{_MODEL}:predict", {"inputs": [[1, 2, math.nan]]}, 400, r"^x is out of range\.$"),
+        (f"{_MODEL}:predict", {"inputs": [[1, 2, 10**400]]}, 400, "no float32"),
+        (f"{_MODEL}:predict", {"inputs": [[0, 0, 0]] * 5}, 400, "5 rows.*at most 4"),
+        (f"{_MODEL}:predict", {"inputs": []}, 400, "shape"),
+        (f"{_MODEL}:predict", {"instances": []}, 400, "at least one row"),
+        (f"{_MODEL}:predict", {"instances": [{"x": [1, 2, 3]}, {"z": 1}]}, 400, r"names \['z'\]"),
+        (f"{_MODEL}:predict", {"inputs": {"z": 1}}, 400, r"Missing: \['x'\]; unknown: \['z'\]"),
+        (f"{_MODEL}:predict", {"inputs": [], "instances": []}, 400, "either 'instances'"),
+        (f"{_MODEL}:predict", {"inputs": [1, 2], "signature_name": "spin"}, 400, "every value must be named"),
+        (f"{_MODEL}:predict", {"inputs": 2.5, "signature_name": "whole"}, 400, "holds 2.5, which is no int32"),
+        (f"{_MODEL}:predict", {"inputs": 2**31, "signature_name": "whole"}, 400, "no int32"),
+        (f"{_MODEL}:predict", {"inputs": [{"b64": "?"}], "signature_name": "shout"}, 400, "no base64"),
+        (f"{_MODEL}:predict", {"inputs": 1, "signature_name": "nope"}, 400, "no signature 'nope'"),
+        (f"{_MODEL}:predict", {"inputs": 1, "signature_name": 5}, 400, "'signature_name' must be text"),
+        (f"{_MODEL}:predict", [1], 400, "must be a JSON object"),
+        (f"{_MODEL}:predict", b"{", 400, "no JSON"),
+        (f"{_MODEL}:predict", b"[" * 1900, 400, "no JSON"),
+        (f"{_MODEL}:predict", b" " * 2001, 413, "2001 bytes.*at most 2000"),
+        (f"{_MODEL}:classify", {"examples": []}, 400, "at least one object"),
+        (f"{_MODEL}:classify", {"examples": [{"value": [1, "a"]}]}, 400, "all its values of one kind"),
+        (f"{_MODEL}/versions/3:predict", {"inputs": _X}, 404, "Version 3"),
+        (f"{_MODEL}/labels/best:predict", {"inputs": _X}, 400, "no version label 'best'"),
+        ("/v1/models/big:predict", {"inputs": _X}, 404, "no model 'big'"),
+        (f"{_MODEL}:guess", {}, 400, r"^Malformed request: POST /v1/models/tiny:guess$"),
+        ("/v2/models", {}, 404, "nothing at /v2/models"),
+        ("/v1/models/big", None, 404, "no model 'big'"),
+        ("/v1/models", None, 400, "Malformed request: GET"),
+    ],
+)
+def test_a_bad_request_is_told_why(server: Server, path: str, body: object, status: int, message: str) -> None:
+    answered, text = _ask(server, "GET" if body is None else "POST", path, body)
+    assert answered == status, text
+    ((name, told),) = json.loads(text).items()
+    assert name == "error" and re.search(message, told), told
+
+
+def test_a_body_without_its_length_is_refused(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as connection:
+        connection.sendall(f"POST {_MODEL}:predict HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 411 ")
+
+
+def test_more_connections_than_may_be_open_are_refused(server: Server) -> None:
+    idle = [socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) for _ in range(3)]
+    try:
+        with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as connection:
+            assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
+    finally:
+        for connection in idle:
+            connection.close()
+    until = time.monotonic() + 20
+    while _ask(server, "GET", _MODEL)[0] != 200:
+        assert time.monotonic() < until, "The places of closed connections were not given back."
+
+
+def test_metrics_count_and_time_requests(server: Server) -> None:
+    before = _metrics(server)
+    _post(server, f"{_MODEL}:predict", {"inputs": _X})
+    _ask(server, "POST", "/v1/models/invented:predict", {"inputs": _X})
+    _ask(server, "POST", f"{_MODEL}:predict", {"inputs": [[math.inf, 0, 0]]})
+    after = _metrics(server)
+
+    def risen(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert risen(':tensorflow:serving:request_count{model_name="tiny",API="predict",status="OK"}') == 1
+    assert risen(':tensorflow:serving:request_count{model_name="tiny",API="predict",status="INVALID_ARGUMENT"}') == 1
+    latency = ':tensorflow:serving:request_latency_{}{{model_name="tiny",API="predict",entrypoint="REST"{}}}'
+    assert risen(latency.format("count", "")) == risen(latency.format("bucket", ',le="+Inf"')) == 2
+    assert risen(latency.format("sum", "")) > 100
+    assert risen(":tensorflow:serving:batching:processed_batch_size_sum") == 2
+    assert after['draw_serving_version_state{model_name="tiny",version="12",state="AVAILABLE"}'] == 1
+    assert not any("invented" in name for name in after)
+    buckets = [value for name, value in after.items() if name.startswith(latency.format("bucket", "")[:-1])]
+    assert buckets == sorted(buckets) and len(buckets) == 34
+
+
+def _metrics(server: Server) -> dict[str, float]:
+    status, page = _ask(server, "GET", "/monitoring/prometheus/metrics")
+    assert status == 200
+    samples = [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in samples}
+
+
+def _encoded(example: Any) -> str:
+    return base64.b64encode(example.SerializeToString()).decode()
+
+
+def test_labels_are_escaped() -> None:
+    counter = Counter("c", "Of things.", "what")
+    counter.add(2, 'a"b\\c\nd')
+    assert list(counter.lines()) == ["# HELP c Of things.", "# TYPE c counter", 'c{what="a\\"b\\\\c\\nd"} 2']
+
+
+def test_metrics_can_be_elsewhere(tmp_path: pathlib.Path) -> None:
+    tiny_servable.save(tmp_path / "tiny", 1, offset=0.0)
+    with Server(Options(models=model_of_folder(tmp_path / "tiny"), prometheus_path=None)) as server:
+        assert _ask(server, "GET", "/monitoring/prometheus/metrics")[0] == 404
