@@ -53,7 +53,7 @@ class Config(tfds.core.BuilderConfig):
         )
 
 
-class Composition(tfds.core.ShardBasedBuilder, skip_registration=True):
+class Composition(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Splits `train`, `validation` and `test`, whose examples have an `id`, an `image` and what `compose` gives.
 
     Image i of a split is a function of the data set's name, the split and i: another number of examples, of workers or

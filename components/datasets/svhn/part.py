@@ -81,7 +81,7 @@ def _unpack(archive: Path, scratch: Path) -> Part:
     with tarfile.open(unpacked, "r:") as tar:
         while (member := tar.next()) is not None:
             # TarFile remembers every member, which is for whom asks by name.
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]
             name = PurePosixPath(member.name).name
             place = Place(path=str(unpacked), offset=member.offset_data, size=member.size)
             if place.offset + place.size > unpacked.stat().st_size:
