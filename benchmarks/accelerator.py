@@ -51,7 +51,6 @@ def measure(folder: Folder, program: Program, *, seconds: float) -> dict[str, An
     compile_seconds = time.perf_counter() - started
     memory = compiled.memory_analysis()
     times: list[float] = []
-    bounds = None
     while sum(times) < seconds * 1e3 or len(times) < 3:
         started = time.perf_counter()
         state, bounds = compiled(state, images, jnp.int32(steps * len(times)), jnp.int32(0))
@@ -66,7 +65,6 @@ def measure(folder: Folder, program: Program, *, seconds: float) -> dict[str, An
         "examples_per_second": program.batch / median * 1e3,
         "compile_seconds": compile_seconds,
         "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
-        "bound": float(bounds[-1]),
     }
 
 

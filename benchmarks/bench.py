@@ -60,7 +60,7 @@ class Side:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{' '.join(map(str, self._process.args))} ended with {self._process.wait()}.")  # type: ignore[union-attr]
+            raise RuntimeError(f"The worker ended with status {self._process.wait()}: {self._process.args!r}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -101,9 +101,9 @@ def _load(text: bytes) -> tuple[Callable[..., list[jax.Array]], list[jax.ShapeDt
         module = ir.Module.parse(text)
         main = ir.SymbolTable(module.operation)["main"]
         inputs, outputs = ([_shape(kind) for kind in kinds] for kinds in (main.type.inputs, main.type.results))
-        text = str(module)
+        readable = str(module)
     avals = tuple((value.shape, value.dtype) for value in outputs)
-    return (lambda *arguments: _step.bind(*arguments, text=text, outputs=avals)), inputs
+    return (lambda *arguments: _step.bind(*arguments, text=readable, outputs=avals)), inputs
 
 
 def _shape(kind: Any) -> jax.ShapeDtypeStruct:

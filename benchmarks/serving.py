@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import numpy as np
@@ -73,7 +74,7 @@ class Load:
         # Made and read outside of the measurement, because the callers share the machine with the server.
         self._requests = [_request(seed[None]).SerializeToString() for seed in seeds]
 
-    async def run(self, channel: grpc.aio.Channel, concurrency: int, done: asyncio.Event) -> dict[str, float]:
+    async def run(self, channel: grpc.aio.Channel, concurrency: int, done: asyncio.Event) -> dict[str, Any]:
         """So many callers ask until `done`, each one request after the other."""
         predict = channel.unary_unary(_PREDICT)
         latencies: list[float] = []

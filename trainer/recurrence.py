@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
 
@@ -208,7 +208,7 @@ class _Layer(NamedTuple):
         return known(a, tap)
 
 
-_Arrays = dict[object, tf.TensorArray]
+_Arrays = dict[Any, tf.TensorArray]
 
 
 def _layer_names(parameters: Parameters) -> list[str]:
@@ -223,7 +223,7 @@ def _array(dtype: tf.DType, steps: int, shape: list[int] | tf.TensorShape) -> tf
     return tf.TensorArray(dtype, size=steps, element_shape=shape, clear_after_read=False)
 
 
-def _write(arrays: _Arrays, t: tf.Tensor, values: Mapping[object, tf.Tensor | None]) -> _Arrays:
+def _write(arrays: _Arrays, t: tf.Tensor, values: Mapping[Any, tf.Tensor | None]) -> _Arrays:
     return {key: array.write(t, values[key]) for key, array in arrays.items()}
 
 
