@@ -1,7 +1,7 @@
 """`python -m benchmarks.accelerator FOLDER`: the exported training step on a GPU or TPU, by JAX alone.
 
 Prints the milliseconds of a step for each program in the folder. With --train, trains on the images in the folder and
-writes the state, from which `draw run --state` goes on. Needs jax and numpy, and no network.
+writes the state, an `initial_state` of `trainer.loop.train`. Needs jax and numpy, and no network.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Folder:
         return [jax.numpy.asarray(value) for value in (*values[:-1], np.int32(values[-1]))]
 
     def save_state(self, state: list[jax.Array], path: Path) -> None:
-        """Writes a state that `draw run --state` goes on from; whole or not at all."""
+        """Writes a state that `trainer.loop.train` goes on from; whole or not at all."""
         arrays = dict(zip(self.description["state"], map(np.asarray, state), strict=True))
         arrays["step"] = arrays["step"].astype(np.int64)
         unfinished = path.with_name(path.name + ".unfinished")

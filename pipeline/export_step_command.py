@@ -30,7 +30,7 @@ def export_step(
     """Write the compiled training step, a program for each --batch, and the state that it starts from.
 
     `python -m benchmarks.accelerator FOLDER` times it, or trains with it, on a machine with JAX and a GPU or TPU. The
-    state that comes back goes on here: `draw run --state FILE`.
+    state that comes back is an `initial_state` of `trainer.loop.train`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for the user's eyes: this process's own compiler is talkative
     from trainer import program
