@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.pusher.component import Pusher
@@ -11,6 +13,7 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.trainer.component import Trainer
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.io import fileio
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types.channel import Channel
@@ -46,6 +49,7 @@ def create_pipeline(
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None,
     enable_cache: bool,
     beam_pipeline_args: Sequence[str],
+    initial_state: str | None = None,
 ) -> Pipeline:
     """The pipeline of one task.
 
@@ -62,6 +66,7 @@ def create_pipeline(
         metadata_connection_config: MLMD's store; None where the orchestrator brings its own.
         enable_cache: whether a stage whose inputs and parameters have not changed takes its former outputs.
         beam_pipeline_args: for the stages that run on Beam.
+        initial_state: the .npz where training begins, see `trainer.loop.train`; None for the beginning.
     """
     example_gen = TfdsExampleGen(task=task, data_dir=data_dir)
     examples = example_gen.outputs["examples"]
@@ -73,12 +78,18 @@ def create_pipeline(
     statistics_gen = StatisticsGen(examples=examples, schema=schema)
     validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
 
+    custom_config: dict[str, Any] = {"task": task.to_json(), "checkpoint_root": checkpoint_root}
+    if initial_state is not None:
+        # The cache compares what is in the file, not where it lies.
+        with fileio.open(initial_state, "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        custom_config["initial_state"] = {"path": initial_state, "sha256": digest}
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
         examples=examples,
         train_args=trainer_pb2.TrainArgs(splits=[task.data.train], num_steps=task.recipe.steps),
         eval_args=trainer_pb2.EvalArgs(splits=[task.data.validation]),
-        custom_config={"task": task.to_json(), "checkpoint_root": checkpoint_root},
+        custom_config=custom_config,
     ).with_id(TRAINER)
     # No data flows between the two, but nothing is trained on data with an anomaly.
     trainer.add_upstream_node(validator)

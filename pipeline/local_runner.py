@@ -1,7 +1,7 @@
 """Runs the pipeline on this machine; also the file that `tfx pipeline create --engine=local` is given.
 
 As a script it is `draw run` without arguments: its settings come from the environment, by the names TASK, DATA_DIR,
-STEPS, PIPELINE_ROOT and MAX_NLL_BOUND. The tfx command remembers nothing but the path of this file, so the same
+STEPS, PIPELINE_ROOT, MAX_NLL_BOUND and INITIAL_STATE. The tfx command remembers nothing but the path of this file, so the same
 variables belong before `tfx pipeline create` and `tfx run create`.
 """
 
@@ -77,6 +77,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
             metadata_connection_config=connection,
             enable_cache=settings.use_cache,
             beam_pipeline_args=BEAM_ARGUMENTS,
+            initial_state=None if settings.initial_state is None else str(settings.initial_state),
         )
     )
     if runner.run_id is None:

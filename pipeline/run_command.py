@@ -43,6 +43,11 @@ INTERRUPTED = 130
     show_default=True,
     help="Whether stages whose inputs have not changed are taken from the cache, which does not notice changed code.",
 )
+@click.option(
+    "--initial-state",
+    envvar="INITIAL_STATE",
+    help="A training state to go on from, as benchmarks.accelerator writes it.  [default: the beginning]",
+)
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -52,12 +57,13 @@ def run(
     pipeline_root: str,
     max_nll_bound: float | None,
     use_cache: bool,
+    initial_state: str | None,
 ) -> None:
     """Train, judge and push a model: the whole pipeline on this machine.
 
     Killed or interrupted, the same command goes on from where it was: finished stages come from the cache, training
     from its last checkpoint. Options can be given as environment variables: TASK, DATA_DIR, STEPS, PIPELINE_ROOT,
-    MAX_NLL_BOUND.
+    MAX_NLL_BOUND, INITIAL_STATE.
 
     Exits with 0 when the model is pushed, 3 when it was refused, 1 when the run failed, 130 when it was interrupted.
     """
@@ -69,6 +75,7 @@ def run(
             pipeline_root=pipeline_root,
             max_nll_bound=max_nll_bound,
             use_cache=use_cache,
+            initial_state=initial_state,
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from error

@@ -22,6 +22,8 @@ class RunSettings:
     pipeline_root: Path
     """Shared by the tasks; each has a folder of its own in it."""
     use_cache: bool
+    initial_state: Path | None = None
+    """Where training begins, an .npz of `TrainState.arrays`; None for the beginning."""
 
     @classmethod
     def resolve(
@@ -33,6 +35,7 @@ class RunSettings:
         pipeline_root: str,
         max_nll_bound: float | None,
         use_cache: bool,
+        initial_state: str | None = None,
     ) -> RunSettings:
         """Settings from a user's words; None leaves a value as the task has it.
 
@@ -55,12 +58,18 @@ class RunSettings:
                 f"The data directory {data_dir} does not exist. Name the folder in which TFDS data sets are prepared, "
                 "or make it first, so that TFDS can prepare them there."
             )
+        if initial_state is not None and not Path(initial_state).expanduser().is_file():
+            raise ValueError(
+                f"The initial state {initial_state} does not exist. Name an .npz file of a training state, or none to "
+                "begin at the beginning."
+            )
         settings = cls(
             task=task,
             gate=gate,
             data_dir=None if data_dir is None else Path(data_dir).expanduser().resolve(),
             pipeline_root=Path(pipeline_root).expanduser().resolve(),
             use_cache=use_cache,
+            initial_state=None if initial_state is None else Path(initial_state).expanduser().resolve(),
         )
         settings._make_folder()
         return settings

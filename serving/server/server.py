@@ -13,12 +13,7 @@ import grpc
 from google.protobuf import text_format
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from tensorflow_serving.apis import (
-    model_service_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.server import config_files, errors, warmup
@@ -31,10 +26,8 @@ from serving.server.prediction import Prediction
 from serving.server.prediction_service import Observer, PredictionService
 from serving.server.rest import RestServer
 from serving.server.servable import Servable
+from serving.server.services import MODEL_SERVICE, PREDICTION_SERVICE
 from serving.server.versions import State
-
-_PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
-_MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 _log = logging.getLogger(__name__)
 
@@ -181,7 +174,7 @@ class Server:
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._models, self._reload), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        names = (_PREDICTION_SERVICE, _MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (PREDICTION_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._grpc)
         address = f"[{options.host}]:{options.port}" if ":" in options.host else f"{options.host}:{options.port}"
         try:
@@ -257,7 +250,7 @@ class Server:
 
     async def _set_health(self, status: int) -> None:
         if self._health is not None:
-            for service in ("", _PREDICTION_SERVICE, _MODEL_SERVICE):
+            for service in ("", PREDICTION_SERVICE, MODEL_SERVICE):
                 await self._health.set(service, status)
 
     def _wait(self, coroutine: object) -> None:

@@ -34,7 +34,7 @@ class _Compiler(IrBasedRunner):
         self.pipeline = pipeline
 
 
-def _compile(task: Task, *, enable_cache: bool = True) -> dict[str, pipeline_pb2.PipelineNode]:
+def _compile(task: Task, *, enable_cache: bool = True, initial_state: str | None = None) -> dict[str, pipeline_pb2.PipelineNode]:
     """The pipeline's nodes by name."""
     compiler = _Compiler()
     compiler.run(
@@ -50,6 +50,7 @@ def _compile(task: Task, *, enable_cache: bool = True) -> dict[str, pipeline_pb2
             metadata_connection_config=metadata.sqlite_metadata_connection_config("/root/metadata.db"),
             enable_cache=enable_cache,
             beam_pipeline_args=["--runner=DirectRunner"],
+            initial_state=initial_state,
         )
     )
     return {node.pipeline_node.node_info.id: node.pipeline_node for node in compiler.pipeline.nodes}
@@ -96,6 +97,18 @@ def test_trainer_is_given_the_task_and_its_splits(task: Task, nodes: dict[str, p
     assert json.loads(str(_parameter(trainer, "eval_args"))) == {"splits": [task.data.validation]}
     config = json.loads(str(_parameter(trainer, "custom_config")))
     assert config == {"task": task.to_json(), "checkpoint_root": "/root/checkpoints"}
+
+
+def test_another_initial_state_is_another_training_wherever_it_lies(tmp_path: Path) -> None:
+    def config(name: str, content: bytes) -> dict[str, str]:
+        path = tmp_path / name
+        path.write_bytes(content)
+        trainer = _compile(tasks.get("digits"), initial_state=str(path))["Trainer"]
+        state: dict[str, str] = json.loads(str(_parameter(trainer, "custom_config")))["initial_state"]
+        assert state["path"] == str(path)
+        return state
+
+    assert config("one", b"first")["sha256"] == config("two", b"first")["sha256"] != config("one", b"second")["sha256"]
 
 
 def test_gate_judges_the_test_split_against_the_baseline(

@@ -41,6 +41,14 @@ def test_paths_are_absolute_and_below_the_tasks_folder(tmp_path: Path, monkeypat
         assert path.parent == settings.folder
 
 
+def test_the_initial_state_is_found_again_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state.npz").touch()
+    assert _resolve(tmp_path, initial_state="state.npz").initial_state == tmp_path / "state.npz"
+
+
 def test_another_gate_leaves_the_task_so_that_its_model_stays_cached(tmp_path: Path) -> None:
     settings = _resolve(tmp_path, max_nll_bound=200.0)
     assert settings.gate.max_nll_bound == 200.0
@@ -64,6 +72,7 @@ def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
         ({"steps": -3}, "steps is -3: give at least 1"),
         ({"max_nll_bound": float("nan")}, "nan"),
         ({"data_dir": "/no/such/folder"}, "/no/such/folder does not exist"),
+        ({"initial_state": "/no/such/state.npz"}, "/no/such/state.npz does not exist"),
         ({"data_dir": __file__}, "does not exist|not a folder"),
         ({"pipeline_root": __file__}, "Cannot make the folder .*: Not a directory"),
     ],

@@ -34,6 +34,10 @@ class Attempt:
             custom_config={"task": task.to_json(), "checkpoint_root": str(self.checkpoint_root)},
         )
 
+    def begin_at(self, path, sha256):
+        self.arguments.custom_config["initial_state"] = {"path": str(path), "sha256": sha256}
+        return self
+
     def run(self):
         run_fn.run_fn(self.arguments)
 
@@ -111,6 +115,26 @@ def test_another_task_or_other_examples_start_afresh(monkeypatch, tmp_path, chan
             attempt.run()
     first, second, third = seen
     assert first == second != third
+
+
+def test_a_run_begins_at_the_state_that_it_is_given_and_keeps_its_checkpoints_apart(monkeypatch, tmp_path):
+    seen = []
+
+    def train(task, *, directory, initial_state, **others):
+        seen.append((directory, initial_state))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", train)
+    attempts = [Attempt(tmp_path, str(number)) for number in range(4)]
+    attempts[1].begin_at("one.npz", "abc")
+    attempts[2].begin_at("copy.npz", "abc")
+    attempts[3].begin_at("one.npz", "def")
+    for attempt in attempts:
+        with pytest.raises(KeyboardInterrupt):
+            attempt.run()
+    directories, states = zip(*seen, strict=True)
+    assert states == (None, "one.npz", "copy.npz", "one.npz")
+    assert directories[1] == directories[2] and len(set(directories)) == 3
 
 
 @pytest.mark.parametrize("split", ["fit", "watch"])
