@@ -9,8 +9,8 @@ from google.protobuf import descriptor_pool
 
 
 def _service(module: str, name: str) -> str:
-    # The two modules add their descriptors to protobuf's pool, and then set an attribute of them that protobuf from 4 on
-    # does not let them set. tensorflow-serving-api 2.19 is the newest there is.
+    # The two modules add their descriptors to protobuf's pool, and then set an attribute of them that protobuf from 4
+    # on does not let them set. tensorflow-serving-api 2.19 is the newest there is.
     with contextlib.suppress(AttributeError):
         importlib.import_module(f"tensorflow_serving.apis.{module}")
     full_name: str = descriptor_pool.Default().FindServiceByName(f"tensorflow.serving.{name}").full_name

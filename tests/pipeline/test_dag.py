@@ -34,7 +34,9 @@ class _Compiler(IrBasedRunner):
         self.pipeline = pipeline
 
 
-def _compile(task: Task, *, enable_cache: bool = True, initial_state: str | None = None) -> dict[str, pipeline_pb2.PipelineNode]:
+def _compile(
+    task: Task, *, enable_cache: bool = True, initial_state: str | None = None
+) -> dict[str, pipeline_pb2.PipelineNode]:
     """The pipeline's nodes by name."""
     compiler = _Compiler()
     compiler.run(

@@ -41,9 +41,7 @@ def test_paths_are_absolute_and_below_the_tasks_folder(tmp_path: Path, monkeypat
         assert path.parent == settings.folder
 
 
-def test_the_initial_state_is_found_again_from_another_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_initial_state_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "state.npz").touch()
     assert _resolve(tmp_path, initial_state="state.npz").initial_state == tmp_path / "state.npz"
