@@ -10,6 +10,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import pytest
 
+from serving.server.batching import BatchingParameters
 from tests.serving import model_server
 from tests.trainer import tiny
 
@@ -19,4 +20,13 @@ def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """HOST:PORT of a server of `model_server.MODEL`: images 7 x 5 of 0 and 1, with attention."""
     folder = model_server.export_model(tiny.MODELS["attention"], tmp_path_factory.mktemp("tiny"))
     with model_server.serve(folder) as server:
+        yield f"127.0.0.1:{server.grpc_port}"
+
+
+@pytest.fixture(scope="session")
+def batching_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """HOST:PORT of the same, which merges requests and pads the batches."""
+    folder = model_server.export_model(tiny.MODELS["attention"], tmp_path_factory.mktemp("batching"))
+    batching = BatchingParameters(max_batch_size=64, batch_timeout_micros=2_000, allowed_batch_sizes=(4, 64))
+    with model_server.serve(folder, batching=batching) as server:
         yield f"127.0.0.1:{server.grpc_port}"

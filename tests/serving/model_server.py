@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +29,8 @@ def export_model(task: Task, folder: Path, *, version: int = VERSION, seed: int 
 
 
 @contextmanager
-def serve(folder: Path, model: str = MODEL) -> Iterator[Server]:
+def serve(folder: Path, model: str = MODEL, **options: Any) -> Iterator[Server]:
     """The server of a folder of versions, which answers when this is entered."""
-    with Server(Options(models=model_of_folder(folder, model))) as server:
+    with Server(Options(models=model_of_folder(folder, model), **options)) as server:
         server.wait_until_available(model, timeout=120)
         yield server

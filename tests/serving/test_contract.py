@@ -27,9 +27,20 @@ def ours(tiny_server: str) -> Iterator[Server]:
         yield Server(client)
 
 
+@pytest.fixture(scope="module")
+def batching(batching_server: str) -> Iterator[Server]:
+    with Client(batching_server, model=model_server.MODEL) as client:
+        yield Server(client)
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_our_server(check: Callable[[Server], None], ours: Server) -> None:
     check(ours)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_our_server_where_it_merges_requests(check: Callable[[Server], None], batching: Server) -> None:
+    check(batching)
 
 
 @pytest.mark.skipif(not TF_SERVING, reason="DRAW_TF_SERVING names no running tensorflow_model_server (HOST:PORT)")

@@ -8,6 +8,7 @@ import re
 import shutil
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import grpc
@@ -446,14 +447,23 @@ def test_models_labels_and_policies_come_from_a_configuration(folder: pathlib.Pa
 
 
 def test_a_stop_answers_what_is_under_way(base: pathlib.Path) -> None:
-    with tiny_servable.client((server := _served(base)).start() or server.grpc_port) as client:
-        turns = {"turns": np.array([150_000]), "number": np.array([7])}
-        under_way = client.prediction.Predict.future(request(turns, signature="spin"), timeout=60)
-        _wait_for(lambda: "draw_serving_waiting_requests" in server._metrics.page())
-        time.sleep(0.1)
-        assert not under_way.done()
+    server = _served(base, grpc_max_threads=1)
+    server.start()
+    page = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
+
+    def one_waits() -> bool:
+        with urllib.request.urlopen(page, timeout=20) as answer:
+            return b"draw_serving_waiting_requests 1\n" in answer.read()
+
+    with tiny_servable.client(server.grpc_port) as client:
+        both = []
+        for number in (7, 8):
+            turns = {"turns": np.array([150_000]), "number": np.array([number])}
+            both.append(client.prediction.Predict.future(request(turns, signature="spin"), timeout=60))
+        # One is computed, and the other waits for the only thread.
+        _wait_for(one_waits)
         server.stop()
-        assert tf.make_ndarray(under_way.result().outputs["number"]).tolist() == [7]
+        assert [tf.make_ndarray(answer.result().outputs["number"]).tolist() for answer in both] == [[7], [8]]
         server.stop()
 
 
