@@ -34,7 +34,7 @@ class Program:
 
     batch: int
     call: Callable[..., list[jax.Array]]
-    inputs: list[jax.ShapeDtypeStruct]
+    inputs: tuple[jax.ShapeDtypeStruct, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +96,11 @@ class Folder:
             ) from error
 
 
-def _load(text: bytes) -> tuple[Callable[..., list[jax.Array]], list[jax.ShapeDtypeStruct]]:
+def _load(text: bytes) -> tuple[Callable[..., list[jax.Array]], tuple[jax.ShapeDtypeStruct, ...]]:
     with mlir.make_ir_context():
         module = ir.Module.parse(text)
         main = ir.SymbolTable(module.operation)["main"]
-        inputs, outputs = ([_shape(kind) for kind in kinds] for kinds in (main.type.inputs, main.type.results))
+        inputs, outputs = (tuple(map(_shape, kinds)) for kinds in (main.type.inputs, main.type.results))
         readable = str(module)
     avals = tuple((value.shape, value.dtype) for value in outputs)
     return (lambda *arguments: _step.bind(*arguments, text=readable, outputs=avals)), inputs
