@@ -1,4 +1,4 @@
-"""`python -m benchmarks.accelerator` as the owner of a GPU would call it, on CPU: timing, training, and the way back."""
+"""`python -m benchmarks.accelerator` as who has a GPU would call it, on CPU: timing, training, and the way back."""
 
 import json
 import os
