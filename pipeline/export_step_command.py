@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import click
 
+from pipeline.run_log import quiet_native_code
 from trainer import tasks
 from trainer.task import PRODUCTS
 
@@ -32,16 +32,16 @@ def export_step(
     `python -m benchmarks.accelerator FOLDER` times it, or trains with it, on a machine with JAX and a GPU or TPU. The
     state that comes back is an `initial_state` of `trainer.loop.train`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for the user's eyes: this process's own compiler is talkative
-    from trainer import program
-
     try:
         task = tasks.get(task_name)
         if steps is not None:
             task = task.with_steps(steps)
         if products is not None:
             task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, products=products))
-        program.write(task, sorted(set(batches)), str(output), examples)
+        with quiet_native_code():
+            from trainer import program
+
+            program.write(task, sorted(set(batches)), str(output), examples)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{output}: {task.name}, {', '.join(f'{batch:,}' for batch in sorted(set(batches)))} rows a step")

@@ -23,6 +23,18 @@ def silence_native_code() -> None:
 
 
 @contextlib.contextmanager
+def quiet_native_code() -> Iterator[None]:
+    """While it is open, TensorFlow can be imported and compile without a word on standard error but our own errors.
+
+    Its C++ writes there before it reads what level was asked for, and libraries that it imports warn of old Pythons.
+    """
+    silence_native_code()
+    with open(os.devnull, "w") as nowhere, _native_output_to(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+@contextlib.contextmanager
 def recording(directory: Path, *handlers: logging.Handler) -> Iterator[Path]:
     """While it is open, all that is logged, warned of or printed goes to a new file in `directory`; yields its path.
 

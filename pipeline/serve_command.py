@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from pipeline.run_log import silence_native_code
+from pipeline.run_log import quiet_native_code
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,10 +111,7 @@ def serve(
         raise click.UsageError("There is no model to serve: name MODEL_DIR, or --model_config_file.")
     if batching_parameters_file and not enable_batching:
         raise click.UsageError("--batching_parameters_file needs --enable_batching.")
-    silence_native_code()
-    with warnings.catch_warnings():
-        # Of libraries that TensorFlow imports, about the age of this Python.
-        warnings.simplefilter("ignore", FutureWarning)
+    with quiet_native_code():
         # It imports TensorFlow, which takes seconds.
         from serving.server import command
 

@@ -42,6 +42,7 @@ def test_a_task_is_measured_beside_its_plain_version(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not (tiny.ROOT / ".git").exists(), reason="this is no checkout of git: there are no revisions")
 def test_a_revision_is_measured_beside_this_one(tmp_path):
     before = worktrees()
     shown = run("digits", "--seconds", 2, "--against", "HEAD", "--output", tmp_path / "bench.json")
