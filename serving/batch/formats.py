@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import posixpath
 import zipfile
 from collections.abc import Callable, Iterator
@@ -51,22 +52,20 @@ class Piece(NamedTuple):
     """Row group of a Parquet file."""
 
 
-def pieces(path: str) -> Iterator[Piece]:
+def pieces(path: str, images: ImageFormat) -> Iterator[Piece]:
     """What may be read side by side. Raises one of UNREADABLE."""
     suffix = _suffix(path)
     if suffix == ".npy":
         with _open(path) as file:
-            rows, *_ = _array_header(file).shape or (1,)
-        for first in range(0, rows, _ROWS_A_PIECE):
-            yield Piece(path, first, min(_ROWS_A_PIECE, rows - first))
+            count = _rows_header(file, images).shape[0]
+        for first in range(0, count, _ROWS_A_PIECE):
+            yield Piece(path, first, min(_ROWS_A_PIECE, count - first))
     elif suffix == ".parquet":
         with _open(path) as file:
             metadata = pq.ParquetFile(file).metadata
-            groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-        first = 0
-        for group, rows in enumerate(groups):
-            yield Piece(path, first, rows, group)
-            first += rows
+            counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        for group, count in enumerate(counts):
+            yield Piece(path, sum(counts[:group]), count, group)
     else:
         yield Piece(path)
 
@@ -127,11 +126,8 @@ def _raise(error: BadImage) -> np.ndarray:
 
 def _npy(piece: Piece, images: ImageFormat) -> Iterator[Row]:
     with _open(piece.path) as file:
-        header = _array_header(file)
-        if header.is_one_image(images):
-            header = header._replace(shape=(1, *header.shape))
-        elif header.shape:
-            file.seek(piece.first * header.row_bytes, io.SEEK_CUR)
+        header = _rows_header(file, images)
+        file.seek(piece.first * header.row_bytes, io.SEEK_CUR)
         for number, pixels in enumerate(_array_rows(file, header, piece.rows), piece.first):
             yield Row(number, None, lambda pixels=pixels: images.of_pixels(pixels))  # type: ignore[misc]
 
@@ -147,9 +143,7 @@ def _npz(piece: Piece, images: ImageFormat) -> Iterator[Row]:
             with archive.open(f"{IDS}.npy") as member:
                 ids = np.lib.format.read_array(member, allow_pickle=False)
         with archive.open(f"{ARRAY if ARRAY in arrays else arrays[0]}.npy") as member:
-            header = _array_header(member)
-            if header.is_one_image(images):
-                header = header._replace(shape=(1, *header.shape))
+            header = _rows_header(member, images)
             if ids is not None and len(ids) != header.shape[0]:
                 raise ValueError(f"it holds {len(ids):,} ids for {header.shape[0]:,} images")
             for number, pixels in enumerate(_array_rows(member, header, None)):
@@ -162,15 +156,16 @@ class _ArrayHeader(NamedTuple):
     dtype: np.dtype[Any]
 
     @property
+    def row_items(self) -> int:
+        return math.prod(self.shape[1:])
+
+    @property
     def row_bytes(self) -> int:
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
-
-    def is_one_image(self, images: ImageFormat) -> bool:
-        """Without the axis of rows."""
-        return self.shape == images.shape or (images.shape[2] == 1 and self.shape == images.shape[:2])
+        return self.row_items * self.dtype.itemsize
 
 
-def _array_header(file: IO[bytes]) -> _ArrayHeader:
+def _rows_header(file: IO[bytes], images: ImageFormat) -> _ArrayHeader:
+    """Of the array that follows; a single image gets the axis of rows that it lacks."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -180,25 +175,26 @@ def _array_header(file: IO[bytes]) -> _ArrayHeader:
         raise ValueError("its array is in Fortran's order; save numpy.ascontiguousarray of it")
     if dtype.hasobject:
         raise ValueError("its array holds Python objects; expected numbers")
-    return _ArrayHeader(shape, dtype)
+    is_one_image = shape == images.shape or (images.shape[2] == 1 and shape == images.shape[:2])
+    return _ArrayHeader((1, *shape) if is_one_image or not shape else shape, dtype)
 
 
 def _array_rows(file: IO[bytes], header: _ArrayHeader, count: int | None) -> Iterator[np.ndarray]:
     """The next `count` rows, or all, with only some of them in memory."""
     remaining = header.shape[0] if count is None else count
     while remaining:
-        together = min(remaining, _ROWS_AT_ONCE)
-        raw = _read_exactly(file, together * header.row_bytes)
-        yield from np.frombuffer(raw, header.dtype).reshape(together, *header.shape[1:])
+        raw = _read_fully(file, min(remaining, _ROWS_AT_ONCE) * header.row_bytes)
+        together = len(raw) // header.row_bytes if header.row_bytes else remaining
+        if not together:
+            raise EOFError("the file ends before its array does")
+        yield from np.frombuffer(raw, header.dtype, together * header.row_items).reshape(together, *header.shape[1:])
         remaining -= together
 
 
-def _read_exactly(file: IO[bytes], size: int) -> bytes:
+def _read_fully(file: IO[bytes], size: int) -> bytes:
+    """So many bytes, or fewer where the file ends."""
     parts = []
-    while size:
-        part = file.read(size)
-        if not part:
-            raise EOFError("the file ends before its array does")
+    while size and (part := file.read(size)):
         parts.append(part)
         size -= len(part)
     return b"".join(parts)

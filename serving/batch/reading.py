@@ -47,7 +47,7 @@ class ReadImages(beam.PTransform):
         cut = (
             root
             | "Match" >> MatchFiles(self._pattern, empty_match_treatment=EmptyMatchTreatment.DISALLOW)
-            | "Cut" >> beam.ParDo(_Cut()).with_outputs(REJECTED, main="pieces")
+            | "Cut" >> beam.ParDo(_Cut(self._images)).with_outputs(REJECTED, main="pieces")
         )
         read = (
             cut.pieces
@@ -61,11 +61,14 @@ class ReadImages(beam.PTransform):
 
 
 class _Cut(beam.DoFn):
+    def __init__(self, images: ImageFormat) -> None:
+        self._images = images
+
     def process(self, file: FileMetadata) -> Iterator[formats.Piece | TaggedOutput]:
         if posixpath.basename(file.path)[:1] in (".", "_"):
             return
         try:
-            yield from formats.pieces(file.path)
+            yield from formats.pieces(file.path, self._images)
         except formats.UNREADABLE as error:
             yield TaggedOutput(REJECTED, Rejected(None, Place(file.path), f"it cannot be read: {error}"))
 
