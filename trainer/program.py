@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import examples, optimizer, randomness, step
+from trainer import examples, objective, optimizer, randomness, step
 from trainer.task import Binarisation, Task
 
 # TensorFlow 2.16 knows no way to StableHLO, 2.21 none to serialized HLO.
@@ -21,21 +21,25 @@ def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
     """A tf.function that XLA compiles whole: one training step on a batch of `batch` rows.
 
     Takes the arrays of `TrainState.arrays` in their order, the last being the step, then x, float32 [batch, B, A, C] in
-    [0, 1], and returns the new arrays, then the bound in nats. The step is int32: accelerators count in it. The program
-    draws its noise from the step, and so it binarises the images of a task that does so at each visit.
+    [0, 1], for a classifying task the labels, int64 [batch], and returns the new arrays, then the loss in nats. The
+    step is int32: accelerators count in it. The program draws its noise from the step, and so it binarises the images
+    of a task that does so at each visit.
     """
     names = list(step.TrainState(task).arrays())
+    learned = objective.of(task)
 
     def program(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        *values, count, x = arguments
+        *values, count = arguments[: len(names)]
+        x, *labels = arguments[len(names) :]
         state = optimizer.Optimised.of_flat(dict(zip(names[:-1], values, strict=True)))
         if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
             x = randomness.binarised(task, count, x)
-        eps = randomness.training_noise(task, count, batch)
-        gradients, metrics = step.gradients(task, state.parameters, x, eps, scan=step.scan_of(task))
+        noise = learned.training_noise(count, batch)
+        rows = (x, *labels) if labels else x
+        gradients, figures = step.gradients(learned, state.parameters, rows, noise, scan=step.scan_of(task))
         new, _ = optimizer.update(task.recipe, tf.cast(count, tf.int64), state, gradients)
         flat = new.flat()
-        return (*(flat[name] for name in names[:-1]), count + 1, metrics["nll_bound"])
+        return (*(flat[name] for name in names[:-1]), count + 1, figures[0])
 
     return tf.function(program, jit_compile=True, autograph=False)
 

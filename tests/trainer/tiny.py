@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tests.reference import draw as reference
 from trainer import draw
-from trainer.task import OURS, Attention, Binarisation, DataSource, Gate, NoAttention, Recipe, Task
+from trainer.task import OURS, Attention, Binarisation, DataSource, Gate, GenerativeTask, NoAttention, Recipe, Task
 
 ROWS, COLUMNS, UNITS, LATENTS, STEPS, BATCH = 7, 5, 9, 2, 6, 10
 SMALL_N, LARGE_N = 4, 8
@@ -42,7 +42,7 @@ _RECIPE = Recipe(
 )
 
 
-def tiny_task(recipe: Mapping[str, object] | None = None, **changes: object) -> Task:
+def tiny_task(recipe: Mapping[str, object] | None = None, **changes: object) -> GenerativeTask:
     """A task of the sizes above, with `changes` to its fields and those of its recipe, every value with a source."""
     values = {
         "name": "tiny",
@@ -58,7 +58,7 @@ def tiny_task(recipe: Mapping[str, object] | None = None, **changes: object) -> 
         "gate": Gate(max_nll_bound=50.0, tolerance=0.25),
         **changes,
     }
-    return Task(**values, sources=dict.fromkeys(source_names(values["attention"]), OURS))
+    return GenerativeTask(**values, sources=dict.fromkeys(source_names(values["attention"]), OURS))
 
 
 def source_names(attention: Attention | NoAttention) -> list[str]:
