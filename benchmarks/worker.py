@@ -56,7 +56,7 @@ def plain_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
     return one
 
 
-def trained_step(task: Task, batch: Any) -> Callable[[], tf.Tensor]:
+def trained_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
     """The step as `loop.train` runs it, on the strategy of this host."""
     trainer = step.Trainer(task, host.strategy())
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())

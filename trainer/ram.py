@@ -43,6 +43,11 @@ def parameter_shapes(task: ClassifyingTask) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def initial_state(parameters: Parameters, n: int | tf.Tensor) -> State:
+    """h_0 and s_0, learned, for n rows."""
+    return State(*(recurrence.start(parameters[name], n) for name in ("h_0", "s_0")))
+
+
 def glimpse(lin: Linear, x: tf.Tensor, state: State, task: ClassifyingTask) -> tuple[State, tf.Tensor]:
     """Eq. 27 of x alone, placed by h_{t-1}, into the LSTM. Returns the new state and the window's parameters [n, 5]."""
     patch, parameters = attention.read(lin, x, state.h, filters=task.read)
@@ -64,14 +69,13 @@ def classify(
     """
 
     def step(lin: Linear, t: tf.Tensor, state: State) -> tuple[State, dict[str, tf.Tensor]]:
-        state, window = glimpse(lin, x, state, task)
+        # Nobody asks for the gradient of the images, but a loop would add it up at every step: half of all the time.
+        state, window = glimpse(lin, tf.stop_gradient(x), state, task)
         return state, {"window": window} if trace else {}
 
-    n = recurrence.row_count(x)
-    state = State(*(recurrence.start(parameters[name], n) for name in ("h_0", "s_0")))
     shapes = {"window": [equations.WINDOW_PARAMETERS]} if trace else {}
     # The last layer is no part of the recurrence, which would apply it at every step.
     looking = {name: value for name, value in parameters.items() if not name.startswith("classes/")}
-    state, outputs = scan(step, looking, state, task.glimpses, shapes)
+    state, outputs = scan(step, looking, initial_state(parameters, recurrence.row_count(x)), task.glimpses, shapes)
     windows = attention.pixels(outputs["window"], task.image_shape, filters=task.read) if trace else None
     return Classification(recurrence.linear(parameters)("classes", state.h), windows)

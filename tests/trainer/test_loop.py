@@ -210,7 +210,7 @@ def poison(monkeypatch, after):
 def test_a_bound_that_is_no_number_stops_with_advice_and_leaves_the_older_checkpoint(monkeypatch, data, tmp_path):
     task = tiny.tiny_task(glimpses=2)
     poison(monkeypatch, after=9)
-    with pytest.raises(loop.TrainingDiverged, match=r"by step .*: bound nan.*learning_rate.*clip_norm"):
+    with pytest.raises(loop.TrainingDiverged, match=r"by step .*: nll_bound nan.*learning_rate.*clip_norm"):
         train(task, data, tmp_path / "run")
     latest = tf.train.latest_checkpoint(str(tmp_path / "run"))
     state = step.TrainState(task)
