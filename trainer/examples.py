@@ -148,7 +148,12 @@ def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _stored(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
     """Serialized tf.Examples [n] to images, uint8 [n, *stored_shape], and ids [n]."""
-    features = tf.io.parse_example(serialized, {name: tf.io.FixedLenFeature([], tf.string) for name in ("image", "id")})
+    # A classifier draws no noise and its answer depends on no id, so that who asks need not make one up.
+    absent = "" if isinstance(task, ClassifyingTask) else None
+    features = tf.io.parse_example(
+        serialized,
+        {"image": tf.io.FixedLenFeature([], tf.string), "id": tf.io.FixedLenFeature([], tf.string, absent)},
+    )
     size = int(np.prod(task.stored_shape))
     lengths = tf.strings.length(features["image"])
     message = f"Feature `image` must hold {size} bytes, one a pixel of {task.stored_shape}, row by row; it holds"
