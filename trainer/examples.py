@@ -122,15 +122,21 @@ def labels(serialized: tf.Tensor, task: ClassifyingTask) -> tf.Tensor:
         return tf.identity(found)
 
 
-def all_images(files: Sequence[str], task: Task) -> np.ndarray:
-    """Every image of the files, in order, as ingestion left it: uint8 [examples, B, A, C].
+def all_arrays(files: Sequence[str], task: Task) -> dict[str, np.ndarray]:
+    """All that the files hold, in order: `images`, uint8 [examples, B, A, C] as ingestion left them.
 
-    Raises ValueError when there is none.
+    For a classifying task there are `labels` too, int32 [examples]. Raises ValueError when there is no example.
     """
-    parsed = [parse(serialized, task)[0].numpy() for serialized in _records(sorted(files)).batch(1_000)]
-    if not parsed:
+    parts: dict[str, list[np.ndarray]] = {"images": []}
+    if isinstance(task, ClassifyingTask):
+        parts["labels"] = []
+    for serialized in _records(sorted(files)).batch(1_000):
+        parts["images"].append(parse(serialized, task)[0].numpy())
+        if isinstance(task, ClassifyingTask):
+            parts["labels"].append(labels(serialized, task).numpy().astype(np.int32))
+    if not parts["images"]:
         raise _no_examples(files)
-    return np.concatenate(parsed)
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
 def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:

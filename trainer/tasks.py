@@ -239,7 +239,7 @@ CLUTTERED_MNIST = ClassifyingTask(
     lstm_units=256,
     classes=10,
     read=12,
-    recipe=dataclasses.replace(_MNIST_RECIPE, adam_beta1=0.5),
+    recipe=dataclasses.replace(_MNIST_RECIPE, warmup_steps=100, adam_beta1=0.5, validation_examples=5_000),
     gate=ErrorGate(max_error=0.06, tolerance=0.005),
     sources={
         **_OUR_RECIPE,
@@ -266,8 +266,10 @@ CLUTTERED_MNIST_SMALL = dataclasses.replace(
     name="cluttered_mnist_small",
     title="Classification of 5,000 MNIST digits among clutter, no download",
     data=dataclasses.replace(CLUTTERED_MNIST.data, builder="cluttered_mnist/digits-20000:1.0.0"),
-    recipe=dataclasses.replace(CLUTTERED_MNIST.recipe, steps=6_000),
-    gate=ErrorGate(max_error=0.5, tolerance=0.05),
+    recipe=dataclasses.replace(
+        CLUTTERED_MNIST.recipe, steps=5_000, validation_examples=1_000, validation_interval=500, checkpoint_seconds=20.0
+    ),
+    gate=ErrorGate(max_error=0.25, tolerance=0.03),
 )
 
 _TASKS = {

@@ -247,7 +247,7 @@ class ClassesOfTheBatch(Judge):
         (Unnormalised, "classify: probabilities must be probabilities, of which each row sums to 1"),
         (Undefined, "classify: probabilities is not finite"),
         (LeastProbable, "classify: label is not the most probable class"),
-        (OfTheBatch, "classify: rows of probabilities depend on the batch"),
+        (OfTheBatch, "classify: rows of (label|probabilities) depend on the batch"),
         (FewClasses, "classify_examples: classes must be of the shape of scores"),
         (ClassesOfTheBatch, "classify_examples: rows of classes depend on the batch"),
     ],

@@ -168,7 +168,7 @@ def test_the_program_of_a_step_is_the_step(data):
     arguments = [*map(tf.constant, state.arrays().values())]
     arguments[-1] = tf.constant(0)
     x, labels = next(iter(examples.training_batches(data[2], TASK, first_step=0)))
-    *arrays, count, loss = program.whole_step(TASK, BATCH)(*arguments, x, labels)
+    *arrays, count, loss = program.whole_step(TASK, BATCH)(*arguments, x, tf.cast(labels, tf.int32))
     trainer = step.Trainer(TASK, tf.distribute.get_strategy())
     metrics = trainer.train(iter(examples.training_batches(data[2], TASK, first_step=0)), 1)
     assert int(count) == 1
