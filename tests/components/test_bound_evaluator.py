@@ -311,6 +311,7 @@ def _score(serialised: list[bytes], model: types.Artifact, batch_size: int, base
             | beam.Create([serialised])
             | beam.FlatMap(lambda examples: examples)
             | ScoreSplit(
+                SCORING,
                 model_dir=f"{model.uri}/Format-Serving",
                 baseline_dir=f"{baseline.uri}/Format-Serving",
                 batch_size=batch_size,
