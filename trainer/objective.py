@@ -106,7 +106,7 @@ class Objective(abc.ABC):
         return None
 
 
-class Bound(Objective):
+class BoundObjective(Objective):
     """DRAW learns to bound -log p(x), Eq. 12. A batch is the images, the noise eps of Eq. 6."""
 
     def __init__(self, task: GenerativeTask) -> None:
@@ -172,7 +172,7 @@ class Bound(Objective):
         )
 
 
-class Error(Objective):
+class ErrorObjective(Objective):
     """The classifier learns to name the label. A batch is the images and their labels; there is no noise."""
 
     def __init__(self, task: ClassifyingTask) -> None:
@@ -183,9 +183,10 @@ class Error(Objective):
         return ram.parameter_shapes(self._task)
 
     def initial_parameters(self, seed: int) -> dict[str, np.ndarray]:
-        """The first window's filters are as wide as they are far apart, where a variance of 1 would miss most pixels.
+        """The first window's filters reach each other: their standard deviation is half the stride.
 
-        In 100 x 100 pixels the stride of 12 filters is 9.
+        With a variance of 1 they would miss most pixels, for the stride of 12 filters over 100 pixels is 9; then the
+        classifier does not learn to look.
         """
         rows, columns, _ = self._task.image_shape
         stride = (max(rows, columns) - 1) / (self._task.read - 1)
@@ -238,7 +239,7 @@ class Error(Objective):
 def of(task: Task) -> Objective:
     """The objective of a task, by its kind."""
     if isinstance(task, ClassifyingTask):
-        return Error(task)
+        return ErrorObjective(task)
     if isinstance(task, GenerativeTask):
-        return Bound(task)
+        return BoundObjective(task)
     raise TypeError(f"{task.name} is a {type(task).__name__}; expected a GenerativeTask or a ClassifyingTask.")

@@ -29,6 +29,14 @@ def test_parameters_have_the_references_names_and_shapes():
     np.testing.assert_array_equal(initial["lstm/b"], np.repeat([0.0, 1.0, 0.0, 0.0], tiny.UNITS))
 
 
+def test_the_first_window_covers_the_image_and_its_filters_reach_each_other():
+    parameters = tiny.tensors(objective.of(TASK).initial_parameters(0), np.float32)
+    windows = ram.classify(parameters, tf.zeros([2, *TASK.image_shape]), TASK, trace=True).windows
+    stride = (tiny.ROWS - 1) / (TASK.read - 1)
+    expected = [(tiny.COLUMNS - 1) / 2, (tiny.ROWS - 1) / 2, stride, (stride / 2) ** 2, 1.0]
+    np.testing.assert_allclose(windows[0], [expected] * 2, rtol=1e-6)
+
+
 @pytest.mark.parametrize("read", [tiny.SMALL_N, tiny.LARGE_N])
 def test_classify_equals_the_reference_in_every_output(read):
     case = tiny.make_classifier_case(tiny.tiny_classifier(read=read))
