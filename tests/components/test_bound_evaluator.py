@@ -23,6 +23,7 @@ from tfx.types import standard_artifacts
 
 from components.bound_evaluator.component import BoundEvaluator
 from components.bound_evaluator.executor import Executor
+from components.bound_evaluator.scoring import SCORING
 from components.bound_evaluator.verdict import Thresholds, decide
 from components.evaluation.moments import Moments, Summary
 from components.evaluation.scoring import OVERALL, ScoreSplit
