@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
-from components.bound_evaluator.baseline import incomparable
+from components.bound_evaluator.baseline import cost_dimensions, incomparable
 from components.bound_evaluator.moments import Moments, Summary
 from components.bound_evaluator.report import Evaluation
 from components.bound_evaluator.scoring import OVERALL, ScoreSplit
@@ -82,6 +82,7 @@ class Executor(BaseBeamExecutor):
             baseline_uri=None if baseline is None else baseline.uri,
             baseline_ignored=ignored,
             split=split,
+            cost_dimensions=cost_dimensions(model_dir),
             thresholds=thresholds,
             slices=slices,
             verdict=verdict,

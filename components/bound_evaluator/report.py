@@ -22,6 +22,10 @@ _TITLES = {
     DIFFERENCE: "bound less the baseline's",
 }
 
+_NO_COMPRESSION_COST = (
+    "It is no compression cost: the pixels are intensities, and the reconstruction is the cross-entropy with them."
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -32,6 +36,8 @@ class Evaluation:
     baseline_ignored: str | None
     """Why there is a baseline that was not scored, or None."""
     split: str
+    cost_dimensions: int | None
+    """Pixels and channels of an image of intensities, whose bound is shown in bits per dimension too; or None."""
     thresholds: Thresholds
     slices: Mapping[str, Summary]
     """OVERALL, and each class by its label."""
@@ -72,6 +78,9 @@ class Evaluation:
             if name in overall:
                 moments = overall[name]
                 lines.append(_row(title, moments.mean, moments.standard_error, moments.standard_deviation))
+        if self.cost_dimensions is not None:
+            bits = overall["nll_bound"].mean / (math.log(2) * self.cost_dimensions)
+            lines += ["", f"The bound is {_text(bits)} bits per dimension. {_NO_COMPRESSION_COST}"]
         labels = sorted(self.slices.keys() - {OVERALL}, key=int)
         if labels:
             lines += ["", "| label | examples | bound | standard error | reconstruction | KL |", "|---|" + "---:|" * 5]
