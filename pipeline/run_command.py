@@ -37,6 +37,12 @@ INTERRUPTED = 130
     help="The greatest bound, in nats an image, of a model that may be pushed.  [default: the task's]",
 )
 @click.option(
+    "--max-error",
+    envvar="MAX_ERROR",
+    type=float,
+    help="The greatest error, from 0 to 1, of a classifier that may be pushed.  [default: the task's]",
+)
+@click.option(
     "--cache/--no-cache",
     "use_cache",
     default=True,
@@ -56,6 +62,7 @@ def run(
     steps: int | None,
     pipeline_root: str,
     max_nll_bound: float | None,
+    max_error: float | None,
     use_cache: bool,
     initial_state: str | None,
 ) -> None:
@@ -63,7 +70,7 @@ def run(
 
     Killed or interrupted, the same command goes on from where it was: finished stages come from the cache, training
     from its last checkpoint. Options can be given as environment variables: TASK, DATA_DIR, STEPS, PIPELINE_ROOT,
-    MAX_NLL_BOUND, INITIAL_STATE.
+    MAX_NLL_BOUND, MAX_ERROR, INITIAL_STATE.
 
     Exits with 0 when the model is pushed, 3 when it was refused, 1 when the run failed, 130 when it was interrupted.
     """
@@ -74,6 +81,7 @@ def run(
             steps=steps,
             pipeline_root=pipeline_root,
             max_nll_bound=max_nll_bound,
+            max_error=max_error,
             use_cache=use_cache,
             initial_state=initial_state,
         )
@@ -98,16 +106,20 @@ def run(
 
 def _print_result(settings: RunSettings, outcome: RunOutcome) -> None:
     evaluation = outcome.evaluation
-    bound = evaluation["overall"]["nll_bound"]
     if outcome.all_cached:
         click.echo("Nothing has changed: all stages cached.")
     click.echo()
-    click.echo(
-        f"bound    {_number(bound['mean'])} nats an image, standard error {_number(bound['standard_error'])}, "
-        f"on the {evaluation['overall']['count']:,} examples of split {evaluation['split']!r}"
-    )
+    examples = f"on the {evaluation['overall']['count']:,} examples of split {evaluation['split']!r}"
+    if "error" in evaluation["overall"]:
+        error, limit = evaluation["overall"]["error"], f"{evaluation['max_error']:.2%}"
+        low, high = error["interval_95"]
+        click.echo(f"error    {_percent(error['mean'])}, 95% interval {_percent(low)} to {_percent(high)}, {examples}")
+    else:
+        bound, limit = evaluation["overall"]["nll_bound"], f"{evaluation['max_nll_bound']:g} nats"
+        mean, deviation = _number(bound["mean"]), _number(bound["standard_error"])
+        click.echo(f"bound    {mean} nats an image, standard error {deviation}, {examples}")
     if outcome.blessed:
-        click.echo(f"gate     passed: at most {evaluation['max_nll_bound']:g} nats")
+        click.echo(f"gate     passed: at most {limit}")
     else:
         click.echo(f"gate     refused: {'; '.join(evaluation['reasons'])}")
     if outcome.unservable:
@@ -122,3 +134,7 @@ def _print_result(settings: RunSettings, outcome: RunOutcome) -> None:
 def _number(value: float | None) -> str:
     """Null in the evaluation is a number that was not finite."""
     return "not finite" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.2%}"

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.run_settings import RunSettings
 from trainer import tasks
+from trainer.task import ErrorGate
 
 
 def _resolve(root: Path, **changes: object) -> RunSettings:
@@ -18,6 +19,7 @@ def _resolve(root: Path, **changes: object) -> RunSettings:
         "steps": None,
         "pipeline_root": str(root),
         "max_nll_bound": None,
+        "max_error": None,
         "use_cache": True,
     }
     return RunSettings.resolve(**{**words, **changes})  # type: ignore[arg-type]
@@ -51,6 +53,8 @@ def test_another_gate_leaves_the_task_so_that_its_model_stays_cached(tmp_path: P
     settings = _resolve(tmp_path, max_nll_bound=200.0)
     assert settings.gate.max_nll_bound == 200.0
     assert settings.gate.tolerance == tasks.get("digits").gate.tolerance
+    classifier = _resolve(tmp_path, task_name="cluttered_mnist", max_error=0.5)
+    assert classifier.gate == ErrorGate(max_error=0.5, tolerance=tasks.get("cluttered_mnist").gate.tolerance)
     assert settings.task == tasks.get("digits")
 
 
@@ -69,6 +73,9 @@ def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
         ({"steps": 0}, "steps is 0: give at least 1"),
         ({"steps": -3}, "steps is -3: give at least 1"),
         ({"max_nll_bound": float("nan")}, "nan"),
+        ({"max_error": 0.1}, "digits is a generative task.*give the greatest bound"),
+        ({"task_name": "cluttered_mnist", "max_nll_bound": 9.0}, "is a classifier.*give the greatest error"),
+        ({"task_name": "cluttered_mnist", "max_error": float("nan")}, "max_error is nan.*between 0 and 1"),
         ({"data_dir": "/no/such/folder"}, "/no/such/folder does not exist"),
         ({"initial_state": "/no/such/state.npz"}, "/no/such/state.npz does not exist"),
         ({"data_dir": __file__}, "does not exist|not a folder"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import loop, step
+from trainer import loop, objective, step
 
 from . import tiny
 
@@ -201,7 +201,7 @@ def poison(monkeypatch, after):
         if int(self.state.step) > after:
             for variable in self.state.parameters.values():
                 variable.assign(tf.fill(variable.shape, float("nan")))
-            metrics = metrics._replace(nll_bound=tf.constant(float("nan")))
+            metrics = metrics._replace(figures=metrics.figures._replace(nll_bound=tf.constant(float("nan"))))
         return metrics
 
     monkeypatch.setattr(step.Trainer, "train", train)
@@ -210,7 +210,7 @@ def poison(monkeypatch, after):
 def test_a_bound_that_is_no_number_stops_with_advice_and_leaves_the_older_checkpoint(monkeypatch, data, tmp_path):
     task = tiny.tiny_task(glimpses=2)
     poison(monkeypatch, after=9)
-    with pytest.raises(loop.TrainingDiverged, match=r"by step .*: bound nan.*learning_rate.*clip_norm"):
+    with pytest.raises(loop.TrainingDiverged, match=r"by step .*: nll_bound nan.*learning_rate.*clip_norm"):
         train(task, data, tmp_path / "run")
     latest = tf.train.latest_checkpoint(str(tmp_path / "run"))
     state = step.TrainState(task)
@@ -231,7 +231,7 @@ def test_a_last_step_that_diverges_exports_nothing(data, tmp_path):
         {"steps": 1, "learning_rate": 1e30, "warmup_steps": 0, "average_decay": 0.0, "validation_interval": 5},
         glimpses=2,
     )
-    with pytest.raises(loop.TrainingDiverged, match=r"validation_bound.*learning_rate"):
+    with pytest.raises(loop.TrainingDiverged, match=r"validation_nll_bound.*learning_rate"):
         train(task, data, tmp_path / "run")
     assert not checkpoints(tmp_path / "run")
 
@@ -239,7 +239,7 @@ def test_a_last_step_that_diverges_exports_nothing(data, tmp_path):
 def test_a_collapsed_posterior_is_warned_of(monkeypatch, caplog, data, tmp_path):
     """The KL is put at 0.4 nats: training until it collapses by itself would take minutes."""
     task = tiny.tiny_task({"steps": 1_010, "warmup_steps": 0, "validation_interval": 2_000}, glimpses=2)
-    monkeypatch.setattr(step.Trainer, "validate", lambda self, batches: (20.0, [0.3, 0.1]))
+    monkeypatch.setattr(step.Trainer, "validate", lambda self, batches: objective.BoundFigures(20.0, 19.6, [0.3, 0.1]))
     train(task, data, tmp_path / "run")
     (warned,) = [record.getMessage() for record in caplog.records if "collapsed" in record.getMessage()]
     assert re.match(r"At step 1,010 the KL is 0\.40 nats: .*collapsed.*Try", warned)
