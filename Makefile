@@ -22,6 +22,10 @@ run: $(INSTALLED)  ## trains and gates TASK through the local pipeline (DATA_DIR
 	@$(BIN)/draw run --task "$(TASK)" $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(STEPS),--steps "$(STEPS)") \
 		$(if $(PIPELINE_ROOT),--pipeline-root "$(PIPELINE_ROOT)")
 
+report: $(INSTALLED)  ## shows the paper's table with the row of TASK's last model (SAMPLES=, PIPELINE_ROOT=)
+	@$(BIN)/draw report --task "$(TASK)" $(if $(SAMPLES),--samples "$(SAMPLES)") \
+		$(if $(PIPELINE_ROOT),--pipeline-root "$(PIPELINE_ROOT)")
+
 test: $(INSTALLED)  ## the tests but for the slow ones
 	@$(BIN)/python -m pytest
 
@@ -69,4 +73,4 @@ $(ACCELERATORS): requirements/accelerators.txt
 	@build/accelerators/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@
 
-.PHONY: help run test test-all bench lint format wheel lock clean
+.PHONY: help run report test test-all bench lint format wheel lock clean

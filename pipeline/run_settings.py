@@ -103,6 +103,10 @@ class RunSettings:
         """The picture of what a model draws, or of where a classifier looks."""
         return self.folder / "samples" / f"model-{model_number}.png"
 
+    def importance_weights(self, model_number: str, split: str, samples: int) -> Path:
+        """The importance-weighted bounds of a model, image by image."""
+        return self.folder / "report" / f"model-{model_number}-{split}-{samples}-samples.jsonl"
+
     def _make_folder(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

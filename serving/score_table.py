@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
 import numpy as np
 
@@ -12,6 +13,11 @@ from serving.client.answers import Scores
 COLUMNS = ("nll_bound", "reconstruction", "kl", "log_weight")
 SHOWN = 20
 """Rows of a table for people."""
+
+
+def bits_per_dimension(nats: float, dimensions: int) -> float:
+    """Nats an image in the unit bits a pixel and channel; of intensities it is no compression cost."""
+    return nats / (math.log(2) * dimensions)
 
 
 def as_csv(scores: Scores) -> str:

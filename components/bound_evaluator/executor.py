@@ -6,6 +6,7 @@ from typing import Any
 
 from components.bound_evaluator.report import BoundEvaluation
 from components.bound_evaluator.verdict import Thresholds, decide
+from components.evaluation.baseline import cost_dimensions
 from components.evaluation.executor import TOLERANCE_KEY, EvaluatingExecutor
 from components.evaluation.moments import Summary
 from components.evaluation.verdict import Verdict
@@ -27,3 +28,7 @@ class Executor(EvaluatingExecutor):
     def decide(self, overall: Summary, thresholds: Thresholds) -> Verdict:
         """See `verdict.decide`."""
         return decide(overall, thresholds)
+
+    def details(self, model_dir: str) -> dict[str, Any]:
+        """Of how many numbers an image of intensities is."""
+        return {"cost_dimensions": cost_dimensions(model_dir)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import ClassVar
 
 from components.bound_evaluator.scoring import KL_PER_STEP, METRICS, SCORING
@@ -17,6 +18,10 @@ _TITLES = {
     SCORING.difference: "bound less the baseline's",
 }
 
+_NO_COMPRESSION_COST = (
+    "It is no compression cost: the pixels are intensities, and the reconstruction is the cross-entropy with them."
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BoundEvaluation(Evaluation):
@@ -24,6 +29,9 @@ class BoundEvaluation(Evaluation):
 
     SCORING: ClassVar[Scoring] = SCORING
     UNIT: ClassVar[str] = "nats an image"
+
+    cost_dimensions: int | None
+    """Pixels and channels of an image of intensities, whose bound is shown in bits per dimension too; or None."""
 
     def table(self) -> list[str]:
         """Means with their standard errors, the classes, the KL of each step."""
@@ -33,6 +41,9 @@ class BoundEvaluation(Evaluation):
             if name in overall:
                 moments = overall[name]
                 lines.append(row(title, moments.mean, moments.standard_error, moments.standard_deviation))
+        if self.cost_dimensions is not None:
+            bits = overall["nll_bound"].mean / (math.log(2) * self.cost_dimensions)
+            lines += ["", f"The bound is {text(bits)} bits per dimension. {_NO_COMPRESSION_COST}"]
         if self.labels:
             lines += ["", "| label | examples | bound | standard error | reconstruction | KL |", "|---|" + "---:|" * 5]
             for label in self.labels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any
 
@@ -39,6 +40,15 @@ def incomparable(model_dir: str, baseline_dir: str) -> str | None:
         if ours != theirs
     ]
     return "; ".join(differences) or None
+
+
+def cost_dimensions(model_dir: str) -> int | None:
+    """H W C where the model's pixels are intensities, so that its bound is a cost; None where they are binarised.
+
+    None, too, of a model that does not say what its task is.
+    """
+    task = _task(model_dir)
+    return None if task is None or task["binarisation"] != "none" else math.prod(task["image_shape"])
 
 
 def _task(saved_model_dir: str) -> dict[str, Any] | None:

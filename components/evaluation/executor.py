@@ -49,6 +49,11 @@ class EvaluatingExecutor(BaseBeamExecutor, abc.ABC):
     def decide(self, overall: Summary, thresholds: Any) -> Verdict:
         """Judges the summary of a whole split; with a baseline where it was scored too."""
 
+    def details(self, model_dir: str) -> dict[str, Any]:
+        """Fields that the evaluation of this kind has beside those of all."""
+        del model_dir
+        return {}
+
     def Do(
         self,
         input_dict: dict[str, list[types.Artifact]],
@@ -97,6 +102,7 @@ class EvaluatingExecutor(BaseBeamExecutor, abc.ABC):
             thresholds=thresholds,
             slices=slices,
             verdict=verdict,
+            **self.details(model_dir),
         )
         io_utils.write_string_file(os.path.join(evaluation.uri, EVALUATION_FILE), found.to_json())
         io_utils.write_string_file(os.path.join(evaluation.uri, REPORT_FILE), found.to_markdown())

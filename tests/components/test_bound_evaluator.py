@@ -135,6 +135,16 @@ def test_the_report_shows_a_person_the_same(evaluate: Callable[..., Result], mod
     assert f"| 7 | 50 | {seven['mean']:.3f} | {seven['standard_error']:.3f} |" in result.report
     assert "first to last: 1.650, 0.275, 4.400." in result.report
     assert "There is no baseline." in result.report
+    assert "bits per dimension" not in result.report
+
+
+def test_bits_per_dimension_come_with_their_warning(evaluate: Callable[..., Result], tmp_path: pathlib.Path) -> None:
+    intensities = _saved(
+        KnownBound, tmp_path / "grey", task=dataclasses.replace(DIGITS, binarisation=Binarisation.NONE)
+    )
+    result = evaluate(intensities)
+    bits = result.evaluation["overall"]["nll_bound"]["mean"] / (math.log(2) * 784)
+    assert f"The bound is {bits:.3f} bits per dimension. It is no compression cost" in result.report
 
 
 @pytest.mark.parametrize(("margin", "blessed"), [(1e-3, True), (-1e-3, False)])

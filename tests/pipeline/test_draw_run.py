@@ -106,6 +106,16 @@ def test_bound_is_finite_and_has_a_standard_error(runs: Runs) -> None:
     assert 0 < float(match[2]) < 10
 
 
+def test_the_report_has_the_bound_of_the_run(runs: Runs) -> None:
+    reported = call("draw", "report", "--samples", "2", "-o", "table.md", folder=runs.root)
+    assert reported.returncode == 0
+    assert reported.stdout == (runs.root / "table.md").read_text()
+    bound, error = re.findall(r"[\d.]+", _said(runs.pushed, "bound"))[:2]
+    assert f"| **this model**, the bound | ≤ {bound} | {error} | measured |" in reported.stdout
+    weighted = re.search(r"weighted with 2 samples an image.* \| ≤ ([\d.]+) \|", reported.stdout)
+    assert weighted and 0.9 * float(bound) < float(weighted[1]) < float(bound)
+
+
 def test_pushed_model_is_a_version_that_answers(runs: Runs) -> None:
     assert runs.pushed.returncode == 0
     assert _said(runs.pushed, "gate") == "passed: at most 1000 nats"

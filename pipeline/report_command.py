@@ -1,0 +1,57 @@
+"""`draw report`: the paper's table with the row of the last evaluated model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.run_log import quiet_native_code
+from pipeline.run_settings import RunSettings
+from serving.sheet import save
+from trainer import tasks
+
+
+@click.command()
+@click.option("--task", "task_name", envvar="TASK", default="digits", show_default=True, help="See `draw tasks`.")
+@click.option("--pipeline-root", envvar="PIPELINE_ROOT", default="runs", show_default=True, help="That of `draw run`.")
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    help="Score every image so many times, for a row of the importance-weighted bound.  [default: no such row]",
+)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A .md file that is written too.")
+def report(task_name: str, pipeline_root: str, samples: int | None, output: Path | None) -> None:
+    """Show the paper's table with a row for the last evaluated model: what was measured, with its standard error.
+
+    The scores of --samples are kept beside the run; the same command goes on from where it was interrupted.
+    """
+    try:
+        task = tasks.get(task_name)
+        root = Path(pipeline_root).expanduser().resolve()
+        settings = RunSettings(task=task, gate=task.gate, data_dir=None, pipeline_root=root, use_cache=True)
+        text = _report(settings, samples)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if output is not None:
+        save(output, lambda file: file.write(text.encode()))
+    click.echo(text, nl=False)
+
+
+def _report(settings: RunSettings, samples: int | None) -> str:
+    from pipeline.last_evaluation import last_evaluation
+    from pipeline.report import markdown
+
+    evaluation = last_evaluation(settings.metadata_path)
+    if samples is None:
+        return markdown(evaluation, 0, None)
+    with quiet_native_code():
+        from pipeline.importance_weighting import importance_weighted_bound
+    weighted = importance_weighted_bound(
+        evaluation.model_dir,
+        evaluation.examples,
+        samples,
+        record=settings.importance_weights(evaluation.model_number, evaluation.found["split"], samples),
+        report=lambda line: click.echo(line, err=True),
+    )
+    return markdown(evaluation, samples, weighted)

@@ -1,0 +1,1 @@
+"""Batch scoring: the bound, and the importance-weighted bound, of as many images as there are."""

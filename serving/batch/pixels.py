@@ -1,0 +1,81 @@
+"""Pixels of files as the pixels that a model takes: the right shape, in [0, 1], and 0 or 1 where it is binarised."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+
+class BadImage(ValueError):
+    """This is no image for the model; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageFormat:
+    """The images that a model takes."""
+
+    shape: tuple[int, int, int]
+    """[H, W, C]."""
+    margin: tuple[int, int] = (0, 0)
+    """By how many rows and columns an image may be larger; of such a one the centre is taken, as in training."""
+    binary: bool
+    """Pixels are 0 or 1."""
+    threshold: float | None = None
+    """Above which a pixel becomes 1, and 0 otherwise; None leaves it as it is."""
+
+    @property
+    def dimensions(self) -> int:
+        """H W C."""
+        return math.prod(self.shape)
+
+    @property
+    def _stored_shape(self) -> tuple[int, int, int]:
+        height, width, channels = self.shape
+        return height + self.margin[0], width + self.margin[1], channels
+
+    def of_bytes(self, raw: bytes) -> np.ndarray:
+        """[H, W, C] float32 from raw uint8 pixels, row by row. Raises BadImage."""
+        pixels = np.frombuffer(raw, np.uint8)
+        for shape in (self.shape, self._stored_shape):
+            if len(pixels) == math.prod(shape):
+                return self.of_pixels(pixels.reshape(shape))
+        raise BadImage(f"it has {len(raw):,} bytes; expected {self._told(math.prod)}")
+
+    def of_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """[H, W, C] float32 from [H, W, C], or [H, W] where C is 1: integers from 0 to 255 or floats from 0 to 1.
+
+        Integers are divided by 255, but for 0 and 1 of a binarised image. Raises BadImage.
+        """
+        if pixels.ndim == 2 and self.shape[2] == 1:
+            pixels = pixels[..., None]
+        if pixels.shape == self._stored_shape:
+            top, left = (margin // 2 for margin in self.margin)
+            pixels = pixels[top : top + self.shape[0], left : left + self.shape[1]]
+        if pixels.shape != self.shape:
+            raise BadImage(f"its shape is {list(pixels.shape)}; expected {self._told(list)}")
+        image = self._scaled(pixels)
+        if self.threshold is not None:
+            return (image > self.threshold).astype(np.float32)
+        if self.binary and not np.logical_or(image == 0, image == 1).all():
+            raise BadImage("its pixels are not 0 or 1 alone, as the model was trained on; a threshold makes them so")
+        return image
+
+    def _scaled(self, pixels: np.ndarray) -> np.ndarray:
+        if pixels.dtype == bool:
+            return pixels.astype(np.float32)
+        if not np.issubdtype(pixels.dtype, np.integer) and not np.issubdtype(pixels.dtype, np.floating):
+            raise BadImage(f"its pixels are {pixels.dtype}; expected integers or floats")
+        low, high = pixels.min(), pixels.max()
+        if np.issubdtype(pixels.dtype, np.integer):
+            if low < 0 or high > 255:
+                raise BadImage(f"its pixels reach from {low} to {high}; expected integers from 0 to 255")
+            return pixels.astype(np.float32) / (1 if self.binary and high <= 1 else 255)
+        if not (low >= 0 and high <= 1):  # false for a NaN too
+            raise BadImage(f"its pixels reach from {low:g} to {high:g}; expected floats from 0 to 1")
+        return pixels.astype(np.float32)
+
+    def _told(self, of_shape: Callable[[tuple[int, int, int]], object]) -> str:
+        return " or ".join(str(of_shape(shape)) for shape in dict.fromkeys((self.shape, self._stored_shape)))

@@ -1,0 +1,65 @@
+"""A SavedModel that scores in this process, and what it says of the images that it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.batch.pixels import ImageFormat
+from serving.batch.scoring import Refused
+from serving.client.answers import Scores
+
+SIGNATURE = "score"
+
+
+class SavedModelScorer:
+    """The signature `score` of a SavedModel. Threads may share it."""
+
+    def __init__(self, directory: str) -> None:
+        """Loads it. Raises ValueError where it lacks the signature, OSError where there is no SavedModel."""
+        # The model owns the variables that the signature uses, so it has to live as long.
+        self._model = tf.saved_model.load(directory)
+        if SIGNATURE not in self._model.signatures:
+            raise ValueError(
+                f"The SavedModel {directory} has no signature {SIGNATURE!r}, only {sorted(self._model.signatures)}: "
+                "only a generative model scores images."
+            )
+        self._score = self._model.signatures[SIGNATURE]
+
+    def score(self, image: np.ndarray, seed: np.ndarray) -> Scores:
+        """Images [n, H, W, C] float32 and seeds [n, 2] int64 to their scores. Raises Refused."""
+        try:
+            outputs = self._score(image=tf.constant(image, tf.float32), seed=tf.constant(seed, tf.int64))
+        except tf.errors.InvalidArgumentError as error:
+            raise Refused(_reason(error)) from error
+        return Scores(**{name: outputs[name].numpy() for name in Scores._fields})
+
+
+def image_format(directory: str) -> ImageFormat:
+    """From the task that is written beside every export. Raises ValueError where it is not there."""
+    path = os.path.join(directory, "assets", "task.json")
+    if not tf.io.gfile.exists(path):
+        raise ValueError(
+            f"The SavedModel {directory} has no assets/task.json, so its images are not known. Export it with its task."
+        )
+    with tf.io.gfile.GFile(path) as file:
+        task: Mapping[str, Any] = json.loads(file.read())
+    height, width, channels = task["image_shape"]
+    more_rows, more_columns = task["data"]["crop_margin"]
+    return ImageFormat(
+        shape=(height, width, channels),
+        margin=(more_rows, more_columns),
+        binary=task["binarisation"] != "none",
+    )
+
+
+def _reason(error: tf.errors.InvalidArgumentError) -> str:
+    """What the model's assertion says, without TensorFlow's account of where it stands."""
+    message = error.message or str(error)
+    _, found, said = message.partition("assertion failed: [")
+    return said.partition("]")[0] if found else message.splitlines()[0]
