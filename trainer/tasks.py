@@ -239,7 +239,8 @@ CLUTTERED_MNIST = ClassifyingTask(
     lstm_units=256,
     classes=10,
     read=12,
-    recipe=dataclasses.replace(_MNIST_RECIPE, warmup_steps=100, adam_beta1=0.5, validation_examples=5_000),
+    # With a larger norm, or a smaller beta1, a rare gradient throws the windows off the image in the first 1,000 steps.
+    recipe=dataclasses.replace(_MNIST_RECIPE, warmup_steps=100, clip_norm=1.0, validation_examples=5_000),
     gate=ErrorGate(max_error=0.06, tolerance=0.005),
     sources={
         **_OUR_RECIPE,
