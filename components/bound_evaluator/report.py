@@ -29,6 +29,7 @@ class BoundEvaluation(Evaluation):
 
     SCORING: ClassVar[Scoring] = SCORING
     UNIT: ClassVar[str] = "nats an image"
+    NOISE: ClassVar[str] = " with the same noise"
 
     cost_dimensions: int | None
     """Pixels and channels of an image of intensities, whose bound is shown in bits per dimension too; or None."""

@@ -22,6 +22,8 @@ class Evaluation(abc.ABC):
 
     SCORING: ClassVar[Scoring]
     UNIT: ClassVar[str]
+    NOISE: ClassVar[str] = ""
+    """What a comparison shares beside the examples, as the end of a sentence."""
 
     model_uri: str
     baseline_uri: str | None
@@ -94,7 +96,7 @@ class Evaluation(abc.ABC):
             return "There is no baseline."
         if self.baseline_ignored is not None:
             return f"The baseline `{self.baseline_uri}` was ignored: {self.baseline_ignored}."
-        return f"Baseline: `{self.baseline_uri}`, on the same examples with the same noise."
+        return f"Baseline: `{self.baseline_uri}`, on the same examples{self.NOISE}."
 
 
 def row(head: str, *numbers: np.ndarray | float) -> str:
