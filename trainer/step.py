@@ -127,7 +127,7 @@ class Trainer:
         def body(i: tf.Tensor, totals: Metrics) -> tuple[tf.Tensor, Metrics]:
             per_replica = self.strategy.run(self._step, (next(batches),))
             metrics = tf.nest.map_structure(
-                lambda value: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), per_replica
+                lambda value: self.strategy.experimental_local_results(value)[0], per_replica
             )
             return i + 1, tf.nest.map_structure(tf.add, totals, metrics)
 
@@ -136,7 +136,7 @@ class Trainer:
         return tf.nest.map_structure(lambda total: total / tf.cast(steps, tf.float32), totals)
 
     def _step(self, x: tf.Tensor) -> Metrics:
-        """One step of one replica on its rows of the global batch."""
+        """One step of one replica on its rows of the global batch; the metrics are those of all of it."""
         replica = tf.distribute.get_replica_context()
         rows, replicas = x.shape[0], replica.num_replicas_in_sync
         step, state = self.state.step.read_value(), self.state.read()
@@ -152,8 +152,7 @@ class Trainer:
         ]
         mean, metrics = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
         if replicas > 1:
-            mean = replica.all_reduce(tf.distribute.ReduceOp.SUM, mean)
-            metrics = {name: value * replicas for name, value in metrics.items()}
+            mean, metrics = replica.all_reduce(tf.distribute.ReduceOp.SUM, (mean, metrics))
         new, norm = self._update(step, state, mean)
         self.state.assign(new)
         return Metrics(gradient_norm=norm, **metrics)
