@@ -140,9 +140,13 @@ def _broadcast(strategy: tf.distribute.Strategy) -> Callable[[Any], Any]:
     def of_replica(values: Any) -> Any:
         replica = tf.distribute.get_replica_context()
         first = tf.equal(replica.replica_id_in_sync_group, 0)
-        # A sum with zeros, because strategies have no broadcast.
-        own = tf.nest.map_structure(lambda value: tf.where(first, value, tf.zeros_like(value)), values)
-        return replica.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+        def chiefs(value: tf.Tensor) -> tf.Tensor:
+            # A sum with zeros: strategies have no broadcast.
+            own = tf.where(first, value, tf.zeros_like(value))
+            return replica.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+        return tf.nest.map_structure(chiefs, values)
 
     def broadcast(values: Any) -> Any:
         summed = strategy.run(of_replica, (values,))

@@ -72,12 +72,12 @@ def train(
             _load(trainer.state, initial_state)
             resumed_from = initial_state
         if resumed_from:
-            report(f"resuming at step {int(trainer.state.step):,} of {recipe.steps:,} from {resumed_from}")
+            report(f"resuming at step {int(trainer.state.step.numpy()):,} of {recipe.steps:,} from {resumed_from}")
         summaries = _Summaries(task, os.path.join(directory, "logs"))
     if cluster.is_cluster(strategy):
         # What the chief resumed, not what another worker may see of its files.
         trainer.state.load(cluster.from_chief(strategy, trainer.state.arrays()))
-    done = int(trainer.state.step)
+    done = int(trainer.state.step.numpy())
     batches = iter(
         trainer.strategy.distribute_datasets_from_function(
             lambda context: examples.training_batches(train_files, task, first_step=done, context=context)
