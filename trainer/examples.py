@@ -81,6 +81,8 @@ def training_batches(
             return tf.data.Dataset.from_tensor_slices(local_slices if len(values) > 1 else local_slices[0])
 
         batches = batches.flat_map(replica_batches)
+    # There is no end. Not told so, the workers of a cluster ask one another at each step whether all have more.
+    batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.experimental.INFINITE_CARDINALITY))
     options = tf.data.Options()
     options.deterministic = True
     options.threading.private_threadpool_size = 1

@@ -6,6 +6,8 @@ import os
 
 import tensorflow as tf
 
+from trainer.cluster import Cluster
+
 
 def configure_threads() -> None:
     """Sets TensorFlow's threads for this host; call it before anything else runs in TensorFlow.
@@ -33,12 +35,18 @@ def accelerators() -> list[str]:
 
 
 def strategy() -> tf.distribute.Strategy:
-    """The strategy for what the host has: a TPU named by TPU_NAME, several GPUs or logical CPUs, or a single device."""
+    """The strategy for a TPU named by TPU_NAME, a cluster named by TF_CONFIG, several GPUs or CPUs, or one device.
+
+    CPUs are several where the process has made logical ones. In a cluster this waits for the other workers, and raises
+    ValueError and WorkerLost as `Cluster` says.
+    """
     if os.environ.get("TPU_NAME"):
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
+    if workers := Cluster.of_environment():
+        return workers.join()
     for kind in ("GPU", "CPU"):
         devices = tf.config.list_logical_devices(kind)
         if len(devices) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import math
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from trainer import examples, host, objective, optimizer, step
+from trainer import cluster, examples, host, objective, optimizer, step
 from trainer.task import Task
 
 _CALL_SECONDS = 2.0
@@ -34,38 +35,53 @@ def train(
     directory: str,
     report: Callable[[str], None],
     initial_state: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, np.ndarray]:
     """Trains the task, or what is left of it, and returns the weights to export.
 
     `directory` keeps the checkpoints and the TensorBoard summaries (`directory`/logs). A run that was killed at any
     moment goes on from the last checkpoint and ends with the weights of an uninterrupted run: a batch and its noise
     follow from the step alone. `initial_state`, an .npz of `TrainState.arrays`, is where a run without checkpoints
-    begins: a state that was trained elsewhere. `report` is given a line of progress now and then.
+    begins: a state that was trained elsewhere. `report` is given a line of progress now and then. `strategy` is by
+    default what `host.strategy` finds.
 
-    Raises TrainingDiverged with what to try, and ValueError for files without examples or a state that does not fit.
+    Of the workers of a cluster the chief alone reads a state, validates and writes: `directory` and the validation
+    files are none of the others' business. All are given the same task and training files.
+
+    Raises TrainingDiverged with what to try, and ValueError for files without examples, a state that does not fit, or
+    a worker that was started for something else.
     """
     recipe = task.recipe
-    trainer = step.Trainer(task, host.strategy())
-    manager = tf.train.CheckpointManager(tf.train.Checkpoint(state=trainer.state), directory, max_to_keep=2)
-    manager.restore_or_initialize()
-    resumed_from = manager.latest_checkpoint
-    if not resumed_from and initial_state:
-        _load(trainer.state, initial_state)
-        resumed_from = initial_state
-    done = int(trainer.state.step)
-    if resumed_from:
-        report(f"resuming at step {done:,} of {recipe.steps:,} from {resumed_from}")
-    validation = examples.evaluation_batches(validation_files, task, recipe.validation_examples)
+    strategy = strategy or host.strategy()
+    chief = cluster.is_chief(strategy)
+    trainer = step.Trainer(task, strategy)
+    _check_same_job(strategy, task, train_files)
+    if chief:
+        validation = examples.evaluation_batches(validation_files, task, recipe.validation_examples)
+        manager = tf.train.CheckpointManager(tf.train.Checkpoint(state=trainer.state), directory, max_to_keep=2)
+        manager.restore_or_initialize()
+        resumed_from = manager.latest_checkpoint
+        if not resumed_from and initial_state:
+            _load(trainer.state, initial_state)
+            resumed_from = initial_state
+        if resumed_from:
+            report(f"resuming at step {int(trainer.state.step.numpy()):,} of {recipe.steps:,} from {resumed_from}")
+        summaries = _Summaries(trainer, os.path.join(directory, "logs"))
+    if cluster.is_cluster(strategy):
+        # What the chief resumed, not what another worker may see of its files.
+        trainer.state.load(cluster.from_chief(strategy, trainer.state.arrays()))
+    done = int(trainer.state.step.numpy())
     batches = iter(
         trainer.strategy.distribute_datasets_from_function(
             lambda context: examples.training_batches(train_files, task, first_step=done, context=context)
         )
     )
     progress = _Progress(trainer, done, report)
-    summaries = _Summaries(trainer, os.path.join(directory, "logs"))
     saved = time.monotonic()
     call = 1
     while done < recipe.steps:
+        # The workers take the same steps a call, whoever was quicker; and here they wait for the chief's validation.
+        call = int(cluster.from_chief(strategy, call))
         started = time.monotonic()
         # Validation falls on the same steps whether or not the run was interrupted.
         count = min(call, recipe.steps - done, recipe.validation_interval - done % recipe.validation_interval)
@@ -76,6 +92,8 @@ def train(
         seconds = time.monotonic() - started
         call = max(1, min(2 * call, round(count * _CALL_SECONDS / seconds)))
         progress.trained(metrics, done, count, seconds)
+        if not chief:
+            continue
         summaries.trained(metrics, done, count * recipe.batch_size / seconds)
         if done % recipe.validation_interval == 0 or done == recipe.steps:
             figures = trainer.validate(validation)
@@ -88,10 +106,18 @@ def train(
         if done == recipe.steps or time.monotonic() - saved > recipe.checkpoint_seconds:
             manager.save(checkpoint_number=done)
             saved = time.monotonic()
-    if not progress.validation:
+    if chief and not progress.validation:
         progress.validated(trainer.validate(validation), done)
     progress.finished()
     return {name: value.numpy() for name, value in trainer.state.exported(task).items()}
+
+
+def _check_same_job(strategy: tf.distribute.Strategy, task: Task, files: Sequence[str]) -> None:
+    """Workers of two jobs would wait for one another, or train something in between."""
+    described = "\n".join([task.to_json(), *sorted(os.path.basename(path) for path in files)])
+    own = int.from_bytes(hashlib.sha256(described.encode()).digest()[:8], "big", signed=True)
+    if own != cluster.from_chief(strategy, np.int64(own)):
+        raise ValueError("This worker was started for another task, or with other training files, than the chief.")
 
 
 def _load(state: step.TrainState, path: str) -> None:

@@ -127,7 +127,7 @@ class Trainer:
         def body(i: tf.Tensor, totals: Metrics) -> tuple[tf.Tensor, Metrics]:
             per_replica = self.strategy.run(self._step, (next(batches),))
             metrics = tf.nest.map_structure(
-                lambda value: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), per_replica
+                lambda value: self.strategy.experimental_local_results(value)[0], per_replica
             )
             return i + 1, tf.nest.map_structure(tf.add, totals, metrics)
 
@@ -136,7 +136,7 @@ class Trainer:
         return tf.nest.map_structure(lambda total: total / tf.cast(steps, tf.float32), totals)
 
     def _step(self, batch: objective.Tensors) -> Metrics:
-        """One step of one replica on its rows of the global batch."""
+        """One step of one replica on its rows of the global batch; the metrics are those of all of it."""
         replica = tf.distribute.get_replica_context()
         rows, replicas = tf.nest.flatten(batch)[0].shape[0], replica.num_replicas_in_sync
         step, state = self.state.step.read_value(), self.state.read()
@@ -155,8 +155,7 @@ class Trainer:
         ]
         mean, figures = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
         if replicas > 1:
-            mean = replica.all_reduce(tf.distribute.ReduceOp.SUM, mean)
-            figures = tf.nest.map_structure(lambda value: value * replicas, figures)
+            mean, figures = replica.all_reduce(tf.distribute.ReduceOp.SUM, (mean, figures))
         new, norm = self._update(step, state, mean)
         self.state.assign(new)
         return Metrics(figures, norm)
