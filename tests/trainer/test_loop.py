@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import os
+import random
 import re
 import signal
 import time
@@ -13,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from trainer import loop, objective, step
+from trainer.task import Binarisation, NoAttention
 
 from . import tiny
 
@@ -141,6 +143,48 @@ def test_the_exported_weights_are_the_average(uninterrupted):
 
 def test_two_checkpoints_are_kept(uninterrupted):
     assert len(checkpoints(uninterrupted[2])) == 2
+
+
+CROPS = dataclasses.replace(TASK.data, crop_margin=(2, 3))
+MODES = {
+    "bfloat16 products": tiny.tiny_task({"products": "bfloat16", "jit_compile": True}, glimpses=2),
+    "no attention, in colour": tiny.tiny_task(
+        image_shape=(tiny.ROWS, tiny.COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention(), glimpses=2
+    ),
+    "crops, binarised at each visit": tiny.tiny_task(
+        data=CROPS, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH, glimpses=2
+    ),
+    "the last weights": tiny.tiny_task({"average_decay": 0.0}, glimpses=2),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_resumes_to_the_same_bits(tmp_path, mode):
+    """Interrupted at a random step, after a checkpoint."""
+    task = MODES[mode]
+    images = tiny.make_images(task, 23, binary=task.split_binarisation("fit") is not Binarisation.NONE)
+    files = tiny.write_examples(tmp_path / "fit", images)
+    watch = tiny.write_examples(tmp_path / "watch", tiny.make_images(task, 5))
+    data = {"train_files": files, "validation_files": watch}
+    last = random.randint(2, task.recipe.steps - 10)
+    real = step.Trainer.train
+
+    def interrupted(self, batches, steps):
+        if int(self.state.step) >= last:
+            raise KeyboardInterrupt
+        return real(self, batches, steps)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_CALL_SECONDS", 1e-3)  # a call a step
+        expected, _ = train(task, data, tmp_path / "uninterrupted")
+        with patch.context() as inner:
+            inner.setattr(step.Trainer, "train", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                train(task, data, tmp_path / "run")
+        weights, (resumed, *_) = train(task, data, tmp_path / "run")
+    assert f"resuming at step {last} of {task.recipe.steps}" in resumed
+    for name, value in expected.items():
+        np.testing.assert_array_equal(weights[name], value, err_msg=f"{name}, interrupted at step {last}")
 
 
 # What a person sees
