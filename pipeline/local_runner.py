@@ -1,8 +1,8 @@
 """Runs the pipeline on this machine; also the file that `tfx pipeline create --engine=local` is given.
 
 As a script it is `draw run` without arguments: its settings come from the environment, by the names TASK, DATA_DIR,
-STEPS, PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR and INITIAL_STATE. The tfx command remembers nothing but the path of
-this file, so the same variables belong before `tfx pipeline create` and `tfx run create`.
+STEPS, TRAIN_EXAMPLES, PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR and INITIAL_STATE. The tfx command remembers nothing but
+the path of this file, so the same variables belong before `tfx pipeline create` and `tfx run create`.
 """
 
 from __future__ import annotations

@@ -24,6 +24,12 @@ INTERRUPTED = 130
 )
 @click.option("--steps", envvar="STEPS", type=int, help="Training steps.  [default: the task's]")
 @click.option(
+    "--train-examples",
+    envvar="TRAIN_EXAMPLES",
+    type=int,
+    help="Training images that are made, of a task that composes them of digits.  [default: the task's]",
+)
+@click.option(
     "--pipeline-root",
     envvar="PIPELINE_ROOT",
     default="runs",
@@ -60,6 +66,7 @@ def run(
     task_name: str,
     data_dir: str | None,
     steps: int | None,
+    train_examples: int | None,
     pipeline_root: str,
     max_nll_bound: float | None,
     max_error: float | None,
@@ -69,8 +76,8 @@ def run(
     """Train, judge and push a model: the whole pipeline on this machine.
 
     Killed or interrupted, the same command goes on from where it was: finished stages come from the cache, training
-    from its last checkpoint. Options can be given as environment variables: TASK, DATA_DIR, STEPS, PIPELINE_ROOT,
-    MAX_NLL_BOUND, MAX_ERROR, INITIAL_STATE.
+    from its last checkpoint. Options can be given as environment variables: TASK, DATA_DIR, STEPS, TRAIN_EXAMPLES,
+    PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR, INITIAL_STATE.
 
     Exits with 0 when the model is pushed, 3 when it was refused, 1 when the run failed, 130 when it was interrupted.
     """
@@ -79,6 +86,7 @@ def run(
             task_name=task_name,
             data_dir=data_dir,
             steps=steps,
+            train_examples=train_examples,
             pipeline_root=pipeline_root,
             max_nll_bound=max_nll_bound,
             max_error=max_error,

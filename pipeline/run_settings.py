@@ -37,6 +37,7 @@ class RunSettings:
         max_error: float | None,
         use_cache: bool,
         initial_state: str | None = None,
+        train_examples: int | None = None,
     ) -> RunSettings:
         """Settings from a user's words; None leaves a value as the task has it.
 
@@ -47,6 +48,8 @@ class RunSettings:
             if steps < 1:
                 raise ValueError(f"The number of steps is {steps}: give at least 1, or none for the task's own number.")
             task = task.with_steps(steps)
+        if train_examples is not None:
+            task = task.with_train_examples(train_examples)
         gate = _gate(task, max_nll_bound, max_error)
         if data_dir is not None and not Path(data_dir).expanduser().is_dir():
             raise ValueError(

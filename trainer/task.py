@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -221,6 +222,19 @@ class Task:
         recipe = dataclasses.replace(self.recipe, steps=steps, warmup_steps=min(self.recipe.warmup_steps, steps // 10))
         sources = {**self.sources, "recipe.steps": "given by the user", "recipe.warmup_steps": "follows recipe.steps"}
         return dataclasses.replace(self, recipe=recipe, sources=sources)
+
+    def with_train_examples(self: _Kind, count: int) -> _Kind:
+        """The same task of so many training examples; raises ValueError where the data set has a number of its own."""
+        if count < 1:
+            raise ValueError(f"{self.name}: the number of training examples is {count}: give at least 1.")
+        counted = re.fullmatch(r"(.+-)\d+(:.+)?", self.data.builder)
+        if counted is None:
+            raise ValueError(
+                f"{self.name}: the data set {self.data.builder} has a fixed number of training examples; only those "
+                "that are composed of digits are made as large as asked."
+            )
+        data = dataclasses.replace(self.data, builder=f"{counted[1]}{count}{counted[2] or ''}")
+        return dataclasses.replace(self, data=data, sources={**self.sources, "data.builder": "given by the user"})
 
     def to_json(self) -> str:
         """The resolved task, as written beside every export."""

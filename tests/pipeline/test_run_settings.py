@@ -62,6 +62,12 @@ def test_steps_change_the_task(tmp_path: Path) -> None:
     assert _resolve(tmp_path, steps=7).task == tasks.get("digits").with_steps(7)
 
 
+def test_a_composed_data_set_is_made_as_large_as_asked(tmp_path: Path) -> None:
+    task = _resolve(tmp_path, task_name="cluttered_mnist", train_examples=20_000).task
+    assert task.data.builder == "cluttered_mnist/mnist-20000:1.0.0"
+    assert task.sources["data.builder"] == "given by the user"
+
+
 def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
     assert _resolve(tmp_path, task_name="mnist_no_attention").pipeline_name == "draw-mnist-no-attention"
 
@@ -73,6 +79,8 @@ def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
         ({"steps": 0}, "steps is 0: give at least 1"),
         ({"steps": -3}, "steps is -3: give at least 1"),
         ({"max_nll_bound": float("nan")}, "nan"),
+        ({"train_examples": 100}, "digits:1.0.0 has a fixed number"),
+        ({"task_name": "cluttered_mnist", "train_examples": 0}, "training examples is 0: give at least 1"),
         ({"max_error": 0.1}, "digits is a generative task.*give the greatest bound"),
         ({"task_name": "cluttered_mnist", "max_nll_bound": 9.0}, "is a classifier.*give the greatest error"),
         ({"task_name": "cluttered_mnist", "max_error": float("nan")}, "max_error is nan.*between 0 and 1"),
