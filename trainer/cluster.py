@@ -44,6 +44,11 @@ class Cluster:
     jobs: Mapping[str, tuple[str, ...]]
     """Addresses of `chief` and `worker`, whichever there are."""
 
+    @property
+    def size(self) -> int:
+        """The number of workers, the chief included."""
+        return sum(map(len, self.jobs.values()))
+
     @classmethod
     def of_environment(cls) -> Cluster | None:
         """The cluster that this process belongs to; None where it is to train alone.
@@ -62,7 +67,7 @@ class Cluster:
         addresses = [address for group in jobs.values() for address in group]
         if kind == "evaluator":
             raise _malformed("this process is an 'evaluator', and the chief validates: start its workers alone")
-        if "ps" in named or set(named) - {"chief", "worker", "evaluator"}:
+        if set(named) - {"chief", "worker", "evaluator"}:
             raise _malformed(f"it names {', '.join(map(repr, named))}, and only 'chief' and 'worker' train")
         if len(addresses) < 2:
             return None
@@ -91,7 +96,7 @@ class Cluster:
             cluster_register_timeout_in_ms=_JOIN_SECONDS * 1_000,
             heartbeat_timeout_in_ms=_SILENT_SECONDS * 1_000,
         )
-        with _told():
+        with _told(f"Not all {self.size} workers of the cluster came within {_JOIN_SECONDS // 60} minutes."):
             return tf.distribute.MultiWorkerMirroredStrategy()
 
 
@@ -106,9 +111,9 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def from_chief(strategy: tf.distribute.Strategy, values: Any) -> Any:
-    """The chief's numbers, bit for bit, on every worker, all of which call this with the same structure and shapes.
+    """The chief's numbers on every worker, all of which call this with the same structure and shapes, and wait here.
 
-    Every worker returns when all have called.
+    Where a process trains alone they are its own.
     """
     if not is_cluster(strategy):
         return values
@@ -119,19 +124,21 @@ def from_chief(strategy: tf.distribute.Strategy, values: Any) -> Any:
 @contextlib.contextmanager
 def losses_told(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Raises WorkerLost for what TensorFlow raises within when another worker has gone."""
-    with _told() if is_cluster(strategy) else contextlib.nullcontext():
+    lost = "Another worker of the cluster is lost, and training cannot go on without it."
+    with _told(lost) if is_cluster(strategy) else contextlib.nullcontext():
         yield
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _told(lost: str) -> Iterator[None]:
     try:
         yield
     except _LOSSES as error:
-        reason = next((line for line in error.message.splitlines() if "ollective" in line or "task:" in line), "")
+        lines = error.message.splitlines()
+        reason = next((line for line in lines if "ollective" in line or "task:" in line), error.message)
         raise WorkerLost(
-            "Another worker of the cluster is lost, and training cannot go on without it. Start all workers again with "
-            f"the same settings: they go on from the last checkpoint. TensorFlow says: {reason or error.message}"
+            f"{lost} Start all workers again with the same settings: training goes on from the last checkpoint. "
+            f"TensorFlow says: {reason}"
         ) from error
 
 

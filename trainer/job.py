@@ -32,7 +32,7 @@ def run(
     before the model is written. Raises what `loop.train` raises, and cluster.WorkerLost.
     """
     host.configure_threads()
-    strategy = host.strategy()
+    strategy = host.strategy(report)
     with cluster.losses_told(strategy):
         train_files, validation_files = _files(train_patterns), _files(validation_patterns)
         origin = [task.to_json(), *train_files, *([initial_state["sha256"]] if initial_state else [])]

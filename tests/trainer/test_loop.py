@@ -148,17 +148,19 @@ def test_two_checkpoints_are_kept(uninterrupted):
 CROPS = dataclasses.replace(TASK.data, crop_margin=(2, 3))
 MODES = {
     "bfloat16 products": tiny.tiny_task({"products": "bfloat16", "jit_compile": True}, glimpses=2),
-    "no attention, in colour": tiny.tiny_task(
-        image_shape=(tiny.ROWS, tiny.COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention(), glimpses=2
-    ),
     "crops, binarised at each visit": tiny.tiny_task(
         data=CROPS, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH, glimpses=2
+    ),
+    "no attention, in colour": tiny.tiny_task(
+        image_shape=(tiny.ROWS, tiny.COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention(), glimpses=2
     ),
     "the last weights": tiny.tiny_task({"average_decay": 0.0}, glimpses=2),
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [*list(MODES)[:2], *(pytest.param(m, marks=pytest.mark.slow) for m in list(MODES)[2:])]
+)
 def test_every_mode_resumes_to_the_same_bits(tmp_path, mode):
     """Interrupted at a random step, after a checkpoint."""
     task = MODES[mode]
