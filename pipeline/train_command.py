@@ -57,8 +57,8 @@ def train(
     They train one model and cut each batch between them. The first, the chief, alone reads and writes CHECKPOINTS and
     OUTPUT; the others end with it.
 
-    Exits with 0 when the model is written, 1 when that failed, 130 when it was interrupted, and 138 when another worker
-    is lost: then all are to be started again.
+    Exits with 0 when the model is written, 1 when that failed, 130 when it was interrupted, 138 when another worker is
+    lost, and 142 when not all came within ten minutes: then all are to be started again.
     """
     try:
         task = tasks.get(task_name)

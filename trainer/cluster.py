@@ -8,19 +8,14 @@ import functools
 import json
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-# TensorFlow has no public name for it.
-from tensorflow.python.eager import context
-
-_JOIN_SECONDS = 600
+JOIN_SECONDS = 600
 """How long a worker waits at the start for all of the others."""
-
-_SILENT_SECONDS = 15
-"""A worker that was not heard of for so long is lost."""
 
 # What collectives end with when a worker has gone: which one depends on who notices first, and on what was under way.
 _LOSSES = (
@@ -34,7 +29,7 @@ _LOSSES = (
 
 
 class WorkerLost(RuntimeError):
-    """Another worker has gone or never came: this one cannot go on alone. All of them can be started again."""
+    """Another worker has gone: this one cannot go on alone. All of them can be started again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,21 +78,18 @@ class Cluster:
     def join(self) -> tf.distribute.MultiWorkerMirroredStrategy:
         """Waits for the others and returns the strategy of them all: NCCL between GPUs, rings of gRPC between CPUs.
 
-        TensorFlow must not have run anything yet. Raises WorkerLost where the others do not come.
+        TensorFlow must not have run anything yet. Raises WorkerLost where another goes at once; SIGALRM ends the
+        process where not all come within JOIN_SECONDS.
         """
-        jobs = tf.compat.v1.ConfigProto().experimental.coordination_config.coordinated_job_list
-        for kind, addresses in self.jobs.items():
-            jobs.add(name=kind, num_tasks=len(addresses))
-        # As the strategy would do, but that the waiting has an end.
-        context.context().configure_coordination_service(
-            service_type="standalone",
-            service_leader=f"/job:{next(iter(self.jobs))}/replica:0/task:0",
-            coordinated_jobs=list(jobs),
-            cluster_register_timeout_in_ms=_JOIN_SECONDS * 1_000,
-            heartbeat_timeout_in_ms=_SILENT_SECONDS * 1_000,
-        )
-        with _told(f"Not all {self.size} workers of the cluster came within {_JOIN_SECONDS // 60} minutes."):
-            return tf.distribute.MultiWorkerMirroredStrategy()
+        # TensorFlow would wait for an hour, deaf to Python and to SIGTERM: the kernel ends the process before.
+        signal.alarm(JOIN_SECONDS)
+        terminate = signal.getsignal(signal.SIGTERM)
+        with _told("The cluster did not come together."):
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        signal.alarm(0)
+        # TensorFlow has made SIGTERM the notice of a preemption, which nobody here looks for.
+        signal.signal(signal.SIGTERM, terminate)
+        return strategy
 
 
 def is_cluster(strategy: tf.distribute.Strategy) -> bool:

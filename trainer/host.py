@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainer.cluster import Cluster
+from trainer.cluster import JOIN_SECONDS, Cluster
 
 
 def configure_threads() -> None:
@@ -47,7 +47,7 @@ def strategy(report: Callable[[str], None] = lambda line: None) -> tf.distribute
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
     if workers := Cluster.of_environment():
-        report(f"waiting for all {workers.size} workers of the cluster")
+        report(f"waiting for all {workers.size} workers of the cluster, for {JOIN_SECONDS // 60} minutes at most")
         return workers.join()
     for kind in ("GPU", "CPU"):
         devices = tf.config.list_logical_devices(kind)

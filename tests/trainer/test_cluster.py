@@ -185,6 +185,29 @@ def test_what_was_killed_goes_on_to_the_same_weights(data, alone, tmp_path, devi
             assert_close(result, alone)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_whom_nobody_joins_ends(monkeypatch, index):
+    """The ten minutes are ten seconds here."""
+    place = {"cluster": {"worker": free_addresses(2)}, "task": {"type": "worker", "index": index}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(place))
+    process = tiny.python("from trainer import cluster, host; cluster.JOIN_SECONDS = 10; host.strategy(print)")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGALRM, errors[-3000:]
+    assert output.startswith("waiting for all 2 workers of the cluster")
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_asked_to_end_does(data, tmp_path):
+    with Run(tmp_path, data, workers=2) as run:
+        chief, other = run.start()
+        while (line := other.stdout.readline()) != "step 3\n":
+            assert line, other.stderr.read()[-3000:]
+        other.terminate()
+        assert other.wait(timeout=20) == -signal.SIGTERM
+        assert chief.wait(timeout=60) == 1
+
+
 # Who is who, by TF_CONFIG
 
 
