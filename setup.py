@@ -43,6 +43,7 @@ setup(
         "numpy>=1.26",
         "pillow>=10",
         "protobuf>=3.20.3",
+        "pyarrow>=10",
         # tf.summary needs it; TensorFlow 2.21 no longer brings it.
         "tensorboard>=2.16,<2.22",
         "tensorflow>=2.16.2,<2.22",

@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "sample": ("pipeline.sample_command", "sample", "Draw images: a sheet of samples from a model server."),
     "sequence": ("pipeline.sequence_command", "sequence", "Show how the model draws: an animation."),
     "score": ("pipeline.score_command", "score", "Score images: the bound of each in nats, and its parts."),
+    "score-batch": ("pipeline.score_batch_command", "score_batch", "Score as many images as there are, with Beam."),
     "reconstruct": ("pipeline.reconstruct_command", "reconstruct", "Draw images after: a sheet of pairs."),
     "classify": ("pipeline.classify_command", "classify", "Classify images: the likeliest class of each."),
     "status": ("pipeline.status_command", "status", "Show which versions a model server has, and their signatures."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -56,13 +57,22 @@ def _from_archive(path: Path) -> np.ndarray:
         raise BadImages(f"{path} cannot be read as arrays: {error}") from error
 
 
+def decode_picture(file: str | os.PathLike[str] | IO[bytes], channels: int) -> np.ndarray:
+    """[H, W, C] uint8 of a PNG file or its like, grey where `channels` is 1.
+
+    Raises UnidentifiedImageError where it is no picture, OSError or SyntaxError where it is a broken one.
+    """
+    with Image.open(file) as picture:
+        pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
 def _picture(path: Path, channels: int) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("L" if channels == 1 else "RGB"))[None]
+        return decode_picture(path, channels)[None]
     except UnidentifiedImageError as error:
         raise BadImages(f"{path} is no picture; expected a .npz or .npy file of arrays, or a picture.") from error
-    except OSError as error:
+    except (OSError, SyntaxError) as error:
         raise BadImages(f"{path} cannot be read: {error}") from error
 
 

@@ -36,6 +36,10 @@ class ImageFormat:
         height, width, channels = self.shape
         return height + self.margin[0], width + self.margin[1], channels
 
+    def is_other_size(self, raw: bytes) -> bool:
+        """Whether these bytes cannot be raw pixels."""
+        return len(raw) not in (math.prod(self.shape), math.prod(self._stored_shape))
+
     def of_bytes(self, raw: bytes) -> np.ndarray:
         """[H, W, C] float32 from raw uint8 pixels, row by row. Raises BadImage."""
         pixels = np.frombuffer(raw, np.uint8)

@@ -11,8 +11,8 @@ from serving.batch.estimate import Estimate, estimates
 from serving.batch.seeds import seeds_of_ids, seeds_of_samples
 from serving.client.answers import Scores
 
-SAMPLES_TOGETHER = 64
-"""Of one image at most in one block."""
+SAMPLES_TOGETHER = 1000
+"""Of one image, at most, in one block: fewer cost nothing in a shuffle, more are worth one."""
 
 
 class Refused(ValueError):

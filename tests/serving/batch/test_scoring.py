@@ -107,7 +107,7 @@ def test_blocks_cover_the_samples_and_give_the_same_numbers_in_any_batch(scorer:
     assert sum(whole.importance_weighted_bound for whole in wholes) < sum(whole.nll_bound for whole in wholes)
 
 
-@pytest.mark.parametrize(("samples", "rows", "expected"), [(1, 256, 256), (10, 256, 25), (1000, 256, 4), (64, 1, 1)])
+@pytest.mark.parametrize(("samples", "rows", "expected"), [(1, 256, 256), (10, 256, 25), (2000, 256, 1), (64, 1, 1)])
 def test_a_call_has_about_so_many_rows(samples: int, rows: int, expected: int) -> None:
     assert blocks_together(samples, rows) == expected
 

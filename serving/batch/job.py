@@ -1,0 +1,211 @@
+"""The batch job: a Beam pipeline that reads images, scores them with RunInference, and writes what it found."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io import Write
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
+
+from serving.batch.handler import PROGRESS, Part, ScoreHandler, Work, merged_parts
+from serving.batch.model import ModelSource
+from serving.batch.outputs import FORMATS, ScoreRows, rejected_sink, score_sink
+from serving.batch.publish import Places, Publish
+from serving.batch.reading import REJECTED, ReadImages, full_pattern
+from serving.batch.records import Image, Rejected, Scored
+from serving.batch.scoring import SAMPLES_TOGETHER, blocks, blocks_together
+from serving.batch.summary import LEAST_LIKELY, Summarise
+
+NOT_A_COMPRESSION_COST = (
+    "The pixels are intensities and the bound is the cross-entropy with them: bits per dimension are no compression "
+    "cost."
+)
+# One thread feeds the model, whose call uses all cores; Beam's further processes would each load it.
+LOCAL_BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
+_PROGRESS_SECONDS = 2.0
+_TOGETHER = 512
+"""Images that are written together where they come one by one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is scored, with what, and where the results go."""
+
+    model: ModelSource
+    input: str
+    """A pattern of files, or a folder: of TFRecords of tf.Examples, .npz, .npy, .parquet, or pictures."""
+    output: str
+    """What the names of the outputs begin with."""
+    samples: int = 1
+    """K, of each image."""
+    rows: int = 512
+    """Samples in one call of the model, about."""
+    file_format: str = "parquet"
+    threshold: float | None = None
+    """Above which a pixel becomes 1, and 0 otherwise; None leaves it as it is."""
+    pictures: int = 0
+    """How many of the most and of the least likely images are shown."""
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.rows < 1:
+            raise ValueError(f"Got {self.samples} samples and {self.rows} rows; expected at least 1 of each.")
+        if self.file_format not in FORMATS:
+            raise ValueError(f"There is no format {self.file_format!r}; expected one of {', '.join(FORMATS)}.")
+
+
+def score_batch(
+    job: Job, beam_arguments: Sequence[str] = LOCAL_BEAM_ARGUMENTS, report: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """Runs the job and waits for its end; returns what it has written to OUTPUT-summary.json.
+
+    OUTPUT-scores-*, OUTPUT-rejected-* and the pictures are moved to their places when all of them are written, and the
+    summary after them: a job that failed leaves none. The numbers follow from the images, their ids and the samples'
+    indices alone, to float32's last places, whatever the runner, its workers and the size of a batch.
+
+    Args:
+      job: what is to be done.
+      beam_arguments: Beam's own flags.
+      report: is told the progress, in lines of text.
+
+    Raises:
+      ValueError: where there is no input, or there are outputs already.
+      Exception: whatever ended the job.
+    """
+    pattern = full_pattern(job.input)
+    if FileSystems.match([f"{job.output}-*"])[0].metadata_list:
+        raise ValueError(f"There are files {job.output}-* already: choose another output, or take them away first.")
+    places = Places(job.output, f"{job.output}-unfinished-{uuid.uuid4().hex[:8]}")
+    pipeline = beam.Pipeline(options=PipelineOptions(list(beam_arguments)))
+    _build(pipeline, job, pattern, places)
+    try:
+        with _watched(job.samples, report):
+            pipeline.run().wait_until_finish()
+    finally:
+        with contextlib.suppress(Exception):
+            FileSystems.delete([places.folder])
+    with FileSystems.open(places.summary) as file:
+        summary: dict[str, Any] = json.load(file)
+    return summary
+
+
+def _build(pipeline: beam.Pipeline, job: Job, pattern: str, places: Places) -> None:
+    images = dataclasses.replace(job.model.images, threshold=job.threshold)
+    read = pipeline | "Images" >> ReadImages(pattern, images)
+    scored = read["images"] | "Score" >> ScoreImages(job)
+    rejected = (read[REJECTED], scored[REJECTED]) | "AllRejected" >> beam.Flatten()
+
+    written = (
+        scored["scores"]
+        | "Rows" >> beam.Map(ScoreRows(images.dimensions, job.model.version).table)
+        | "WriteScores" >> Write(score_sink(places.unfinished("scores"), job.file_format))
+    )
+    written_rejected = rejected | "WriteRejected" >> Write(rejected_sink(places.unfinished("rejected")))
+    ends = max(job.pictures, LEAST_LIKELY)
+    _ = (
+        scored["scores"]
+        | "Summarise" >> beam.CombineGlobally(Summarise(most_likely=job.pictures, least_likely=ends))
+        | "Publish"
+        >> beam.ParDo(
+            Publish(places, _facts(job), images.dimensions),
+            AsSingleton(rejected | "Count" >> beam.combiners.Count.Globally()),
+            AsList(written),
+            AsList(written_rejected),
+        )
+    )
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """What the summary says beside the numbers."""
+    return {
+        "unit": "nats an image",
+        "model_version": job.model.version,
+        "samples": job.samples,
+        "note": None if job.model.images.binary else NOT_A_COMPRESSION_COST,
+    }
+
+
+class ScoreImages(beam.PTransform):
+    """Image in; two collections out: `scores`, of lists of Scored, and `REJECTED`, of Rejected."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+
+    def expand(self, images: beam.PCollection) -> dict[str, beam.PCollection]:
+        """Where an image has more samples than one block holds, its blocks are spread over the workers."""
+        job = self._job
+        spread = job.samples > SAMPLES_TOGETHER
+        work = images | "Blocks" >> beam.FlatMap(_work, job.samples)
+        if spread:
+            work |= "Spread" >> beam.Reshuffle()
+        handler = ScoreHandler(
+            job.model, blocks_together=blocks_together(job.samples, job.rows), keep_pixels=job.pictures > 0
+        )
+        parts = work | "Infer" >> RunInference(handler)
+        if spread:
+            parts = (
+                parts
+                | "Key" >> beam.FlatMap(lambda batch: [((part.id, part.occurrence), part) for part in batch])
+                | "Merge" >> beam.CombinePerKey(merged_parts)
+                | "Whole" >> beam.Values()
+                | "Batch" >> beam.BatchElements(min_batch_size=_TOGETHER, max_batch_size=_TOGETHER)
+            )
+        sorted_parts = parts | "Sort" >> beam.ParDo(_Sort()).with_outputs(REJECTED, main="scores")
+        return {"scores": sorted_parts.scores, REJECTED: sorted_parts[REJECTED]}
+
+
+def _work(image: Image, samples: int) -> Iterator[Work]:
+    occurrence = secrets.randbits(63) if samples > SAMPLES_TOGETHER else 0
+    for block in blocks(image.id, image.pixels, samples):
+        yield Work(block, image.place, occurrence)
+
+
+class _Sort(beam.DoFn):
+    """Parts of all samples in; a list of Scored out, and apart from it what is none."""
+
+    _images = Metrics.counter("score_batch", "images")
+
+    def process(self, batch: Sequence[Part]) -> Iterator[list[Scored] | TaggedOutput]:
+        scores = []
+        for part in batch:
+            if isinstance(part.answer, str):
+                yield TaggedOutput(REJECTED, Rejected(part.id, part.place, part.answer))
+            elif not part.answer.is_finite:
+                yield TaggedOutput(REJECTED, Rejected(part.id, part.place, "the model's score is not finite"))
+            else:
+                scores.append(Scored(part.id, part.place, part.answer, part.pixels))
+        self._images.inc(len(scores))
+        yield scores
+
+
+@contextlib.contextmanager
+def _watched(samples: int, report: Callable[[str], None]) -> Iterator[None]:
+    """While it is open, tells every few seconds how far the workers in this process have come."""
+    done, before, started = threading.Event(), PROGRESS.samples, time.monotonic()
+
+    def watch() -> None:
+        while not done.wait(_PROGRESS_SECONDS):
+            scored = (PROGRESS.samples - before) / samples
+            if scored:
+                report(f"{scored:,.0f} images, {scored / (time.monotonic() - started):,.0f} images/s")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()

@@ -1,0 +1,142 @@
+"""What a job came to: counts, means with their standard errors, and the images at either end."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+
+from serving.batch.records import Scored, text_of_id
+from serving.score_table import bits_per_dimension
+
+QUANTITIES = ("nll_bound", "reconstruction", "kl", "importance_weighted_bound")
+LEAST_LIKELY = 10
+
+
+class Ranked(NamedTuple):
+    """An image by its importance-weighted bound, of those of which the likelihood is estimated the closest."""
+
+    importance_weighted_bound: float
+    id: bytes
+    nll_bound: float
+    pixels: np.ndarray | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the picture."""
+        return {
+            "id": text_of_id(self.id),
+            "nll_bound": self.nll_bound,
+            "importance_weighted_bound": self.importance_weighted_bound,
+        }
+
+
+class Summary(NamedTuple):
+    """Of some images; the arrays hold QUANTITIES. Mergeable in any order without losing digits (Chan et al., 1983)."""
+
+    images: int
+    mean: np.ndarray
+    squares: np.ndarray
+    """Sums of the squared deviations from the mean."""
+    least_likely: list[Ranked]
+    """The least likely first."""
+    most_likely: list[Ranked]
+
+    def to_json(self, dimensions: int) -> dict[str, Any]:
+        """Means and standard errors in nats an image; null of no image, and a standard error of one image."""
+        errors: Sequence[float | None] = [None] * len(QUANTITIES)
+        if self.images > 1:
+            errors = np.sqrt(self.squares / (self.images - 1) / self.images).tolist()
+        means: Sequence[float | None] = self.mean.tolist() if self.images else [None] * len(QUANTITIES)
+        bound = means[0]
+        return {
+            "images": self.images,
+            **{
+                name: {"mean": mean, "standard_error": error}
+                for name, mean, error in zip(QUANTITIES, means, errors, strict=True)
+            },
+            "bits_per_dimension": None if bound is None else bits_per_dimension(bound, dimensions),
+            "least_likely": [ranked.to_json() for ranked in self.least_likely[:LEAST_LIKELY]],
+        }
+
+
+class Summarise(beam.CombineFn):
+    """Lists of Scored to their Summary, with so many images at either end."""
+
+    def __init__(self, most_likely: int, least_likely: int) -> None:
+        self._most_likely = most_likely
+        self._least_likely = least_likely
+
+    def create_accumulator(self) -> Summary:
+        """Of no image."""
+        nothing = np.zeros(len(QUANTITIES))
+        return Summary(0, nothing, nothing, [], [])
+
+    def add_input(self, summary: Summary, batch: Sequence[Scored]) -> Summary:
+        """With the images of a batch, of which there may be none."""
+        if not batch:
+            return summary
+        values = np.array([[getattr(scored.estimate, name) for name in QUANTITIES] for scored in batch])
+        mean = values.mean(axis=0)
+        ranked = [
+            Ranked(value[-1], scored.id, value[0], scored.pixels)
+            for scored, value in zip(batch, values.tolist(), strict=True)
+        ]
+        return self._merge(summary, Summary(len(batch), mean, np.square(values - mean).sum(axis=0), ranked, ranked))
+
+    def merge_accumulators(self, summaries: Iterable[Summary]) -> Summary:
+        """Of the images of all."""
+        merged = self.create_accumulator()
+        for summary in summaries:
+            merged = self._merge(merged, summary)
+        return merged
+
+    def extract_output(self, summary: Summary) -> Summary:
+        """As it is."""
+        return summary
+
+    def _merge(self, one: Summary, other: Summary) -> Summary:
+        images = one.images + other.images
+        if not images:
+            return one
+        share = other.images / images
+        shift = other.mean - one.mean
+        return Summary(
+            images,
+            one.mean + shift * share,
+            one.squares + other.squares + np.square(shift) * one.images * share,
+            heapq.nlargest(self._least_likely, one.least_likely + other.least_likely, key=_rank),
+            heapq.nsmallest(self._most_likely, one.most_likely + other.most_likely, key=_rank),
+        )
+
+
+def _rank(ranked: Ranked) -> tuple[float, bytes]:
+    """The id decides between equals, so that the order does not follow from that of the work."""
+    return ranked.importance_weighted_bound, ranked.id
+
+
+def as_text(values: dict[str, Any]) -> str:
+    """The summary that a job has written, for people."""
+    lines = [
+        f"{values['images']:,} images scored with {values['samples']:,} samples each, {values['rejected']:,} rejected"
+    ]
+    if values["images"]:
+        for name, title in (
+            ("nll_bound", "bound on -log p(x)"),
+            ("reconstruction", "reconstruction"),
+            ("kl", "KL"),
+            ("importance_weighted_bound", "importance-weighted bound"),
+        ):
+            mean, error = values[name]["mean"], values[name]["standard_error"]
+            spread = "" if error is None else f"  standard error {error:.3f}"
+            lines.append(f"{title:26} {mean:10.3f} nats{spread}")
+        lines.append(f"{'bits per dimension':26} {values['bits_per_dimension']:10.4f}")
+        if values["note"]:
+            lines.append(values["note"])
+        lines.append("least likely by the importance-weighted bound:")
+        lines += [
+            f"  {ranked['importance_weighted_bound']:10.3f} nats  {ranked['id']}" for ranked in values["least_likely"]
+        ]
+    return "\n".join(lines) + "\n"
