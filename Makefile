@@ -18,9 +18,9 @@ export PYTHON
 help:  ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*##  */\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-run: $(INSTALLED)  ## trains and gates TASK through the local pipeline (DATA_DIR=, STEPS=, PIPELINE_ROOT=)
+run: $(INSTALLED)  ## trains and gates TASK through the local pipeline (DATA_DIR=, STEPS=, PIPELINE_ROOT=, ...)
 	@$(BIN)/draw run --task "$(TASK)" $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") $(if $(STEPS),--steps "$(STEPS)") \
-		$(if $(PIPELINE_ROOT),--pipeline-root "$(PIPELINE_ROOT)")
+		$(if $(TRAIN_EXAMPLES),--train-examples "$(TRAIN_EXAMPLES)") $(if $(PIPELINE_ROOT),--pipeline-root "$(PIPELINE_ROOT)")
 
 report: $(INSTALLED)  ## shows the paper's table with the row of TASK's last model (SAMPLES=, PIPELINE_ROOT=)
 	@$(BIN)/draw report --task "$(TASK)" $(if $(SAMPLES),--samples "$(SAMPLES)") \

@@ -24,18 +24,25 @@ from benchmarks.program import Folder, Program
 
 @functools.partial(jax.jit, static_argnames=("program", "steps"), donate_argnames="state")
 def _run(
-    state: list[jax.Array], images: jax.Array, first: jax.Array, seed: jax.Array, *, program: Any, steps: int
+    state: list[jax.Array],
+    examples: tuple[jax.Array, ...],
+    first: jax.Array,
+    seed: jax.Array,
+    *,
+    program: Any,
+    steps: int,
 ) -> tuple[list[jax.Array], jax.Array]:
     """`steps` training steps, without leaving the device. Step k draws its rows from the seed and k alone."""
     folder_program, divisor = program
 
     def body(i: int, carried: tuple[list[jax.Array], jax.Array]) -> tuple[list[jax.Array], jax.Array]:
-        state, bounds = carried
+        state, losses = carried
         key = jax.random.fold_in(jax.random.key(seed), first + i)
+        images, *labels = examples
         rows = jax.random.randint(key, (folder_program.batch,), 0, images.shape[0])
         x = images[rows].astype(jnp.float32) / divisor
-        *state, bound = folder_program.call(*state, x)
-        return state, bounds.at[i].set(bound)
+        *state, loss = folder_program.call(*state, x, *(values[rows] for values in labels))
+        return state, losses.at[i].set(loss)
 
     return jax.lax.fori_loop(0, steps, body, (state, jnp.zeros(steps)))
 
@@ -43,18 +50,23 @@ def _run(
 def measure(folder: Folder, program: Program, *, seconds: float) -> dict[str, Any]:
     """Milliseconds a step over calls of some steps each: median and minimum; and the memory that the step takes."""
     divisor = folder.description["divisor"]
-    shape = program.inputs[-1].shape[1:]
-    images = jnp.asarray(np.random.default_rng(0).integers(0, divisor + 1, (4 * program.batch, *shape), np.uint8))
+    rng, classes = np.random.default_rng(0), folder.description["task"].get("classes", 0)
+    images, *labels = folder.batch_inputs(program)
+    drawn: list[np.ndarray] = [rng.integers(0, divisor + 1, (4 * program.batch, *images.shape[1:]), np.uint8)]
+    drawn += [rng.integers(0, classes, 4 * program.batch, np.int32) for _ in labels]
+    examples = tuple(map(jnp.asarray, drawn))
     state, steps = folder.state(), 4
     started = time.perf_counter()
-    compiled = _run.lower(state, images, jnp.int32(0), jnp.int32(0), program=(program, divisor), steps=steps).compile()
+    compiled = _run.lower(
+        state, examples, jnp.int32(0), jnp.int32(0), program=(program, divisor), steps=steps
+    ).compile()
     compile_seconds = time.perf_counter() - started
     memory = compiled.memory_analysis()
     times: list[float] = []
     while sum(times) < seconds * 1e3 or len(times) < 3:
         started = time.perf_counter()
-        state, bounds = compiled(state, images, jnp.int32(steps * len(times)), jnp.int32(0))
-        bounds.block_until_ready()
+        state, losses = compiled(state, examples, jnp.int32(steps * len(times)), jnp.int32(0))
+        losses.block_until_ready()
         times.append((time.perf_counter() - started) * 1e3)
     per_step = [value / steps for value in times[1:]]
     median = statistics.median(per_step)
@@ -75,19 +87,19 @@ def train(folder: Folder, program: Program, *, steps: int, seconds: float, outpu
     once an epoch.
     """
     divisor = folder.description["divisor"]
-    images = jnp.asarray(folder.images())
+    examples = tuple(map(jnp.asarray, folder.examples()))
     state = folder.state(output if output.exists() else None)
     done, call, started, saved = int(state[-1]), 10, time.monotonic(), time.monotonic()
     while done < steps and time.monotonic() - started < seconds:
         count = min(call, steps - done)
         began = time.monotonic()
-        state, bounds = _run(state, images, jnp.int32(done), jnp.int32(seed), program=(program, divisor), steps=count)
-        bound = float(bounds.mean())
-        if not np.isfinite(bound):
-            raise SystemExit(f"The bound is {bound} by step {done + count}. {output} holds the last sound state.")
+        state, losses = _run(state, examples, jnp.int32(done), jnp.int32(seed), program=(program, divisor), steps=count)
+        loss = float(losses.mean())
+        if not np.isfinite(loss):
+            raise SystemExit(f"The loss is {loss} by step {done + count}. {output} holds the last sound state.")
         elapsed = time.monotonic() - began
         done += count
-        print(f"step {done:,}  {bound:.2f} nats  {count * program.batch / elapsed:,.0f} examples/s", flush=True)
+        print(f"step {done:,}  {loss:.3f} nats  {count * program.batch / elapsed:,.0f} examples/s", flush=True)
         # Each other number of steps is compiled anew.
         call = 1_000 if call == 10 else call
         if time.monotonic() - saved > 60:

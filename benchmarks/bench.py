@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer import draw, tasks
-from trainer.task import Task
+from trainer import objective, tasks
+from trainer.task import ClassifyingTask, Task
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_BATCHES = (1, 16, 256)
@@ -67,13 +67,14 @@ class Side:
 
 def products(task: Task) -> float:
     """GFLOP of one training step's matrix products with weights: forward, and backward to inputs and to weights."""
-    shapes = draw.parameter_shapes(task)
+    shapes = objective.of(task).parameter_shapes()
     weights = sum(shape[0] * shape[1] for name, shape in shapes.items() if name.endswith("/w"))
     return 3 * 2 * weights * task.glimpses * task.recipe.batch_size / 1e9
 
 
 def compare(task: Task, *, other: Sequence[str], other_code: Path, seconds: float) -> dict[str, Any]:
-    """Measures the task's training step on both sides by turns, then sampling and scoring on ours."""
+    """Measures the task's training step on both sides by turns, then sampling and scoring, or classifying, on ours."""
+    samples = () if isinstance(task, ClassifyingTask) else SAMPLE_BATCHES
     ours, theirs = Side(task.name, "trained", code=ROOT), Side(task.name, *other, code=other_code)
     try:
         first = [side.ask("first")["seconds"] for side in (ours, theirs)]
@@ -101,7 +102,7 @@ def compare(task: Task, *, other: Sequence[str], other_code: Path, seconds: floa
             "wait_percent": ours.ask("input", INPUT_STEPS)["wait_percent"],
             "memory_mib": memory[0],
             "other_memory_mib": memory[1],
-            "sample_ms": {str(batch): _spread(ours.ask("sample", batch)["ms"]) for batch in SAMPLE_BATCHES},
+            "sample_ms": {str(batch): _spread(ours.ask("sample", batch)["ms"]) for batch in samples},
             "score_per_second": SCORE_BATCH / statistics.median(ours.ask("score", SCORE_BATCH)["ms"]) * 1e3,
         }
     finally:
@@ -139,7 +140,7 @@ def _row(result: dict[str, Any]) -> tuple[str, ...]:
         f"{result['first_step_seconds']:.1f}",
         f"{result['wait_percent']:.1f}",
         f"{result['memory_mib']:,.0f}",
-        " / ".join(f"{result['sample_ms'][str(batch)]['median']:.1f}" for batch in SAMPLE_BATCHES),
+        " / ".join(f"{times['median']:.1f}" for times in result["sample_ms"].values()) or "-",
         f"{result['score_per_second']:,.0f}",
     )
 

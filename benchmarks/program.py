@@ -30,7 +30,7 @@ _DTYPES = {"f32": "float32", "i32": "int32", "i64": "int64", "bf16": "bfloat16"}
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One training step: called with the state's arrays and x, it returns the new arrays and the bound."""
+    """One training step: called with the arrays of the state and of a batch, it returns the new state and the loss."""
 
     batch: int
     call: Callable[..., list[jax.Array]]
@@ -84,12 +84,18 @@ class Folder:
             np.savez(file, **arrays)
         unfinished.replace(path)
 
-    def images(self) -> np.ndarray:
-        """The training images, uint8 [examples, B, A, C]; ValueError where none were taken along."""
+    def batch_inputs(self, program: Program) -> tuple[jax.ShapeDtypeStruct, ...]:
+        """What a program takes beside the state: images, and labels where the task is to find them."""
+        return program.inputs[len(self.description["state"]) :]
+
+    def examples(self) -> tuple[np.ndarray, ...]:
+        """The training images, uint8 [examples, B, A, C], and maybe their labels [examples].
+
+        Raises ValueError where none were taken along.
+        """
         try:
             with np.load(self.path / "images.npz") as arrays:
-                images: np.ndarray = arrays["images"]
-                return images
+                return tuple(arrays[name] for name in ("images", "labels") if name in arrays)
         except OSError as error:
             raise ValueError(
                 f"{self.path} holds no images: write it again with `draw export-step --examples PATTERN`."

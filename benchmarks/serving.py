@@ -28,7 +28,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, predict_pb2
 
-from trainer import draw, export, tasks
+from trainer import export, objective, tasks
 
 _State = get_model_status_pb2.ModelVersionStatus.State
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -126,7 +126,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         base = pathlib.Path(folder) / _MODEL
         task = tasks.get(_MODEL)
-        export.export(task, draw.initial_parameters(task, 0), str(base / "1"))
+        export.export(task, objective.of(task).initial_parameters(0), str(base / "1"))
         load = Load(base / "1")
         measurements = []
         for batching in (False, True):

@@ -25,22 +25,30 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from trainer import draw, examples, export, host, optimizer, randomness, step, tasks
-from trainer.task import Binarisation, Task
+from trainer.task import Binarisation
 
 Answer = dict[str, Any]
 
 
-def plain_step(task: Task, x: tf.Tensor) -> Callable[[], tf.Tensor]:
+def plain_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
     """The yardstick: the same equations by autodiff over the loop, without XLA, in one piece on default threads."""
     state = step.TrainState(task)
+
+    def losses(parameters: dict[str, tf.Tensor], count: tf.Tensor) -> tf.Tensor:
+        if isinstance(batch, tuple):
+            from trainer import ram
+
+            logits = ram.classify(parameters, batch[0], task).logits
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=batch[1], logits=logits)
+        eps = randomness.training_noise(task, count, batch.shape[0])
+        return draw.infer(parameters, batch, eps, task).nll_bound
 
     @tf.function(autograph=False)
     def one() -> tf.Tensor:
         count, values = state.step.read_value(), state.read()
-        eps = randomness.training_noise(task, count, x.shape[0])
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values.parameters)
-            loss = tf.reduce_mean(draw.infer(values.parameters, x, eps, task).nll_bound)
+            loss = tf.reduce_mean(losses(values.parameters, count))
         new, _ = optimizer.update(task.recipe, count, values, tape.gradient(loss, values.parameters))
         state.assign(new)
         return loss
@@ -48,22 +56,27 @@ def plain_step(task: Task, x: tf.Tensor) -> Callable[[], tf.Tensor]:
     return one
 
 
-def trained_step(task: Task, x: tf.Tensor) -> Callable[[], tf.Tensor]:
+def trained_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
     """The step as `loop.train` runs it, on the strategy of this host."""
     trainer = step.Trainer(task, host.strategy())
-    batches = iter(tf.data.Dataset.from_tensors(x).repeat())
-    return lambda: trainer.train(batches, 1).nll_bound
+    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    return lambda: trainer.train(batches, 1).gradient_norm
 
 
 class Worker:
     """Its public methods are the commands."""
 
-    def __init__(self, task: Task, variant: str) -> None:
+    def __init__(self, task: Any, variant: str) -> None:
         self.task = task
         rng = np.random.default_rng(0)
         x = rng.uniform(size=(task.recipe.batch_size, *task.image_shape)).astype(np.float32)
         self._x = tf.constant(np.round(x) if task.binary else x)
-        self._step = (plain_step if variant == "plain" else trained_step)(task, self._x)
+        # Only a classifying task has classes, and earlier revisions have no such task.
+        self._classes = getattr(task, "classes", 0)
+        batch = self._x
+        if self._classes:
+            batch = (self._x, tf.constant(rng.integers(0, self._classes, task.recipe.batch_size)))
+        self._step = (plain_step if variant == "plain" else trained_step)(task, batch)
 
     def first(self) -> Answer:
         """Seconds of the first step, tracing and compiling included."""
@@ -98,7 +111,7 @@ class Worker:
             trainer = step.Trainer(self.task, host.strategy())
             trainer.train(batches, 2)
             tf.profiler.experimental.start(directory)
-            milliseconds = _milliseconds(lambda: trainer.train(batches, count).nll_bound.numpy())
+            milliseconds = _milliseconds(lambda: trainer.train(batches, count).gradient_norm.numpy())
             tf.profiler.experimental.stop()
             (path,) = Path(directory).glob("plugins/profile/*/*.xplane.pb")
             space = xplane_pb2.XSpace.FromString(path.read_bytes())
@@ -120,6 +133,9 @@ class Worker:
             for index, image in enumerate(images):
                 values = {"image": image.tobytes(), "id": str(index).encode()}
                 feature = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])) for k, v in values.items()}
+                if self._classes:
+                    label = tf.train.Int64List(value=[index % self._classes])
+                    feature["label"] = tf.train.Feature(int64_list=label)
                 writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
         return [path]
 
@@ -133,15 +149,18 @@ class Worker:
         return _latencies(lambda: self._signatures.sample(seeds)["image"].numpy())
 
     def score(self, count: int) -> Answer:
-        """Milliseconds of calls of the exported signature `score` for so many images."""
+        """Milliseconds of calls of the exported signature `score`, or `classify`, for so many images."""
         seeds = tf.constant([[0, index] for index in range(count)], tf.int64)
         images = tf.repeat(self._x[:1], count, axis=0)
+        if self._classes:
+            return _latencies(lambda: self._signatures.classify(images)["label"].numpy())
         return _latencies(lambda: self._signatures.score(images, seeds)["nll_bound"].numpy())
 
     @functools.cached_property
     def _signatures(self) -> Any:
         with tempfile.TemporaryDirectory() as directory:
-            export.export(self.task, draw.initial_parameters(self.task, 0), directory)
+            weights = step.TrainState(self.task).exported(self.task)
+            export.export(self.task, {name: value.numpy() for name, value in weights.items()}, directory)
             return tf.saved_model.load(directory)
 
 

@@ -10,6 +10,11 @@ import click
 SUBCOMMANDS = {
     "run": ("pipeline.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
     "report": ("pipeline.report_command", "report", "Show the paper's table with a row for the last evaluated model."),
+    "train": (
+        "pipeline.train_command",
+        "train",
+        "Train and export a model from examples: one worker, or all there is.",
+    ),
     "serve": ("pipeline.serve_command", "serve", "Serve a model over gRPC and REST, as TF Serving does."),
     "sample": ("pipeline.sample_command", "sample", "Draw images: a sheet of samples from a model server."),
     "sequence": ("pipeline.sequence_command", "sequence", "Show how the model draws: an animation."),

@@ -20,16 +20,19 @@ from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components.bound_evaluator.component import BoundEvaluator
+from components.error_evaluator.component import ErrorEvaluator
 from components.serving_check.component import ServingCheck
 from components.strict_example_validator.component import StrictExampleValidator
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline import LatestOtherBlessedModel
-from trainer.task import Gate, Task
+from trainer.task import ErrorGate, Gate, Task
 
 # Node ids, by which a run's metadata is read again.
 TRAINER = "Trainer"
+EXAMPLE_GEN = "TfdsExampleGen"
 BASELINE = "Baseline"
 BOUND_EVALUATOR = "BoundEvaluator"
+ERROR_EVALUATOR = "ErrorEvaluator"
 SERVING_CHECK = "ServingCheck"
 PUSHER = "Pusher"
 
@@ -39,7 +42,7 @@ SERVING_CHECK_SECONDS = 300
 def create_pipeline(
     *,
     task: Task,
-    gate: Gate,
+    gate: Gate | ErrorGate,
     pipeline_name: str,
     pipeline_root: str,
     data_dir: str | None,
@@ -68,7 +71,7 @@ def create_pipeline(
         beam_pipeline_args: for the stages that run on Beam.
         initial_state: the .npz where training begins, see `trainer.loop.train`; None for the beginning.
     """
-    example_gen = TfdsExampleGen(task=task, data_dir=data_dir)
+    example_gen = TfdsExampleGen(task=task, data_dir=data_dir).with_id(EXAMPLE_GEN)
     examples = example_gen.outputs["examples"]
 
     # The schema comes before the statistics: it marks `image` as such, and StatisticsGen then measures the bytes
@@ -101,14 +104,18 @@ def create_pipeline(
         model=Channel(type=Model),
         model_blessing=Channel(type=ModelBlessing),
     ).with_id(BASELINE)
-    evaluator = BoundEvaluator(
-        examples=examples,
-        model=model,
-        split=task.data.test,
-        max_nll_bound=gate.max_nll_bound,
-        tolerance=gate.tolerance,
-        baseline_model=baseline.outputs["model"],
-    ).with_id(BOUND_EVALUATOR)
+    judged: dict[str, Any] = {
+        "examples": examples,
+        "model": model,
+        "split": task.data.test,
+        "tolerance": gate.tolerance,
+        "baseline_model": baseline.outputs["model"],
+    }
+    evaluator = (
+        ErrorEvaluator(**judged, max_error=gate.max_error)
+        if isinstance(gate, ErrorGate)
+        else BoundEvaluator(**judged, max_nll_bound=gate.max_nll_bound)
+    ).with_id(evaluator_of(gate))
     serving_check = ServingCheck(
         model=model, examples=examples, split=task.data.test, timeout_seconds=SERVING_CHECK_SECONDS
     ).with_id(SERVING_CHECK)
@@ -139,6 +146,11 @@ def create_pipeline(
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(beam_pipeline_args),
     )
+
+
+def evaluator_of(gate: Gate | ErrorGate) -> str:
+    """The node id of the stage that judges by such a gate."""
+    return ERROR_EVALUATOR if isinstance(gate, ErrorGate) else BOUND_EVALUATOR
 
 
 def curated_schema(task_name: str) -> Path:

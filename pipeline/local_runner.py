@@ -1,8 +1,8 @@
 """Runs the pipeline on this machine; also the file that `tfx pipeline create --engine=local` is given.
 
 As a script it is `draw run` without arguments: its settings come from the environment, by the names TASK, DATA_DIR,
-STEPS, PIPELINE_ROOT, MAX_NLL_BOUND and INITIAL_STATE. The tfx command remembers nothing but the path of this file, so
-the same variables belong before `tfx pipeline create` and `tfx run create`.
+STEPS, TRAIN_EXAMPLES, PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR and INITIAL_STATE. The tfx command remembers nothing but
+the path of this file, so the same variables belong before `tfx pipeline create` and `tfx run create`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 
 SHEET_ROWS, SHEET_COLUMNS, SHEET_SEED = 8, 12, 0
+GLIMPSE_ROWS, GLIMPSE_COLUMNS = 4, 5
 
 
 def run(settings: RunSettings) -> RunOutcome | None:
@@ -58,8 +59,10 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     from pipeline import dag
     from pipeline.observed_runner import ObservedLocalDagRunner
     from pipeline.run_outcome import read_outcome
+    from serving.glimpses import write_glimpse_sheet
     from serving.samples import write_sample_sheet
     from trainer import host
+    from trainer.task import ClassifyingTask
 
     host.configure_threads()
     connection = metadata.sqlite_metadata_connection_config(str(settings.metadata_path))
@@ -82,11 +85,18 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     )
     if runner.run_id is None:
         return None
-    outcome = read_outcome(connection, runner.run_id, settings.pipeline_name)
+    outcome = read_outcome(connection, runner.run_id, settings.pipeline_name, evaluator=dag.evaluator_of(settings.gate))
     sheet = settings.sample_sheet(outcome.model_number)
     # A model is drawn once. An older sheet is of a model that had the same number before the metadata were deleted.
     if not sheet.exists() or sheet.stat().st_mtime < (outcome.model_dir / "saved_model.pb").stat().st_mtime:
-        write_sample_sheet(outcome.model_dir, sheet, rows=SHEET_ROWS, columns=SHEET_COLUMNS, seed=SHEET_SEED)
+        if isinstance(settings.task, ClassifyingTask):
+            test = outcome.examples_dir / f"Split-{settings.task.data.test}"
+            files = sorted(str(path) for path in test.iterdir())
+            write_glimpse_sheet(
+                outcome.model_dir, files, sheet, rows=GLIMPSE_ROWS, columns=GLIMPSE_COLUMNS, size=settings.task.read
+            )
+        else:
+            write_sample_sheet(outcome.model_dir, sheet, rows=SHEET_ROWS, columns=SHEET_COLUMNS, seed=SHEET_SEED)
     return outcome
 
 

@@ -45,5 +45,6 @@ BY_TASK: Mapping[str, tuple[Result, ...]] = {
     "mnist_no_attention": TABLE_2,
     "svhn": FIGURE_11,
     "cluttered_mnist": TABLE_1,
+    "cluttered_mnist_4": TABLE_1,
 }
 """For the tasks whose data are the paper's and of which it gives a number."""

@@ -29,8 +29,7 @@ def markdown(evaluation: LastEvaluation, samples: int, weighted: Mean | None) ->
 
     Raises ValueError where the bound is not finite.
     """
-    task, found = evaluation.task, evaluation.found
-    bound, count = found["overall"]["nll_bound"], found["overall"]["count"]
+    task, bound = evaluation.task, evaluation.found["overall"]["nll_bound"]
     if bound["mean"] is None or bound["standard_error"] is None:
         raise ValueError(f"The bound of model {evaluation.model_number} is not finite: there is nothing to compare.")
     shape = task["image_shape"] if task["binarisation"] == "none" else None
@@ -44,21 +43,37 @@ def markdown(evaluation: LastEvaluation, samples: int, weighted: Mean | None) ->
                 shape,
             )
         )
+    headings = ["", "cost, nats an image" if shape else "-log p(x), nats an image", "standard error"]
+    page = _page(evaluation, [*headings, *(["bits per dimension"] if shape else []), "source"], rows)
+    return f"{page}\n{NOT_A_COMPRESSION_COST}\n" if shape else page
+
+
+def classifier_markdown(evaluation: LastEvaluation) -> str:
+    """The page of a classifier. Raises ValueError where its error is not finite."""
+    error = evaluation.found["overall"]["error"]
+    if error["mean"] is None:
+        raise ValueError(f"The error of model {evaluation.model_number} is not finite: there is nothing to compare.")
+    low, high = (f"{100 * limit:.2f}" for limit in error["interval_95"])
+    row = ("**this model**", f"{100 * error['mean']:.2f} %", f"{low} to {high} %", "measured")
+    return _page(evaluation, ["", "error", "95% interval", "source"], [row])
+
+
+def _page(evaluation: LastEvaluation, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Our rows, and below them those of others."""
+    task, found = evaluation.task, evaluation.found
     others = BY_TASK.get(task["name"], ())
-    rows += [(result.model, result.value, "", *([""] if shape else []), result.source) for result in others]
-    headings = ("", "cost, nats an image" if shape else "-log p(x), nats an image", "standard error")
+    empty = [""] * (len(headings) - 3)
     lines = [
         f"# {task['title']}",
         "",
-        f"Model {evaluation.model_number} after {task['recipe']['steps']:,} steps, on the {count:,} images of split "
-        f"`{found['split']}`. The gate {'passed' if found['blessed'] else 'refused'} it.",
+        f"Model {evaluation.model_number} after {task['recipe']['steps']:,} steps, on the "
+        f"{found['overall']['count']:,} images of split `{found['split']}`. The gate "
+        f"{'passed' if found['blessed'] else 'refused'} it.",
         "",
-        *_table((*headings, *(["bits per dimension"] if shape else []), "source"), rows),
+        *_table(headings, [*rows, *((result.model, result.value, *empty, result.source) for result in others)]),
     ]
     if not others:
         lines += ["", "The paper gives no number for these data."]
-    if shape:
-        lines += ["", NOT_A_COMPRESSION_COST]
     return "\n".join(lines) + "\n"
 
 

@@ -10,6 +10,7 @@ from pipeline.run_log import quiet_native_code
 from pipeline.run_settings import RunSettings
 from serving.sheet import save
 from trainer import tasks
+from trainer.task import ClassifyingTask
 
 
 @click.command()
@@ -40,9 +41,13 @@ def report(task_name: str, pipeline_root: str, samples: int | None, output: Path
 
 def _report(settings: RunSettings, samples: int | None) -> str:
     from pipeline.last_evaluation import last_evaluation
-    from pipeline.report import markdown
+    from pipeline.report import classifier_markdown, markdown
 
     evaluation = last_evaluation(settings.metadata_path)
+    if isinstance(settings.task, ClassifyingTask):
+        if samples is not None:
+            raise ValueError(f"{settings.task.name} is a classifier, which has no bound: leave out --samples.")
+        return classifier_markdown(evaluation)
     if samples is None:
         return markdown(evaluation, 0, None)
     with quiet_native_code():

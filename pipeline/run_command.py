@@ -24,6 +24,12 @@ INTERRUPTED = 130
 )
 @click.option("--steps", envvar="STEPS", type=int, help="Training steps.  [default: the task's]")
 @click.option(
+    "--train-examples",
+    envvar="TRAIN_EXAMPLES",
+    type=int,
+    help="Training images that are made, of a task that composes them of digits.  [default: the task's]",
+)
+@click.option(
     "--pipeline-root",
     envvar="PIPELINE_ROOT",
     default="runs",
@@ -35,6 +41,12 @@ INTERRUPTED = 130
     envvar="MAX_NLL_BOUND",
     type=float,
     help="The greatest bound, in nats an image, of a model that may be pushed.  [default: the task's]",
+)
+@click.option(
+    "--max-error",
+    envvar="MAX_ERROR",
+    type=float,
+    help="The greatest error, from 0 to 1, of a classifier that may be pushed.  [default: the task's]",
 )
 @click.option(
     "--cache/--no-cache",
@@ -54,16 +66,18 @@ def run(
     task_name: str,
     data_dir: str | None,
     steps: int | None,
+    train_examples: int | None,
     pipeline_root: str,
     max_nll_bound: float | None,
+    max_error: float | None,
     use_cache: bool,
     initial_state: str | None,
 ) -> None:
     """Train, judge and push a model: the whole pipeline on this machine.
 
     Killed or interrupted, the same command goes on from where it was: finished stages come from the cache, training
-    from its last checkpoint. Options can be given as environment variables: TASK, DATA_DIR, STEPS, PIPELINE_ROOT,
-    MAX_NLL_BOUND, INITIAL_STATE.
+    from its last checkpoint. Options can be given as environment variables: TASK, DATA_DIR, STEPS, TRAIN_EXAMPLES,
+    PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR, INITIAL_STATE.
 
     Exits with 0 when the model is pushed, 3 when it was refused, 1 when the run failed, 130 when it was interrupted.
     """
@@ -72,8 +86,10 @@ def run(
             task_name=task_name,
             data_dir=data_dir,
             steps=steps,
+            train_examples=train_examples,
             pipeline_root=pipeline_root,
             max_nll_bound=max_nll_bound,
+            max_error=max_error,
             use_cache=use_cache,
             initial_state=initial_state,
         )
@@ -98,16 +114,20 @@ def run(
 
 def _print_result(settings: RunSettings, outcome: RunOutcome) -> None:
     evaluation = outcome.evaluation
-    bound = evaluation["overall"]["nll_bound"]
     if outcome.all_cached:
         click.echo("Nothing has changed: all stages cached.")
     click.echo()
-    click.echo(
-        f"bound    {_number(bound['mean'])} nats an image, standard error {_number(bound['standard_error'])}, "
-        f"on the {evaluation['overall']['count']:,} examples of split {evaluation['split']!r}"
-    )
+    examples = f"on the {evaluation['overall']['count']:,} examples of split {evaluation['split']!r}"
+    if "error" in evaluation["overall"]:
+        error, limit = evaluation["overall"]["error"], f"{evaluation['max_error']:.2%}"
+        low, high = error["interval_95"]
+        click.echo(f"error    {_percent(error['mean'])}, 95% interval {_percent(low)} to {_percent(high)}, {examples}")
+    else:
+        bound, limit = evaluation["overall"]["nll_bound"], f"{evaluation['max_nll_bound']:g} nats"
+        mean, deviation = _number(bound["mean"]), _number(bound["standard_error"])
+        click.echo(f"bound    {mean} nats an image, standard error {deviation}, {examples}")
     if outcome.blessed:
-        click.echo(f"gate     passed: at most {evaluation['max_nll_bound']:g} nats")
+        click.echo(f"gate     passed: at most {limit}")
     else:
         click.echo(f"gate     refused: {'; '.join(evaluation['reasons'])}")
     if outcome.unservable:
@@ -122,3 +142,7 @@ def _print_result(settings: RunSettings, outcome: RunOutcome) -> None:
 def _number(value: float | None) -> str:
     """Null in the evaluation is a number that was not finite."""
     return "not finite" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.2%}"

@@ -1,4 +1,4 @@
-"""What a finished run came to, read from its metadata: the bound, the gate's answer and where the model is."""
+"""What a finished run came to, read from its metadata: the evaluation, the gate's answer and where the model is."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from tfx.utils import path_utils
 from pipeline import dag
 
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
-_TOLD = (dag.TRAINER, dag.BOUND_EVALUATOR, dag.SERVING_CHECK, dag.PUSHER)
-"""The stages whose outputs make the result."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,20 +25,24 @@ class RunOutcome:
     """No stage had anything to do; the baseline is looked up in every run."""
     model_dir: Path
     """The SavedModel that the Trainer exported."""
+    examples_dir: Path
+    """The examples, in a folder a split."""
     model_number: str
     """That of the model's folder, Trainer/model/N; the same whenever it comes from the cache."""
     evaluation: Mapping[str, Any]
-    """BoundEvaluator's evaluation.json."""
+    """The evaluator's evaluation.json."""
     blessed: bool
-    """By the gate on the bound; the evaluation holds the reasons where it is not."""
+    """By the gate on quality; the evaluation holds the reasons where it is not."""
     unservable: str | None
     """Why the serving check refused the model."""
     pushed_dir: Path | None
     """Where TF Serving finds the model; None if it was refused."""
 
 
-def read_outcome(connection: metadata_store_pb2.ConnectionConfig, run_id: str, pipeline_name: str) -> RunOutcome:
-    """Reads the run named `run_id`.
+def read_outcome(
+    connection: metadata_store_pb2.ConnectionConfig, run_id: str, pipeline_name: str, *, evaluator: str
+) -> RunOutcome:
+    """Reads the run named `run_id`, whose models the stage `evaluator` judges.
 
     Raises RuntimeError where one of its stages did not finish: LocalDagRunner goes on past a stage whose inputs cannot
     be resolved, so its return alone says little. Raises it, too, where a model that was pushed has been taken away.
@@ -48,12 +50,13 @@ def read_outcome(connection: metadata_store_pb2.ConnectionConfig, run_id: str, p
     store = MetadataStore(connection)
     executions = _executions(store, run_id, pipeline_name)
     unfinished = [node for node, execution in executions.items() if execution.last_known_state not in _DONE]
-    unfinished += [node for node in _TOLD if node not in executions]
+    told = (dag.EXAMPLE_GEN, dag.TRAINER, evaluator, dag.SERVING_CHECK, dag.PUSHER)
+    unfinished += [node for node in told if node not in executions]
     if unfinished:
         raise RuntimeError(f"These stages did not finish: {', '.join(unfinished)}.")
 
     model = _output(store, executions[dag.TRAINER], "model")
-    evaluation = _output(store, executions[dag.BOUND_EVALUATOR], "evaluation")
+    evaluation = _output(store, executions[evaluator], "evaluation")
     pushed_dir = _pushed_dir(_output(store, executions[dag.PUSHER], "pushed_model"))
     return RunOutcome(
         all_cached=all(
@@ -62,9 +65,10 @@ def read_outcome(connection: metadata_store_pb2.ConnectionConfig, run_id: str, p
             if node != dag.BASELINE
         ),
         model_dir=Path(path_utils.serving_model_path(model.uri)),
+        examples_dir=Path(_output(store, executions[dag.EXAMPLE_GEN], "examples").uri),
         model_number=Path(model.uri).name,
         evaluation=json.loads((Path(evaluation.uri) / "evaluation.json").read_text(encoding="utf-8")),
-        blessed=_is_blessed(_output(store, executions[dag.BOUND_EVALUATOR], "blessing")),
+        blessed=_is_blessed(_output(store, executions[evaluator], "blessing")),
         unservable=_unservable(_output(store, executions[dag.SERVING_CHECK], "blessing")),
         pushed_dir=pushed_dir,
     )

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from trainer import tasks
-from trainer.task import Gate, Task
+from trainer.task import ClassifyingTask, ErrorGate, Gate, GenerativeTask, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class RunSettings:
     """One local run. All paths are absolute, for TFX stores them and may be started from another folder next time."""
 
     task: Task
-    gate: Gate
+    gate: Gate | ErrorGate
     data_dir: Path | None
     """None for TFDS's own default."""
     pipeline_root: Path
@@ -34,8 +34,10 @@ class RunSettings:
         steps: int | None,
         pipeline_root: str,
         max_nll_bound: float | None,
+        max_error: float | None,
         use_cache: bool,
         initial_state: str | None = None,
+        train_examples: int | None = None,
     ) -> RunSettings:
         """Settings from a user's words; None leaves a value as the task has it.
 
@@ -46,13 +48,9 @@ class RunSettings:
             if steps < 1:
                 raise ValueError(f"The number of steps is {steps}: give at least 1, or none for the task's own number.")
             task = task.with_steps(steps)
-        gate = task.gate
-        if max_nll_bound is not None:
-            if not math.isfinite(max_nll_bound):
-                raise ValueError(
-                    f"The gate's bound is {max_nll_bound}: give a number of nats, or none for the task's own."
-                )
-            gate = dataclasses.replace(gate, max_nll_bound=max_nll_bound)
+        if train_examples is not None:
+            task = task.with_train_examples(train_examples)
+        gate = _gate(task, max_nll_bound, max_error)
         if data_dir is not None and not Path(data_dir).expanduser().is_dir():
             raise ValueError(
                 f"The data directory {data_dir} does not exist. Name the folder in which TFDS data sets are prepared, "
@@ -105,7 +103,7 @@ class RunSettings:
         return self.folder / "logs"
 
     def sample_sheet(self, model_number: str) -> Path:
-        """The picture of what a model draws."""
+        """The picture of what a model draws, or of where a classifier looks."""
         return self.folder / "samples" / f"model-{model_number}.png"
 
     def importance_weights(self, model_number: str, split: str, samples: int) -> Path:
@@ -121,3 +119,20 @@ class RunSettings:
             ) from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise ValueError(f"Cannot write to the folder {self.folder}. Choose another pipeline root.")
+
+
+def _gate(
+    task: GenerativeTask | ClassifyingTask, max_nll_bound: float | None, max_error: float | None
+) -> Gate | ErrorGate:
+    """The task's, with what the user wants otherwise."""
+    if isinstance(task, ClassifyingTask):
+        if max_nll_bound is not None:
+            raise ValueError(f"{task.name} is a classifier, which has no bound: give the greatest error instead.")
+        return task.gate if max_error is None else dataclasses.replace(task.gate, max_error=max_error)
+    if max_error is not None:
+        raise ValueError(f"{task.name} is a generative task, which has no error: give the greatest bound instead.")
+    if max_nll_bound is None:
+        return task.gate
+    if not math.isfinite(max_nll_bound):
+        raise ValueError(f"The gate's bound is {max_nll_bound}: give a number of nats, or none for the task's own.")
+    return dataclasses.replace(task.gate, max_nll_bound=max_nll_bound)

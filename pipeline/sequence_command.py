@@ -10,7 +10,7 @@ from pipeline.server_options import asks_a_server
 from serving.animation import write_animation
 from serving.client import Client
 from trainer import tasks
-from trainer.task import Attention
+from trainer.task import Attention, GenerativeTask
 
 
 @click.command()
@@ -46,9 +46,9 @@ def sequence(client: Client, count: int, seed: int, output: Path, window_size: i
 
 def _write_window_size(model: str) -> int:
     if model in tasks.NAMES:
-        attention = tasks.get(model).attention
-        if isinstance(attention, Attention):
-            return attention.write
+        task = tasks.get(model)
+        if isinstance(task, GenerativeTask) and isinstance(task.attention, Attention):
+            return task.attention.write
     raise ValueError(
         f"The write window's size N is not known, for no task is called {model!r}: give it with --window-size."
     )

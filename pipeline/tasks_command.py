@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from trainer import tasks as registry
-from trainer.task import NoAttention, Task
+from trainer.task import Attention, ClassifyingTask, GenerativeTask
 
-_HEADINGS = ("name", "title", "data set", "T", "LSTM", "n_z", "attention", "steps", "gate (nats)")
+_HEADINGS = ("name", "title", "data set", "T", "LSTM", "n_z", "attention", "steps", "gate")
 
 
 @click.command()
@@ -19,19 +19,22 @@ def tasks() -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _row(task: Task) -> tuple[str, ...]:
-    if isinstance(task.attention, NoAttention):
-        attention = "none"
+def _row(task: GenerativeTask | ClassifyingTask) -> tuple[str, ...]:
+    if isinstance(task, ClassifyingTask):
+        latent, attention, gate = "-", f"read {task.read}", f"{task.gate.max_error:.0%} wrong"
     else:
-        attention = f"read {task.attention.read}, write {task.attention.write}"
+        latent, gate = str(task.latent_size), f"{task.gate.max_nll_bound:g} nats"
+        attention = "none"
+        if isinstance(task.attention, Attention):
+            attention = f"read {task.attention.read}, write {task.attention.write}"
     return (
         task.name,
         task.title,
         task.data.builder,
         str(task.glimpses),
         str(task.lstm_units),
-        str(task.latent_size),
+        latent,
         attention,
         f"{task.recipe.steps:,}",
-        f"{task.gate.max_nll_bound:g}",
+        gate,
     )

@@ -53,7 +53,8 @@ def write_animation(
         drawings = [_enlarged(image, factor) for image in canvas[:, step]]
         if window is not None and borders is not None and window_size is not None:
             for drawing, parameters, border in zip(drawings, window[:, step], borders[:, step], strict=True):
-                _draw_window(drawing, parameters, window_size, factor, int(border))
+                red = _RED_INDEX if drawing.mode == "P" else _WINDOW_RED
+                draw_rectangle(drawing, parameters, window_size, factor, colour=red, border=int(border))
         frames.append(_side_by_side(drawings))
     # The last is the picture itself, without a rectangle.
     frames.append(_side_by_side([_enlarged(image, factor) for image in canvas[:, -1]]))
@@ -83,13 +84,21 @@ def window_rectangle(parameters: Sequence[float] | np.ndarray, size: int) -> tup
     return centre_x - reach, centre_y - reach, centre_x + reach, centre_y + reach
 
 
-def _draw_window(picture: Image.Image, parameters: np.ndarray, size: int, factor: int, border: int) -> None:
+def draw_rectangle(
+    picture: Image.Image,
+    parameters: np.ndarray,
+    size: int,
+    factor: int,
+    *,
+    colour: int | tuple[int, int, int],
+    border: int,
+) -> None:
+    """Draws a window of `size` x `size` filters, [5] in pixels of the image, on the image enlarged by `factor`."""
     # Beyond the picture by more than its size nothing can be seen, and Pillow's integers are of 32 bits.
     limit = 2 * max(picture.size)
     # (0, 0) is the centre of the first pixel, which covers `factor` pixels of the picture.
     corners = [int(np.clip(round((edge + 0.5) * factor), -limit, limit)) for edge in window_rectangle(parameters, size)]
-    red = _RED_INDEX if picture.mode == "P" else _WINDOW_RED
-    ImageDraw.Draw(picture).rectangle(corners, outline=red, width=border)
+    ImageDraw.Draw(picture).rectangle(corners, outline=colour, width=border)
 
 
 def _enlarged(image: np.ndarray, factor: int) -> Image.Image:

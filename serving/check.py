@@ -17,6 +17,7 @@ import tensorflow as tf
 from serving.warmup import Request, write_warmup
 
 Outputs = dict[str, np.ndarray]
+Signatures = Mapping[str, tf.types.experimental.ConcreteFunction]
 
 SCORES = ("nll_bound", "reconstruction", "kl", "log_weight")
 """Outputs of `score` and `score_examples` with one number an example, beside `kl_per_step` with one a step."""
@@ -52,7 +53,9 @@ def main() -> int:
 
 
 def check(model_dir: str, examples: list[bytes]) -> list[Request]:
-    """Asks `sample`, `score_examples` and `score`, and of the other signatures of our contract those that are there.
+    """Asks the signatures that every model of its kind has, and of the others of our contract those that are there.
+
+    A classifier has `classify` and `classify_examples`, another model `sample`, `score_examples` and `score`.
 
     Args:
       model_dir: of the SavedModel.
@@ -77,10 +80,22 @@ def check(model_dir: str, examples: list[bytes]) -> list[Request]:
         asked[name] = inputs
         return _consistent(name, _asker(model.signatures, name), inputs)
 
+    if "classify" in model.signatures:
+        _check_classifier(model.signatures, ask, examples)
+    else:
+        _check_generative(model.signatures, ask, examples)
+    return [
+        (name, {key: value[:rows] for key, value in inputs.items()})
+        for name, inputs in asked.items()
+        for rows in (1, len(examples))
+    ]
+
+
+def _check_generative(signatures: Signatures, ask: Callable[..., Outputs], examples: list[bytes]) -> None:
     seeds = np.stack([np.arange(len(examples)), np.full(len(examples), 7)], axis=1).astype(np.int64)
     for name in ("sample", "score", "score_examples"):
-        _asker(model.signatures, name)
-    image_shape = _image_shape(model.signatures["score"])
+        _asker(signatures, name)
+    image_shape = _image_shape(signatures["score"])
 
     images = ask("sample", seed=seeds)
     _expect_images("sample", images, len(seeds), image_shape)
@@ -88,25 +103,44 @@ def check(model_dir: str, examples: list[bytes]) -> list[Request]:
         raise CheckFailed("sample: two seeds gave the same image, so the seed has no effect.")
 
     _expect_scores("score_examples", ask("score_examples", examples=np.array(examples, object)))
-    pixels = np.stack([_image(example, image_shape) for example in examples])
-    # The contract's pixels are 0 or 1 where they are binarised, and else 0 to 255.
-    scaled = pixels if pixels.max() <= 1 else pixels / np.float32(255)
+    scaled = _images(examples, image_shape)
     _expect_scores("score", ask("score", image=scaled, seed=seeds))
 
-    if "serving_default" in model.signatures:
+    if "serving_default" in signatures:
         _expect_images("serving_default", ask("serving_default", seed=seeds), len(seeds), image_shape)
-    if "reconstruct" in model.signatures:
+    if "reconstruct" in signatures:
         _expect_images("reconstruct", ask("reconstruct", image=scaled, seed=seeds), len(seeds), image_shape)
-    if "sample_sequence" in model.signatures:
+    if "sample_sequence" in signatures:
         canvas = ask("sample_sequence", seed=seeds).get("canvas", np.empty(0))
         _expect_images(
             "sample_sequence", {"image": canvas[:, -1] if canvas.ndim == 5 else canvas}, len(seeds), image_shape
         )
-    return [
-        (name, {key: value[:rows] for key, value in inputs.items()})
-        for name, inputs in asked.items()
-        for rows in (1, len(examples))
-    ]
+
+
+def _check_classifier(signatures: Signatures, ask: Callable[..., Outputs], examples: list[bytes]) -> None:
+    for name in ("classify", "classify_examples"):
+        _asker(signatures, name)
+    images = _images(examples, _image_shape(signatures["classify"]))
+    names = ("classify", *(name for name in ("serving_default",) if name in signatures))
+    for name in names:
+        found = ask(name, image=images)
+        _expect_probabilities(name, found, "probabilities")
+        if not np.array_equal(found.get("label", np.empty(0)), found["probabilities"].argmax(axis=1)):
+            raise CheckFailed(f"{name}: label is not the most probable class.")
+    answer = ask("classify_examples", inputs=np.array(examples, object))
+    _expect_probabilities("classify_examples", answer, "scores")
+    if answer.get("classes", np.empty(0)).shape != answer["scores"].shape:
+        raise CheckFailed("classify_examples: classes must be of the shape of scores, a class for each.")
+
+
+def _expect_probabilities(name: str, outputs: Outputs, key: str) -> None:
+    if key not in outputs:
+        raise CheckFailed(f"{name}: there is no output {key}, only {sorted(outputs)}.")
+    values = outputs[key]
+    if values.ndim != 2 or values.dtype != np.float32:
+        raise CheckFailed(f"{name}: {key} is {values.dtype} {values.shape}; expected float32 [n, classes].")
+    if values.min() < 0 or not np.abs(values.sum(axis=1) - 1).max() <= _RELATIVE_TOLERANCE:
+        raise CheckFailed(f"{name}: {key} must be probabilities, of which each row sums to 1.")
 
 
 def _asker(signatures: Mapping[str, Callable[..., Mapping[str, tf.Tensor]]], name: str) -> Callable[..., Outputs]:
@@ -129,6 +163,10 @@ def _consistent(name: str, ask: Callable[..., Outputs], inputs: Mapping[str, np.
         _finite_rows(name, ask(**{key: value[i : i + 1] for key, value in inputs.items()}), 1) for i in range(rows)
     ]
     for key, values in outputs.items():
+        if values.dtype == object:
+            if not np.array_equal(np.concatenate([other[key] for other in alone]), values):
+                raise CheckFailed(f"{name}: rows of {key} depend on the batch that they travel in.")
+            continue
         allowed = _RELATIVE_TOLERANCE * np.abs(values).max()
         if not np.abs(again[key] - values).max() <= allowed:
             raise CheckFailed(f"{name}: {key} differs when the same is asked again, so its noise is not the caller's.")
@@ -147,7 +185,7 @@ def _finite_rows(name: str, outputs: Outputs, rows: int) -> Outputs:
             raise CheckFailed(
                 f"{name}: {key} has shape {values.shape} for {rows} rows of input; expected one row each."
             )
-        if not np.isfinite(values).all():
+        if values.dtype != object and not np.isfinite(values).all():
             raise CheckFailed(f"{name}: {key} is not finite.")
     return outputs
 
@@ -175,6 +213,12 @@ def _expect_scores(name: str, outputs: Outputs) -> None:
 def _image_shape(score: tf.types.experimental.ConcreteFunction) -> tuple[int, ...]:
     """[H, W, C] of the images that the model scores."""
     return tuple(score.structured_input_signature[1]["image"].shape[1:])
+
+
+def _images(examples: list[bytes], image_shape: tuple[int, ...]) -> np.ndarray:
+    """The examples' images, in [0, 1]: the contract's pixels are 0 or 1 where they are binarised, and else 0 to 255."""
+    pixels = np.stack([_image(example, image_shape) for example in examples])
+    return pixels if pixels.max() <= 1 else pixels / np.float32(255)
 
 
 def _image(example: bytes, image_shape: tuple[int, ...]) -> np.ndarray:

@@ -7,15 +7,15 @@ time-steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from trainer import equations, recurrence
+from trainer import attention, equations, recurrence
 from trainer.recurrence import Linear, Parameters
-from trainer.task import Attention, Task
+from trainer.task import Attention, GenerativeTask
 
 
 class State(NamedTuple):
@@ -42,9 +42,9 @@ class Inference(NamedTuple):
     canvases: tf.Tensor | None = None
     """c_1 to c_T, logits. [T, n, B, A, C]"""
     read_windows: tf.Tensor | None = None
-    """[T, n, 5], see `pixels`; None without attention."""
+    """[T, n, 5], see `attention.pixels`; None without attention."""
     write_windows: tf.Tensor | None = None
-    """[T, n, 5], see `pixels`; None without attention."""
+    """[T, n, 5], see `attention.pixels`; None without attention."""
 
     @property
     def nll_bound(self) -> tf.Tensor:
@@ -60,10 +60,10 @@ class Generation(NamedTuple):
     canvases: tf.Tensor | None = None
     """c_1 to c_T. [T, n, B, A, C]"""
     write_windows: tf.Tensor | None = None
-    """[T, n, 5], see `pixels`; None without attention."""
+    """[T, n, 5], see `attention.pixels`; None without attention."""
 
 
-def parameter_shapes(task: Task) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(task: GenerativeTask) -> dict[str, tuple[int, ...]]:
     """Names and shapes of everything that is learned.
 
     Gates of an LSTM stand in the order input, forget, output, candidate. With attention, `write` gives the five window
@@ -74,7 +74,7 @@ def parameter_shapes(task: Task) -> dict[str, tuple[int, ...]]:
     if isinstance(task.attention, Attention):
         glimpse = 2 * task.attention.read**2 * channels
         written = equations.WINDOW_PARAMETERS + task.attention.write**2 * channels
-        heads = {"read_window": (h, equations.WINDOW_PARAMETERS)}
+        heads = {attention.HEAD: (h, equations.WINDOW_PARAMETERS)}
     else:
         glimpse, written, heads = 2 * pixels, pixels, {}
     layers = {
@@ -91,50 +91,30 @@ def parameter_shapes(task: Task) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def initial_parameters(task: Task, seed: int) -> dict[str, np.ndarray]:
-    """float32 values to start from: normal weights of variance 1 / inputs, zero biases but 1 for the forget gates.
-
-    A window head that gives zeros attends to the whole image: the grid spans it, with variance and intensity 1.
-    """
-    rng = np.random.default_rng(seed)
-    values = {}
-    for name, shape in parameter_shapes(task).items():
-        value = np.zeros(shape, np.float32)
-        if name.endswith("/w"):
-            value = rng.normal(0.0, shape[0] ** -0.5, shape).astype(np.float32)
-        if name in ("encoder/b", "decoder/b"):
-            value[task.lstm_units : 2 * task.lstm_units] = 1.0
-        values[name] = value
-    return values
-
-
 def initial_state(parameters: Parameters, n: int | tf.Tensor) -> State:
     """c_0, h_enc_0 and h_dec_0, learned, for n rows."""
-
-    def tile(value: tf.Tensor) -> tf.Tensor:
-        return tf.tile(value[None], [n] + [1] * value.shape.rank)
-
     names = ("canvas_0", "h_enc_0", "s_enc_0", "h_dec_0", "s_dec_0")
-    return State(*(tile(parameters[name]) for name in names))
+    return State(*(recurrence.start(parameters[name], n) for name in names))
 
 
-def encode(lin: Linear, x: tf.Tensor, state: State, task: Task) -> tuple[State, tf.Tensor, tf.Tensor, tf.Tensor | None]:
+def encode(
+    lin: Linear, x: tf.Tensor, state: State, task: GenerativeTask
+) -> tuple[State, tf.Tensor, tf.Tensor, tf.Tensor | None]:
     """Eqs. 1-5. Returns the state with a new h_enc, mu and log sigma [n, Z], the read window's parameters [n, 5]."""
     x_hat = x - tf.sigmoid(state.c)
     if isinstance(task.attention, Attention):
-        parameters = lin("read_window", state.h_dec)
-        window = _window(parameters, task, task.attention.read)
-        patches = equations.extract(tf.concat([x, x_hat], axis=3), window, filters=task.attention.read)
+        n = task.attention.read
+        patches, parameters = attention.read(lin, tf.concat([x, x_hat], axis=3), state.h_dec, filters=n)
         parts = tf.split(patches, 2, axis=3)
     else:
         parameters, parts = None, [x, x_hat]
-    r = [_flat(part) for part in parts]
+    r = [tf.reshape(part, [-1, math.prod(part.shape[1:])]) for part in parts]
     h_enc, s_enc = equations.lstm(lin("encoder", *r, state.h_dec, state.h_enc), state.s_enc)
     mu, log_sigma = tf.split(lin("latent", h_enc), 2, axis=1)
     return state._replace(h_enc=h_enc, s_enc=s_enc), mu, log_sigma, parameters
 
 
-def decode(lin: Linear, z: tf.Tensor, state: State, task: Task) -> tuple[State, tf.Tensor | None]:
+def decode(lin: Linear, z: tf.Tensor, state: State, task: GenerativeTask) -> tuple[State, tf.Tensor | None]:
     """Eqs. 7-8. Returns the state with a new h_dec and canvas, and the write window's parameters [n, 5]."""
     rows, columns, channels = task.image_shape
     h_dec, s_dec = equations.lstm(lin("decoder", z, state.h_dec), state.s_dec)
@@ -142,7 +122,7 @@ def decode(lin: Linear, z: tf.Tensor, state: State, task: Task) -> tuple[State, 
     if isinstance(task.attention, Attention):
         n = task.attention.write
         parameters, w = written[:, : equations.WINDOW_PARAMETERS], written[:, equations.WINDOW_PARAMETERS :]
-        window = _window(parameters, task, n)
+        window = equations.window(parameters, rows=rows, columns=columns, filters=n)
         drawn = equations.place(tf.reshape(w, [-1, n, n, channels]), window, rows=rows, columns=columns)
     else:
         parameters, drawn = None, tf.reshape(written, [-1, rows, columns, channels])
@@ -153,7 +133,7 @@ def infer(
     parameters: Parameters,
     x: tf.Tensor,
     eps: tf.Tensor,
-    task: Task,
+    task: GenerativeTask,
     *,
     trace: bool = False,
     scan: Callable[..., tuple[State, dict[str, tf.Tensor]]] = recurrence.scan,
@@ -176,7 +156,7 @@ def infer(
         return state, outputs
 
     shapes: dict[str, list[int]] = {"kl": [], "log_ratio": []} | (_trace_shapes(task, read=True) if trace else {})
-    state, outputs = scan(step, parameters, initial_state(parameters, _batch(x)), task.glimpses, shapes)
+    state, outputs = scan(step, parameters, initial_state(parameters, recurrence.row_count(x)), task.glimpses, shapes)
     reconstruction = equations.reconstruction_loss(x, state.c)
     return Inference(
         reconstruction=reconstruction,
@@ -189,7 +169,7 @@ def infer(
     )
 
 
-def generate(parameters: Parameters, z: tf.Tensor, task: Task, *, trace: bool = False) -> Generation:
+def generate(parameters: Parameters, z: tf.Tensor, task: GenerativeTask, *, trace: bool = False) -> Generation:
     """Eqs. 13-16. z: [T, n, Z], standard normal."""
 
     def step(lin: Linear, t: tf.Tensor, state: State) -> tuple[State, dict[str, tf.Tensor | None]]:
@@ -206,38 +186,14 @@ def generate(parameters: Parameters, z: tf.Tensor, task: Task, *, trace: bool = 
     )
 
 
-def pixels(parameters: tf.Tensor, task: Task, n: int) -> tf.Tensor:
-    """A window's parameters, [..., 5], as (centre x, centre y, stride, variance, intensity) in pixels.
-
-    For those who draw it, the centre of the top left pixel is (0, 0), where the paper counts from (1, 1).
-    """
-    flat = tf.reshape(parameters, [-1, equations.WINDOW_PARAMETERS])
-    w = _window(flat, task, n)
-    return tf.reshape(tf.stack([w.g_x - 1, w.g_y - 1, w.delta, w.sigma2, w.gamma], axis=1), tf.shape(parameters))
-
-
-def _window(parameters: tf.Tensor, task: Task, n: int) -> equations.Window:
-    rows, columns, _ = task.image_shape
-    return equations.window(parameters, rows=rows, columns=columns, filters=n)
-
-
-def _flat(images: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(images, [-1, int(np.prod(images.shape[1:]))])
-
-
-def _batch(x: tf.Tensor) -> int | tf.Tensor:
-    """The number of rows, static where it is known: a TPU's program has no other."""
-    return x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
-
-
-def _trace_shapes(task: Task, *, read: bool) -> dict[str, list[int]]:
+def _trace_shapes(task: GenerativeTask, *, read: bool) -> dict[str, list[int]]:
     shapes: dict[str, list[int]] = {"canvas": list(task.image_shape)}
     if isinstance(task.attention, Attention):
         shapes |= {name: [equations.WINDOW_PARAMETERS] for name in (["read", "write"] if read else ["write"])}
     return shapes
 
 
-def _traced_windows(parameters: tf.Tensor | None, task: Task, which: str) -> tf.Tensor | None:
+def _traced_windows(parameters: tf.Tensor | None, task: GenerativeTask, which: str) -> tf.Tensor | None:
     if parameters is None or not isinstance(task.attention, Attention):
         return None
-    return pixels(parameters, task, getattr(task.attention, which))
+    return attention.pixels(parameters, task.image_shape, filters=getattr(task.attention, which))

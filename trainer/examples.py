@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from trainer import randomness
-from trainer.task import Binarisation, Task
+from trainer.task import Binarisation, ClassifyingTask, Task
+
+Batch = Any
+"""Images, or images and labels."""
 
 _SHUFFLE_BYTES = 512 * 2**20
 """Memory that the shuffle buffer may take; a training split that is larger is shuffled within it."""
@@ -29,7 +33,9 @@ def training_batches(
     first_step: int,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """The batches of steps `first_step`, `first_step` + 1, ..., without end, each [n, B, A, C] float32 in [0, 1].
+    """The batches of steps `first_step`, `first_step` + 1, ..., without end.
+
+    A batch is its images, [n, B, A, C] float32 in [0, 1]; for a classifying task it is (images, labels), see `labels`.
 
     Step k holds examples k * batch_size onwards of the concatenation of all epochs, each shuffled by its own seed. A
     resumed run therefore goes on with the very batches that the interrupted one would have seen, whatever the devices:
@@ -51,53 +57,88 @@ def training_batches(
     stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch).skip(offset)
     batches = stream.batch(batch, drop_remainder=True).enumerate(first_step)
 
-    def images(step: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
+    def parsed(step: tf.Tensor, serialized: tf.Tensor) -> Batch:
         stored, _ = _stored(serialized, task)
         if any(task.data.crop_margin):
             stored = _crops(stored, randomness.crop_corners(task, step, batch), task)
         x = _pixels(stored, task.split_binarisation(task.data.train))
         # Static: the step takes the number of rows from the shape.
         x = tf.ensure_shape(x, [batch, *task.image_shape])
-        return randomness.binarised(task, step, x) if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH else x
+        if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
+            x = randomness.binarised(task, step, x)
+        if not isinstance(task, ClassifyingTask):
+            return x
+        return x, tf.ensure_shape(labels(serialized, task), [batch])
 
-    batches = batches.map(images)
+    batches = batches.map(parsed)
     if context is not None and replicas > 1:
         local = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * local
 
-        def replica_batches(x: tf.Tensor) -> tf.data.Dataset:
-            slices = tf.reshape(x, [replicas, batch // replicas, *task.image_shape])
-            return tf.data.Dataset.from_tensor_slices(slices[first : first + local])
+        def replica_batches(*values: tf.Tensor) -> tf.data.Dataset:
+            slices = [tf.reshape(value, [replicas, batch // replicas, *value.shape[1:]]) for value in values]
+            local_slices = tuple(value[first : first + local] for value in slices)
+            return tf.data.Dataset.from_tensor_slices(local_slices if len(values) > 1 else local_slices[0])
 
         batches = batches.flat_map(replica_batches)
+    # There is no end. Not told so, the workers of a cluster ask one another at each step whether all have more.
+    batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.experimental.INFINITE_CARDINALITY))
     options = tf.data.Options()
     options.deterministic = True
     options.threading.private_threadpool_size = 1
     return batches.prefetch(4).with_options(options)
 
 
-def evaluation_batches(files: Sequence[str], task: Task, examples: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """The first `examples` examples of the files: images [n, B, A, C] float32 and ids [n], n = batch_size at most.
+def evaluation_batches(files: Sequence[str], task: Task, examples: int) -> list[tuple[Batch, tf.Tensor]]:
+    """The first `examples` examples of the files, batches as those of training with ids [n], n = batch_size at most.
 
     Raises ValueError when there is none.
     """
-    given = Binarisation.GIVEN if task.binary else Binarisation.NONE
-    batches = _records(sorted(files)).take(examples).batch(task.recipe.batch_size)
-    parsed = [parse(serialized, task) for serialized in batches]
-    if not parsed:
+    found: list[tuple[Batch, tf.Tensor]] = []
+    for serialized in _records(sorted(files)).take(examples).batch(task.recipe.batch_size):
+        x, ids = images(serialized, task)
+        found.append(((x, labels(serialized, task)) if isinstance(task, ClassifyingTask) else x, ids))
+    if not found:
         raise _no_examples(files)
-    return [(_pixels(images, given), ids) for images, ids in parsed]
+    return found
 
 
-def all_images(files: Sequence[str], task: Task) -> np.ndarray:
-    """Every image of the files, in order, as ingestion left it: uint8 [examples, B, A, C].
+def images(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
+    """Evaluation's images, [n, B, A, C] float32 in [0, 1], and the ids [n] of serialized tf.Examples [n].
 
-    Raises ValueError when there is none.
+    Raises as `parse` does.
     """
-    parsed = [parse(serialized, task)[0].numpy() for serialized in _records(sorted(files)).batch(1_000)]
-    if not parsed:
+    raw, ids = parse(serialized, task)
+    return _pixels(raw, Binarisation.GIVEN if task.binary else Binarisation.NONE), ids
+
+
+def labels(serialized: tf.Tensor, task: ClassifyingTask) -> tf.Tensor:
+    """The labels of serialized tf.Examples [n]: [n] int64.
+
+    Raises InvalidArgumentError where the feature is missing or a label is none of the task's classes.
+    """
+    found = tf.io.parse_example(serialized, {"label": tf.io.FixedLenFeature([], tf.int64)})["label"]
+    message = f"Feature `label` must be one of the classes 0 to {task.classes - 1}; it is"
+    known = tf.reduce_all(tf.logical_and(found >= 0, found < task.classes))
+    with tf.control_dependencies([tf.debugging.Assert(known, [message, found])]):
+        return tf.identity(found)
+
+
+def all_arrays(files: Sequence[str], task: Task) -> dict[str, np.ndarray]:
+    """All that the files hold, in order: `images`, uint8 [examples, B, A, C] as ingestion left them.
+
+    For a classifying task there are `labels` too, int32 [examples]. Raises ValueError when there is no example.
+    """
+    parts: dict[str, list[np.ndarray]] = {"images": []}
+    if isinstance(task, ClassifyingTask):
+        parts["labels"] = []
+    for serialized in _records(sorted(files)).batch(1_000):
+        parts["images"].append(parse(serialized, task)[0].numpy())
+        if isinstance(task, ClassifyingTask):
+            parts["labels"].append(labels(serialized, task).numpy().astype(np.int32))
+    if not parts["images"]:
         raise _no_examples(files)
-    return np.concatenate(parsed)
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
 def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
@@ -115,7 +156,12 @@ def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _stored(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
     """Serialized tf.Examples [n] to images, uint8 [n, *stored_shape], and ids [n]."""
-    features = tf.io.parse_example(serialized, {name: tf.io.FixedLenFeature([], tf.string) for name in ("image", "id")})
+    # A classifier draws no noise and its answer depends on no id, so that who asks need not make one up.
+    absent = "" if isinstance(task, ClassifyingTask) else None
+    features = tf.io.parse_example(
+        serialized,
+        {"image": tf.io.FixedLenFeature([], tf.string), "id": tf.io.FixedLenFeature([], tf.string, absent)},
+    )
     size = int(np.prod(task.stored_shape))
     lengths = tf.strings.length(features["image"])
     message = f"Feature `image` must hold {size} bytes, one a pixel of {task.stored_shape}, row by row; it holds"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
+
+from trainer.cluster import JOIN_SECONDS, Cluster
 
 
 def configure_threads() -> None:
@@ -32,13 +35,20 @@ def accelerators() -> list[str]:
     return [device.device_type for device in tf.config.list_physical_devices() if device.device_type in ("GPU", "TPU")]
 
 
-def strategy() -> tf.distribute.Strategy:
-    """The strategy for what the host has: a TPU named by TPU_NAME, several GPUs or logical CPUs, or a single device."""
+def strategy(report: Callable[[str], None] = lambda line: None) -> tf.distribute.Strategy:
+    """The strategy for a TPU named by TPU_NAME, a cluster named by TF_CONFIG, several GPUs or CPUs, or one device.
+
+    CPUs are several where the process has made logical ones. In a cluster this waits for the other workers, says so to
+    `report`, and raises ValueError and WorkerLost as `Cluster` does.
+    """
     if os.environ.get("TPU_NAME"):
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
+    if workers := Cluster.of_environment():
+        report(f"waiting for all {workers.size} workers of the cluster, for {JOIN_SECONDS // 60} minutes at most")
+        return workers.join()
     for kind in ("GPU", "CPU"):
         devices = tf.config.list_logical_devices(kind)
         if len(devices) > 1:

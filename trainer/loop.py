@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import math
@@ -13,18 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from trainer import draw, examples, host, optimizer, randomness, step
+from trainer import cluster, examples, host, objective, optimizer, step
 from trainer.task import Task
 
 _CALL_SECONDS = 2.0
 """About how long one call into the compiled loop may take: how soon an interrupt or a NaN is seen."""
-
-_COLLAPSED_NATS = 1.0
-_COLLAPSED_STEPS = 1_000
-"""A KL below so many nats after so many steps is a collapsed posterior; before, it may still be on its way up."""
-
-_SAMPLES = 16
-"""Images drawn for TensorBoard."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,62 +35,89 @@ def train(
     directory: str,
     report: Callable[[str], None],
     initial_state: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, np.ndarray]:
     """Trains the task, or what is left of it, and returns the weights to export.
 
     `directory` keeps the checkpoints and the TensorBoard summaries (`directory`/logs). A run that was killed at any
     moment goes on from the last checkpoint and ends with the weights of an uninterrupted run: a batch and its noise
     follow from the step alone. `initial_state`, an .npz of `TrainState.arrays`, is where a run without checkpoints
-    begins: a state that was trained elsewhere. `report` is given a line of progress now and then.
+    begins: a state that was trained elsewhere. `report` is given a line of progress now and then. `strategy` is by
+    default what `host.strategy` finds.
 
-    Raises TrainingDiverged with what to try, and ValueError for files without examples or a state that does not fit.
+    Of the workers of a cluster the chief alone reads a state, validates and writes: `directory` and the validation
+    files are none of the others' business. All are given the same task and training files.
+
+    Raises TrainingDiverged with what to try, and ValueError for files without examples, a state that does not fit, or
+    a worker that was started for something else.
     """
     recipe = task.recipe
-    trainer = step.Trainer(task, host.strategy())
-    manager = tf.train.CheckpointManager(tf.train.Checkpoint(state=trainer.state), directory, max_to_keep=2)
-    manager.restore_or_initialize()
-    resumed_from = manager.latest_checkpoint
-    if not resumed_from and initial_state:
-        _load(trainer.state, initial_state)
-        resumed_from = initial_state
-    done = int(trainer.state.step)
-    if resumed_from:
-        report(f"resuming at step {done:,} of {recipe.steps:,} from {resumed_from}")
-    validation = examples.evaluation_batches(validation_files, task, recipe.validation_examples)
+    strategy = strategy or host.strategy()
+    chief = cluster.is_chief(strategy)
+    trainer = step.Trainer(task, strategy)
+    _check_same_job(strategy, task, train_files)
+    if chief:
+        validation = examples.evaluation_batches(validation_files, task, recipe.validation_examples)
+        manager = tf.train.CheckpointManager(tf.train.Checkpoint(state=trainer.state), directory, max_to_keep=2)
+        manager.restore_or_initialize()
+        resumed_from = manager.latest_checkpoint
+        if not resumed_from and initial_state:
+            _load(trainer.state, initial_state)
+            resumed_from = initial_state
+        if resumed_from:
+            report(f"resuming at step {int(trainer.state.step.numpy()):,} of {recipe.steps:,} from {resumed_from}")
+        summaries = _Summaries(trainer, os.path.join(directory, "logs"))
+    if cluster.is_cluster(strategy):
+        # What the chief resumed, not what another worker may see of its files.
+        trainer.state.load(cluster.from_chief(strategy, trainer.state.arrays()))
+    done = int(trainer.state.step.numpy())
     batches = iter(
         trainer.strategy.distribute_datasets_from_function(
             lambda context: examples.training_batches(train_files, task, first_step=done, context=context)
         )
     )
-    progress = _Progress(task, done, report)
-    summaries = _Summaries(task, os.path.join(directory, "logs"))
+    progress = _Progress(trainer, done, report)
     saved = time.monotonic()
     call = 1
     while done < recipe.steps:
+        # The workers take the same steps a call, whoever was quicker; and here they wait for the chief's validation.
+        call = int(cluster.from_chief(strategy, call))
         started = time.monotonic()
         # Validation falls on the same steps whether or not the run was interrupted.
         count = min(call, recipe.steps - done, recipe.validation_interval - done % recipe.validation_interval)
         metrics = trainer.train(batches, count)
         done += count
-        _check_finite(done, bound=float(metrics.nll_bound), gradient_norm=float(metrics.gradient_norm))
+        name = metrics.figures._fields[0]
+        _check_finite(done, **{name: float(metrics.loss), "gradient_norm": float(metrics.gradient_norm)})
         seconds = time.monotonic() - started
         call = max(1, min(2 * call, round(count * _CALL_SECONDS / seconds)))
         progress.trained(metrics, done, count, seconds)
+        if not chief:
+            continue
         summaries.trained(metrics, done, count * recipe.batch_size / seconds)
         if done % recipe.validation_interval == 0 or done == recipe.steps:
-            bound, kl = trainer.validate(validation)
+            figures = trainer.validate(validation)
             # A step's metrics are those of the weights before it: only this sees what the last one left.
-            _check_finite(done, validation_bound=bound)
-            progress.validated(bound, done)
-            summaries.validated(bound, kl, trainer.state.exported(task), done)
-            _warn_if_collapsed(kl, done, recipe.warmup_steps)
+            _check_finite(done, **{f"validation_{name}": figures[0]})
+            progress.validated(figures, done)
+            summaries.validated(figures, done)
+            if warning := trainer.objective.warning(figures, done):
+                _LOG.warning(warning)
         if done == recipe.steps or time.monotonic() - saved > recipe.checkpoint_seconds:
             manager.save(checkpoint_number=done)
             saved = time.monotonic()
-    if not progress.validation:
-        progress.validated(trainer.validate(validation)[0], done)
+    if chief and not progress.validation:
+        progress.validated(trainer.validate(validation), done)
     progress.finished()
     return {name: value.numpy() for name, value in trainer.state.exported(task).items()}
+
+
+def _check_same_job(strategy: tf.distribute.Strategy, task: Task, files: Sequence[str]) -> None:
+    """Workers of two jobs would wait for one another, or train something in between."""
+    described = "\n".join([task.to_json(), *sorted(os.path.basename(path) for path in files)])
+    own = int.from_bytes(hashlib.sha256(described.encode()).digest()[:8], "big", signed=True)
+    if own != cluster.from_chief(strategy, np.int64(own)):
+        raise ValueError("This worker was started for another task, or with other training files, than the chief.")
 
 
 def _load(state: step.TrainState, path: str) -> None:
@@ -111,13 +132,13 @@ def _load(state: step.TrainState, path: str) -> None:
 
 
 class _Progress:
-    """Lines for a person: steps, nats, examples a second, and the time that is left."""
+    """Lines for a person: steps, the loss, examples a second, and the time that is left."""
 
-    def __init__(self, task: Task, done: int, report: Callable[[str], None]) -> None:
-        self._task, self._report = task, report
+    def __init__(self, trainer: step.Trainer, done: int, report: Callable[[str], None]) -> None:
+        self._objective, self._report = trainer.objective, report
         self._reported = time.monotonic()
         self._rate = 0.0
-        self._steps, self._done = task.recipe.steps, done
+        self._recipe, self._done = trainer.task.recipe, done
         self.validation = ""
 
     def trained(self, metrics: step.Metrics, done: int, count: int, seconds: float) -> None:
@@ -128,20 +149,19 @@ class _Progress:
         if time.monotonic() - self._reported >= 10:
             self._line(metrics)
 
-    def validated(self, bound: float, done: int) -> None:
-        self.validation = f"validation {bound:.2f} nats at {done:,}"
+    def validated(self, figures: objective.Figures, done: int) -> None:
+        self.validation = f"validation {self._objective.validation_text(figures)} at {done:,}"
 
     def finished(self) -> None:
-        self._report(f"step {self._done:,}/{self._steps:,}  {self.validation}")
+        self._report(f"step {self._done:,}/{self._recipe.steps:,}  {self.validation}")
 
     def _line(self, metrics: step.Metrics) -> None:
-        left = (self._steps - self._done) / self._rate
-        kl = float(tf.reduce_sum(metrics.kl_per_step))
+        left = (self._recipe.steps - self._done) / self._rate
         parts = [
-            f"step {self._done:,}/{self._steps:,}",
-            f"train {float(metrics.nll_bound):6.2f} nats (KL {kl:.2f})",
+            f"step {self._done:,}/{self._recipe.steps:,}",
+            self._objective.training_text(metrics.figures),
             self.validation,
-            f"{self._rate * self._task.recipe.batch_size:,.0f} examples/s",
+            f"{self._rate * self._recipe.batch_size:,.0f} examples/s",
             f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left",
         ]
         self._report("  ".join(part for part in parts if part))
@@ -151,29 +171,28 @@ class _Progress:
 class _Summaries:
     """TensorBoard's view of a run."""
 
-    def __init__(self, task: Task, directory: str) -> None:
-        self._task = task
+    def __init__(self, trainer: step.Trainer, directory: str) -> None:
+        self._trainer = trainer
         self._writer = tf.summary.create_file_writer(directory)
-        self._z = randomness.sample_noise(task, _SAMPLES)
-        self._generate = tf.function(lambda parameters, z: draw.generate(parameters, z, task).canvas, autograph=False)
 
     def trained(self, metrics: step.Metrics, done: int, examples_a_second: float) -> None:
         with self._writer.as_default(step=done):
-            tf.summary.scalar("train/nll_bound", metrics.nll_bound)
-            tf.summary.scalar("train/reconstruction", metrics.reconstruction)
-            tf.summary.scalar("train/kl", tf.reduce_sum(metrics.kl_per_step))
+            for name, value in self._trainer.objective.scalars(metrics.figures).items():
+                tf.summary.scalar(f"train/{name}", value)
+            rate = optimizer.learning_rate(self._trainer.task.recipe, tf.constant(done))
             tf.summary.scalar("train/gradient_norm", metrics.gradient_norm)
-            tf.summary.scalar("train/learning_rate", optimizer.learning_rate(self._task.recipe, tf.constant(done)))
+            tf.summary.scalar("train/learning_rate", rate)
             tf.summary.scalar("train/examples_per_second", examples_a_second)
 
-    def validated(self, bound: float, kl: Sequence[float], parameters: draw.Parameters, done: int) -> None:
+    def validated(self, figures: objective.Figures, done: int) -> None:
+        told = self._trainer.objective
         with self._writer.as_default(step=done):
-            tf.summary.scalar("validation/nll_bound", bound)
-            tf.summary.scalar("validation/kl", sum(kl))
-            tf.summary.scalar("validation/reconstruction", bound - sum(kl))
-            for t, value in enumerate(kl, start=1):
-                tf.summary.scalar(f"validation_kl_by_step/{t:03d}", value)
-            tf.summary.image("samples", tf.sigmoid(self._generate(parameters, self._z)), max_outputs=_SAMPLES)
+            for name, value in told.scalars(figures).items():
+                tf.summary.scalar(f"validation/{name}", value)
+            for name, value in told.validation_details(figures).items():
+                tf.summary.scalar(name, value)
+            for name, images in told.pictures(self._trainer.state.exported(self._trainer.task)).items():
+                tf.summary.image(name, images, max_outputs=images.shape[0])
         self._writer.flush()
 
 
@@ -184,14 +203,4 @@ def _check_finite(done: int, **values: float) -> None:
             f"Training diverged by step {done:,}: {found}. Try a lower learning_rate, a longer warm-up or a smaller "
             "clip_norm in the task's recipe. Running again would go on from the last checkpoint and meet the same "
             "numbers."
-        )
-
-
-def _warn_if_collapsed(kl: Sequence[float], done: int, warmup_steps: int) -> None:
-    if done > max(_COLLAPSED_STEPS, warmup_steps) and sum(kl) < _COLLAPSED_NATS:
-        _LOG.warning(
-            "At step %s the KL is %.2f nats: the posterior has collapsed onto the prior and the latent variables carry "
-            "nothing. Try a lower learning rate, more glimpses or a larger read window.",
-            f"{done:,}",
-            sum(kl),
         )

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import examples, optimizer, randomness, step
-from trainer.task import Binarisation, Task
+from trainer import examples, objective, optimizer, randomness, step
+from trainer.task import Binarisation, ClassifyingTask, Task
 
 # TensorFlow 2.16 knows no way to StableHLO, 2.21 none to serialized HLO.
 _STAGES = {"stablehlo": "stablehlo", "hlo": "hlo_serialized"}
@@ -21,21 +21,25 @@ def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
     """A tf.function that XLA compiles whole: one training step on a batch of `batch` rows.
 
     Takes the arrays of `TrainState.arrays` in their order, the last being the step, then x, float32 [batch, B, A, C] in
-    [0, 1], and returns the new arrays, then the bound in nats. The step is int32: accelerators count in it. The program
-    draws its noise from the step, and so it binarises the images of a task that does so at each visit.
+    [0, 1], for a classifying task the labels [batch], and returns the new arrays, then the loss in nats. The step is
+    int32, and so are labels: accelerators count in it. The program draws its noise from the step, and so it binarises
+    the images of a task that does so at each visit.
     """
     names = list(step.TrainState(task).arrays())
+    learned = objective.of(task)
 
     def program(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        *values, count, x = arguments
+        *values, count = arguments[: len(names)]
+        x, *labels = arguments[len(names) :]
         state = optimizer.Optimised.of_flat(dict(zip(names[:-1], values, strict=True)))
         if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
             x = randomness.binarised(task, count, x)
-        eps = randomness.training_noise(task, count, batch)
-        gradients, metrics = step.gradients(task, state.parameters, x, eps, scan=step.scan_of(task))
+        noise = learned.training_noise(count, batch)
+        rows = (x, *labels) if labels else x
+        gradients, figures = step.gradients(learned, state.parameters, rows, noise, scan=step.scan_of(task))
         new, _ = optimizer.update(task.recipe, tf.cast(count, tf.int64), state, gradients)
         flat = new.flat()
-        return (*(flat[name] for name in names[:-1]), count + 1, metrics["nll_bound"])
+        return (*(flat[name] for name in names[:-1]), count + 1, figures[0])
 
     return tf.function(program, jit_compile=True, autograph=False)
 
@@ -49,22 +53,24 @@ def write(task: Task, batches: Sequence[int], directory: str, pattern: str | Non
     """Writes the programs of `batches` rows a step, `state.npz` to start from, and `program.json` that describes them.
 
     `pattern` names the pipeline's training examples, whose images are then written too: `images.npz`, uint8 as
-    ingestion left them. `program.json` comes last: without it a folder is not complete. Raises ValueError where nothing
-    matches.
+    ingestion left them, beside the labels for a classifying task. `program.json` comes last: without it a folder is not
+    complete. Raises ValueError where nothing matches.
     """
     state = initial_state(task)
     os.makedirs(directory, exist_ok=True)
     if pattern:
-        images = examples.all_images(tf.io.gfile.glob(pattern), task)
-        np.savez_compressed(os.path.join(directory, "images.npz"), images=images)
+        arrays = examples.all_arrays(tf.io.gfile.glob(pattern), task)
+        np.savez_compressed(os.path.join(directory, "images.npz"), **arrays)
     with open(os.path.join(directory, "state.npz"), "wb") as file:
         np.savez(file, **state)
     programs = []
     for batch in batches:
         values = [tf.constant(value) for value in state.values()]
         values[-1] = tf.cast(values[-1], tf.int32)
-        x = tf.zeros([batch, *task.image_shape])
-        kind, program = _lowered(whole_step(task, batch), [*values, x])
+        rows = [tf.zeros([batch, *task.image_shape])]
+        if isinstance(task, ClassifyingTask):
+            rows.append(tf.zeros([batch], tf.int32))
+        kind, program = _lowered(whole_step(task, batch), [*values, *rows])
         name = f"step-{batch}.{kind}"
         with open(os.path.join(directory, name), "wb") as file:
             file.write(program)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.task import Task
+from trainer.task import GenerativeTask, Task
 
 # TensorFlow's choice of algorithm depends on the device and, under XLA on CPU, is fifty times slower than this one.
 ALGORITHM = "philox"
@@ -17,12 +17,12 @@ ALGORITHM = "philox"
 _LATENT, _PIXEL, _SAMPLE, _CROP_TOP, _CROP_LEFT = 1, 2, 3, 4, 5
 
 
-def training_noise(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
+def training_noise(task: GenerativeTask, step: tf.Tensor, batch: int) -> tf.Tensor:
     """eps of Eq. 6 for one training step over the global batch: [T, batch, Z]."""
     return _latent(task, batch, _seed(task, _LATENT, step))
 
 
-def sample_noise(task: Task, count: int) -> tf.Tensor:
+def sample_noise(task: GenerativeTask, count: int) -> tf.Tensor:
     """z of Eq. 13 for the samples that are watched while training, the same at every look: [T, count, Z]."""
     return _latent(task, count, _seed(task, _SAMPLE, 0))
 
@@ -42,7 +42,7 @@ def crop_corners(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
     return tf.stack(corners, axis=1)
 
 
-def row_noise(task: Task, seed: tf.Tensor) -> tf.Tensor:
+def row_noise(task: GenerativeTask, seed: tf.Tensor) -> tf.Tensor:
     """Standard normal noise for rows that bring a seed each: [n, 2] int64 to [T, n, Z].
 
     Each row is drawn by itself, so it does not depend on the batch that it travels in.
@@ -61,7 +61,7 @@ def seeds_of_ids(ids: tf.Tensor) -> tf.Tensor:
     return tf.stack(halves, axis=1)
 
 
-def _latent(task: Task, batch: int, seed: tf.Tensor) -> tf.Tensor:
+def _latent(task: GenerativeTask, batch: int, seed: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_normal([task.glimpses, batch, task.latent_size], seed, alg=ALGORITHM)
 
 

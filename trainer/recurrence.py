@@ -21,6 +21,16 @@ _WIDE = 128
 little, and an error of 2^-8 in a window's centre is a tenth of a pixel."""
 
 
+def row_count(x: tf.Tensor) -> int | tf.Tensor:
+    """The number of rows of a batch, static where it is known: a TPU's program has no other."""
+    return x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
+
+
+def start(value: tf.Tensor, n: int | tf.Tensor) -> tf.Tensor:
+    """A learned part of the state before the first step, [...], for each of n rows: [n, ...]."""
+    return tf.tile(value[None], [n] + [1] * value.shape.rank)
+
+
 def linear(parameters: Parameters, products: tf.DType | None = None) -> Linear:
     """`lin` by plain matrix products: NAME/w is [inputs, outputs] and NAME/b [outputs].
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from trainer import draw, host, optimizer, randomness, recurrence
+from trainer import host, objective, optimizer, recurrence
 from trainer.task import Task
 
 _DEFER_FROM = 2_000_000
@@ -18,13 +18,15 @@ faster with 2.7 and 11 million."""
 
 
 class Metrics(NamedTuple):
-    """Means over the steps of one call, in nats."""
+    """Means over the steps of one call."""
 
-    nll_bound: tf.Tensor
-    reconstruction: tf.Tensor
-    kl_per_step: tf.Tensor
-    """[T]"""
+    figures: objective.Figures
     gradient_norm: tf.Tensor
+
+    @property
+    def loss(self) -> tf.Tensor:
+        """What is minimised: the first of the figures."""
+        return self.figures[0]
 
 
 class TrainState(tf.Module):
@@ -35,7 +37,7 @@ class TrainState(tf.Module):
 
     def __init__(self, task: Task) -> None:
         super().__init__(name="train_state")
-        initial = draw.initial_parameters(task, task.recipe.seed)
+        initial = objective.of(task).initial_parameters(task.recipe.seed)
         zeros = {name: tf.zeros_like(value) for name, value in initial.items()}
         self.parameters = _variables(initial)
         self.first_moment = _variables(zeros)
@@ -88,100 +90,109 @@ class Trainer:
     def __init__(self, task: Task, strategy: tf.distribute.Strategy) -> None:
         self.task = task
         self.strategy = strategy
+        self.objective = objective.of(task)
         with strategy.scope():
             self.state = TrainState(task)
         jit = task.recipe.jit_compile or None
         self._gradients = tf.function(
-            functools.partial(gradients, task, scan=scan_of(task)), jit_compile=jit, autograph=False
+            functools.partial(gradients, self.objective, scan=scan_of(task)), jit_compile=jit, autograph=False
         )
         self._update = tf.function(
             lambda step, state, gradients: optimizer.update(task.recipe, step, state, gradients),
             jit_compile=jit,
             autograph=False,
         )
-        self._infer = tf.function(
-            lambda parameters, x, eps: draw.infer(parameters, x, eps, task), jit_compile=jit, autograph=False
-        )
+        self._figures = tf.function(self.objective.figures, jit_compile=jit, autograph=False)
         self._train = tf.function(self._train_steps, autograph=False)
 
-    def train(self, batches: Iterator[tf.Tensor], steps: int) -> Metrics:
+    def train(self, batches: Iterator[objective.Tensors], steps: int) -> Metrics:
         """Runs `steps` steps on the next batches of a (distributed) iterator and returns their means."""
         return self._train(batches, tf.constant(steps))
 
-    def validate(self, batches: list[tuple[tf.Tensor, tf.Tensor]]) -> tuple[float, list[float]]:
-        """The bound and the KL of each time-step on images with their ids, by the weights that would be exported.
+    def validate(self, batches: list[tuple[objective.Tensors, tf.Tensor]]) -> objective.Figures:
+        """Means over batches with their examples' ids, by the weights that would be exported; in plain numbers.
 
-        An example's noise comes from its id, so this is the bound that `score_examples` gives.
+        An example's noise comes from its id, so these are the figures that the exported model gives.
         """
         parameters = self.state.exported(self.task)
-        rows, bound, kl = 0, 0.0, tf.zeros([self.task.glimpses])
-        for x, ids in batches:
-            eps = randomness.row_noise(self.task, randomness.seeds_of_ids(ids))
-            inference = self._infer(parameters, x, eps)
-            rows += int(x.shape[0])
-            bound += float(tf.reduce_sum(inference.nll_bound))
-            kl += tf.reduce_sum(inference.kl, axis=1)
-        return bound / rows, (kl / rows).numpy().tolist()
+        rows, totals = 0, None
+        for batch, ids in batches:
+            figures = self._figures(parameters, batch, self.objective.evaluation_noise(ids))
+            sums = tf.nest.map_structure(lambda value: value.numpy().sum(axis=0, dtype=np.float64), figures)
+            totals = sums if totals is None else tf.nest.map_structure(np.add, totals, sums)
+            rows += int(ids.shape[0])
+        return tf.nest.map_structure(lambda total: (total / rows).tolist(), totals)
 
-    def _train_steps(self, batches: Iterator[tf.Tensor], steps: tf.Tensor) -> Metrics:
+    def _train_steps(self, batches: Iterator[objective.Tensors], steps: tf.Tensor) -> Metrics:
         def body(i: tf.Tensor, totals: Metrics) -> tuple[tf.Tensor, Metrics]:
             per_replica = self.strategy.run(self._step, (next(batches),))
             metrics = tf.nest.map_structure(
-                lambda value: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), per_replica
+                lambda value: self.strategy.experimental_local_results(value)[0], per_replica
             )
             return i + 1, tf.nest.map_structure(tf.add, totals, metrics)
 
-        zero = Metrics(tf.zeros([]), tf.zeros([]), tf.zeros([self.task.glimpses]), tf.zeros([]))
+        zero = Metrics(self.objective.zero(), tf.zeros([]))
         _, totals = tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), zero))
         return tf.nest.map_structure(lambda total: total / tf.cast(steps, tf.float32), totals)
 
-    def _step(self, x: tf.Tensor) -> Metrics:
-        """One step of one replica on its rows of the global batch."""
+    def _step(self, batch: objective.Tensors) -> Metrics:
+        """One step of one replica on its rows of the global batch; the metrics are those of all of it."""
         replica = tf.distribute.get_replica_context()
-        rows, replicas = x.shape[0], replica.num_replicas_in_sync
+        rows, replicas = tf.nest.flatten(batch)[0].shape[0], replica.num_replicas_in_sync
         step, state = self.state.step.read_value(), self.state.read()
         # Drawn for the global batch and cut, so that the noise does not depend on the number of devices.
-        eps = randomness.training_noise(self.task, step, rows * replicas)
+        noise = self.objective.training_noise(step, rows * replicas)
         if replicas > 1:
-            eps = eps[:, replica.replica_id_in_sync_group * rows :][:, :rows]
-            eps = tf.ensure_shape(eps, [self.task.glimpses, rows, self.task.latent_size])
+            first = replica.replica_id_in_sync_group * rows
+            noise = tf.nest.map_structure(
+                lambda value: tf.ensure_shape(value[:, first:][:, :rows], [value.shape[0], rows, *value.shape[2:]]),
+                noise,
+            )
         count = host.slices(rows)
         results = [
             self._gradients(state.parameters, *part)
-            for part in zip(tf.split(x, count), tf.split(eps, count, axis=1), strict=True)
+            for part in zip(_cut(batch, count, axis=0), _cut(noise, count, axis=1), strict=True)
         ]
-        mean, metrics = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
+        mean, figures = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
         if replicas > 1:
-            mean = replica.all_reduce(tf.distribute.ReduceOp.SUM, mean)
-            metrics = {name: value * replicas for name, value in metrics.items()}
+            mean, figures = replica.all_reduce(tf.distribute.ReduceOp.SUM, (mean, figures))
         new, norm = self._update(step, state, mean)
         self.state.assign(new)
-        return Metrics(gradient_norm=norm, **metrics)
+        return Metrics(figures, norm)
 
 
 def gradients(
-    task: Task, parameters: dict[str, tf.Tensor], x: tf.Tensor, eps: tf.Tensor, *, scan: Callable[..., Any]
-) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-    """Gradients of Eq. 12's mean over the rows of x, and the terms of the bound. Pure; all shapes are static."""
+    of: objective.Objective,
+    parameters: dict[str, tf.Tensor],
+    batch: objective.Tensors,
+    noise: objective.Tensors,
+    *,
+    scan: objective.Scan,
+) -> tuple[dict[str, tf.Tensor], objective.Figures]:
+    """Gradients of the loss's mean over the rows of a batch, and the means of all figures. Pure; shapes are static."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(parameters)
-        inference = draw.infer(parameters, x, eps, task, scan=scan)
-        loss = tf.reduce_mean(inference.nll_bound)
-    return tape.gradient(loss, parameters), {
-        "nll_bound": loss,
-        "reconstruction": tf.reduce_mean(inference.reconstruction),
-        "kl_per_step": tf.reduce_mean(inference.kl, axis=1),
-    }
+        figures = of.figures(parameters, batch, noise, scan)
+        loss = tf.reduce_mean(figures[0])
+    return tape.gradient(loss, parameters), tf.nest.map_structure(lambda value: tf.reduce_mean(value, axis=0), figures)
 
 
-def scan_of(task: Task) -> Callable[..., Any]:
+def _cut(values: objective.Tensors, count: int, *, axis: int) -> list[objective.Tensors]:
+    """`count` equal parts of every tensor along the axis of its rows."""
+    parts = [tf.split(value, count, axis=axis) for value in tf.nest.flatten(values)]
+    return [tf.nest.pack_sequence_as(values, [part[index] for part in parts]) for index in range(count)]
+
+
+def scan_of(task: Task) -> objective.Scan:
     """How the task's recurrence is run while training: by the faster of two ways to the same gradient.
 
     Autodiff passes over the gradients of all weights at every time-step, the deferred way over the inputs and outputs
     of all layers once more. Which is less follows from the sizes of the model.
     """
     products = None if task.recipe.products == "float32" else tf.as_dtype(task.recipe.products)
-    weights = sum(shape[0] * shape[1] for name, shape in draw.parameter_shapes(task).items() if name.endswith("/w"))
+    weights = sum(
+        shape[0] * shape[1] for name, shape in objective.of(task).parameter_shapes().items() if name.endswith("/w")
+    )
     scan = recurrence.scan_deferred if weights >= _DEFER_FROM else recurrence.scan
     return functools.partial(scan, products=products)
 

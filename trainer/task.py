@@ -8,12 +8,15 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 PRODUCTS = ("float32", "bfloat16")
 TABLE_3 = "the paper's Table 3"
 OURS = "ours"
+
+_Kind = TypeVar("_Kind", bound="Task")
 
 
 class Binarisation(str, enum.Enum):
@@ -44,9 +47,8 @@ class Attention:
     write: int
 
     def __post_init__(self) -> None:
-        for field, n in (("read", self.read), ("write", self.write)):
-            if n < 2:
-                raise ValueError(f"attention.{field} is {n}: Eq. 24 divides by N - 1, so N must be at least 2.")
+        _check_filters("attention.read", self.read)
+        _check_filters("attention.write", self.write)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +130,7 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What a model must reach on the test split to be blessed, in nats an image."""
+    """What a generative model must reach on the test split to be blessed, in nats an image."""
 
     max_nll_bound: float
     tolerance: float
@@ -140,10 +142,27 @@ class Gate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-    """One experiment. `sources` says of every leaf field, by its dotted path, where the value comes from.
+class ErrorGate:
+    """What a classifier must reach on the test split to be blessed; both are fractions of the examples."""
 
-    Raises ValueError for a combination that makes no sense, and where a value lacks its source.
+    max_error: float
+    tolerance: float
+    """By how much the error may be worse than that of the last blessed model."""
+
+    def __post_init__(self) -> None:
+        # Written so that a NaN fails it.
+        if not 0 <= self.max_error <= 1:
+            raise ValueError(f"gate.max_error is {self.max_error}: it must be a fraction, between 0 and 1.")
+        if not 0 <= self.tolerance <= 1:
+            raise ValueError(f"gate.tolerance is {self.tolerance}: it must be a fraction, between 0 and 1.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """What all experiments have: one of them is a GenerativeTask or a ClassifyingTask.
+
+    `sources` says of every leaf field, by its dotted path, where the value comes from. Raises ValueError for a
+    combination that makes no sense, and where a value lacks its source.
     """
 
     name: str
@@ -155,17 +174,11 @@ class Task:
     glimpses: int
     """T, the number of time-steps."""
     lstm_units: int
-    latent_size: int
-    """n_z, for each time-step."""
-    attention: Attention | NoAttention
     recipe: Recipe
-    gate: Gate
     sources: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        for field in ("glimpses", "lstm_units", "latent_size"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{self.name}: {field} is {getattr(self, field)}: it must be at least 1.")
+        self._check_at_least(1, "glimpses", "lstm_units")
         if len(self.image_shape) != 3 or min(self.image_shape[:2]) < 2 or self.image_shape[2] not in (1, 3):
             raise ValueError(
                 f"{self.name}: image_shape is {self.image_shape}: it must be (rows, columns, channels), at least "
@@ -204,29 +217,46 @@ class Task:
             return Binarisation.NONE if split == self.data.train else Binarisation.STOCHASTIC
         return self.binarisation
 
-    def with_steps(self, steps: int) -> Task:
+    def with_steps(self: _Kind, steps: int) -> _Kind:
         """The same task trained for another number of steps; its schedule stretches with it."""
         recipe = dataclasses.replace(self.recipe, steps=steps, warmup_steps=min(self.recipe.warmup_steps, steps // 10))
         sources = {**self.sources, "recipe.steps": "given by the user", "recipe.warmup_steps": "follows recipe.steps"}
         return dataclasses.replace(self, recipe=recipe, sources=sources)
 
+    def with_train_examples(self: _Kind, count: int) -> _Kind:
+        """The same task of so many training examples; raises ValueError where the data set has a number of its own."""
+        if count < 1:
+            raise ValueError(f"{self.name}: the number of training examples is {count}: give at least 1.")
+        counted = re.fullmatch(r"(.+-)\d+(:.+)?", self.data.builder)
+        if counted is None:
+            raise ValueError(
+                f"{self.name}: the data set {self.data.builder} has a fixed number of training examples; only those "
+                "that are composed of digits are made as large as asked."
+            )
+        data = dataclasses.replace(self.data, builder=f"{counted[1]}{count}{counted[2] or ''}")
+        return dataclasses.replace(self, data=data, sources={**self.sources, "data.builder": "given by the user"})
+
     def to_json(self) -> str:
         """The resolved task, as written beside every export."""
         return json.dumps({**self._values(), "sources": dict(self.sources)}, indent=2, sort_keys=True) + "\n"
 
-    @classmethod
-    def from_json(cls, text: str) -> Task:
-        """The inverse of `to_json`."""
+    @staticmethod
+    def from_json(text: str) -> GenerativeTask | ClassifyingTask:
+        """The inverse of `to_json`; the fields tell a task of one kind from one of the other."""
         values = json.loads(text)
+        values |= {
+            "data": DataSource(**{**values["data"], "crop_margin": tuple(values["data"]["crop_margin"])}),
+            "image_shape": tuple(values["image_shape"]),
+            "binarisation": Binarisation(values["binarisation"]),
+            "recipe": Recipe(**values["recipe"]),
+        }
+        if "classes" in values:
+            return ClassifyingTask(**{**values, "gate": ErrorGate(**values["gate"])})
         attention = values["attention"]
-        return cls(
+        return GenerativeTask(
             **{
                 **values,
-                "data": DataSource(**{**values["data"], "crop_margin": tuple(values["data"]["crop_margin"])}),
-                "image_shape": tuple(values["image_shape"]),
-                "binarisation": Binarisation(values["binarisation"]),
                 "attention": NoAttention() if attention == "none" else Attention(**attention),
-                "recipe": Recipe(**values["recipe"]),
                 "gate": Gate(**values["gate"]),
             }
         )
@@ -234,9 +264,55 @@ class Task:
     def _values(self) -> dict[str, Any]:
         values = dataclasses.asdict(self)
         del values["sources"]
-        values["attention"] = values["attention"] or "none"
         values["binarisation"] = self.binarisation.value
         return values
+
+    def _check_at_least(self, least: int, *fields: str) -> None:
+        for field in fields:
+            if getattr(self, field) < least:
+                raise ValueError(f"{self.name}: {field} is {getattr(self, field)}: it must be at least {least}.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GenerativeTask(Task):
+    """DRAW itself: a model of the images, judged by its bound."""
+
+    latent_size: int
+    """n_z, for each time-step."""
+    attention: Attention | NoAttention
+    gate: Gate
+
+    def __post_init__(self) -> None:
+        self._check_at_least(1, "latent_size")
+        super().__post_init__()
+
+    def _values(self) -> dict[str, Any]:
+        values = super()._values()
+        values["attention"] = values["attention"] or "none"
+        return values
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifyingTask(Task):
+    """The differentiable RAM of section 4.1: names the class of an image from its glimpses, judged by its error."""
+
+    classes: int
+    """Labels are 0 to classes - 1."""
+    read: int
+    """N, the filters along each side of a glimpse."""
+    gate: ErrorGate
+
+    def __post_init__(self) -> None:
+        self._check_at_least(2, "classes")
+        _check_filters("read", self.read)
+        if not self.data.has_labels:
+            raise ValueError(f"{self.name}: data.has_labels is False, and a classifier learns from labels.")
+        super().__post_init__()
+
+
+def _check_filters(field: str, n: int) -> None:
+    if n < 2:
+        raise ValueError(f"{field} is {n}: Eq. 24 divides by N - 1, so N must be at least 2.")
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -8,29 +8,24 @@ from tfx import types
 from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.orchestration.data_types import RuntimeParameter
-from tfx.types import standard_artifacts, standard_component_specs
+from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.bound_evaluator import executor
+from components.evaluation import component
+from components.evaluation.executor import SPLIT_KEY, TOLERANCE_KEY
 
 
 class BoundEvaluatorSpec(ComponentSpec):
     """Channels and execution properties of BoundEvaluator."""
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        executor.SPLIT_KEY: ExecutionParameter(type=str),
+        SPLIT_KEY: ExecutionParameter(type=str),
         executor.MAX_NLL_BOUND_KEY: ExecutionParameter(type=float),
-        executor.TOLERANCE_KEY: ExecutionParameter(type=float),
+        TOLERANCE_KEY: ExecutionParameter(type=float),
     }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        standard_component_specs.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
-        standard_component_specs.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
-        standard_component_specs.BASELINE_MODEL_KEY: ChannelParameter(type=standard_artifacts.Model, optional=True),
-    }
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        standard_component_specs.EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation),
-        standard_component_specs.BLESSING_KEY: ChannelParameter(type=standard_artifacts.ModelBlessing),
-    }
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = component.INPUTS
+    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = component.OUTPUTS
 
 
 class BoundEvaluator(BaseBeamComponent):
@@ -77,14 +72,9 @@ class BoundEvaluator(BaseBeamComponent):
                 model=model,
                 baseline_model=baseline_model,
                 split=split,
-                max_nll_bound=_number(max_nll_bound),
-                tolerance=_number(tolerance),
+                max_nll_bound=component.number(max_nll_bound),
+                tolerance=component.number(tolerance),
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             )
         )
-
-
-def _number(value: float | RuntimeParameter) -> float | RuntimeParameter:
-    """TFX refuses a whole number where it wants a float."""
-    return value if isinstance(value, RuntimeParameter) else float(value)

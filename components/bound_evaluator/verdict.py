@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from components.bound_evaluator.moments import Summary
-from components.bound_evaluator.scoring import BASELINE_BOUND, DIFFERENCE
+from components.bound_evaluator.scoring import SCORING
+from components.evaluation.moments import Summary
+from components.evaluation.verdict import Verdict, not_finite
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,36 +24,19 @@ class Thresholds:
                 raise ValueError(f"{name} is {value}; expected a finite number of nats an image.")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """Blessed where there is no reason against it."""
-
-    reasons: tuple[str, ...]
-
-    @property
-    def blessed(self) -> bool:
-        """Whether the model may be pushed."""
-        return not self.reasons
-
-
 def decide(overall: Summary, thresholds: Thresholds) -> Verdict:
     """Judges the summary of a whole split; with a baseline where it was scored too. Every failed condition is named."""
-    reasons = [
-        f"{name} is not finite for {moments.non_finite} of {moments.count} examples"
-        for name, moments in overall.items()
-        # The difference is not finite exactly where one of its two terms is not, and they speak for themselves.
-        if moments.non_finite and name != DIFFERENCE
-    ]
+    reasons = not_finite(overall, SCORING.difference)
     if not reasons:
         bound = float(overall["nll_bound"].mean)
         if not bound <= thresholds.max_nll_bound:
             reasons.append(f"the bound is {bound:.4f} nats, above the greatest allowed, {thresholds.max_nll_bound:g}")
-        if DIFFERENCE in overall:
-            difference = float(overall[DIFFERENCE].mean)
+        if SCORING.difference in overall:
+            difference = float(overall[SCORING.difference].mean)
             if not difference <= thresholds.tolerance:
                 reasons.append(
                     f"the bound is {difference:.4f} nats (standard error "
-                    f"{float(overall[DIFFERENCE].standard_error):.4f}) above the baseline's "
-                    f"{float(overall[BASELINE_BOUND].mean):.4f}; tolerated is {thresholds.tolerance:g}"
+                    f"{float(overall[SCORING.difference].standard_error):.4f}) above the baseline's "
+                    f"{float(overall[SCORING.baseline].mean):.4f}; tolerated is {thresholds.tolerance:g}"
                 )
     return Verdict(reasons=tuple(reasons))

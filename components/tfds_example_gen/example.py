@@ -29,7 +29,7 @@ def to_example(features: Mapping[str, Any], *, split: str, settings: IngestionSe
         image = binarise(image, settings.binarisation[split], seed=settings.binarisation_seed, example_id=example_id)
         values = {"image": _bytes(image.tobytes()), "id": _bytes(example_id)}
         if settings.has_labels:
-            values["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[_label(features)]))
+            values["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[_label(features, settings)]))
     except ValueError as error:
         raise ValueError(f"{settings.builder}, split {split!r}, example {example_id.decode()!r}: {error}") from error
     return tf.train.Example(features=tf.train.Features(feature=values))
@@ -54,7 +54,7 @@ def _image(features: Mapping[str, Any], settings: IngestionSettings) -> np.ndarr
     return image
 
 
-def _label(features: Mapping[str, Any]) -> int:
+def _label(features: Mapping[str, Any], settings: IngestionSettings) -> int:
     if "label" not in features:
         raise ValueError(
             f"there is no feature 'label', only {sorted(features)}. Set the task's data.has_labels to False."
@@ -64,6 +64,11 @@ def _label(features: Mapping[str, Any]) -> int:
         raise ValueError(f"the label is {label!r}; expected one whole number.")
     if label < 0:
         raise ValueError(f"the label is {label}, which TFDS writes for an unlabelled example; expected 0 or more.")
+    if settings.classes is not None and label >= settings.classes:
+        raise ValueError(
+            f"the label is {label}; the task has {settings.classes} classes, so expected 0 to {settings.classes - 1}. "
+            "Correct classes in the task, or take the data set that it is for."
+        )
     return int(label)
 
 

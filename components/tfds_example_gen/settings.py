@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from google.protobuf import json_format, struct_pb2
 from tfx.proto import example_gen_pb2
 
-from trainer.task import Binarisation, Task
+from trainer.task import Binarisation, ClassifyingTask, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,8 @@ class IngestionSettings:
     image_shape: tuple[int, int, int]
     """[H, W, C] as stored; what the model sees may be a crop of it, which the reader takes."""
     has_labels: bool
+    classes: int | None
+    """Labels are below it; None where the task does not look at them."""
     binarisation: Mapping[str, Binarisation]
     """Of each split, by its name."""
     binarisation_seed: int
@@ -37,6 +39,7 @@ class IngestionSettings:
             data_dir=data_dir,
             image_shape=task.stored_shape,
             has_labels=task.data.has_labels,
+            classes=task.classes if isinstance(task, ClassifyingTask) else None,
             binarisation={split: task.split_binarisation(split) for split in task.data.splits},
             binarisation_seed=binarisation_seed,
         )
@@ -44,13 +47,15 @@ class IngestionSettings:
     def to_custom_config(self) -> example_gen_pb2.CustomConfig:
         """As the message that TFX carries to the executor."""
         struct = struct_pb2.Struct()
-        struct.update(
-            {
-                **dataclasses.asdict(self),
-                "image_shape": list(self.image_shape),
-                "binarisation": {split: binarisation.value for split, binarisation in self.binarisation.items()},
-            }
-        )
+        values = {
+            **dataclasses.asdict(self),
+            "image_shape": list(self.image_shape),
+            "binarisation": {split: binarisation.value for split, binarisation in self.binarisation.items()},
+        }
+        if self.classes is None:
+            # So that the cache of a task that knows no classes holds what it held before there were any.
+            del values["classes"]
+        struct.update(values)
         config = example_gen_pb2.CustomConfig()
         config.custom_config.Pack(struct)
         return config
@@ -68,6 +73,7 @@ class IngestionSettings:
             **{
                 **values,
                 "image_shape": (rows, columns, channels),
+                "classes": int(values["classes"]) if "classes" in values else None,
                 "binarisation": {split: Binarisation(value) for split, value in values["binarisation"].items()},
                 "binarisation_seed": int(values["binarisation_seed"]),
             }

@@ -116,6 +116,18 @@ def scores_add_up(server: Server) -> None:
         )
 
 
+def a_label_is_the_most_probable_class(server: Server) -> None:
+    """Of probabilities that sum to 1."""
+    if "classify" not in server.metadata.signatures:
+        return
+    answer = server.answer("classify", inputs_of(server, "classify"))
+    probabilities, labels = answer["probabilities"], answer["label"]
+    _in_range(probabilities, "classify: probabilities")
+    same(np.ones(len(probabilities), np.float32), probabilities.sum(axis=1), "The sum of the probabilities")
+    if not np.array_equal(labels, probabilities.argmax(axis=1)):
+        raise ContractBroken(f"classify: the labels are {labels.tolist()} for {probabilities.tolist()}.")
+
+
 def an_output_filter_keeps_what_it_names(server: Server) -> None:
     """And nothing else."""
     for name in _asked(server):
@@ -137,6 +149,7 @@ CHECKS = (
     seeds_make_the_difference,
     images_are_means,
     scores_add_up,
+    a_label_is_the_most_probable_class,
     an_output_filter_keeps_what_it_names,
 )
 

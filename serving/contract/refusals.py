@@ -120,10 +120,12 @@ def malformed_tensors_are_invalid(server: Server) -> None:
                 request = server.request(name, inputs_of(server, name, 2))
                 spoil(request.inputs[key])
                 server.refuses(f"{name}: {key} with {what}", _INVALID, request)
-    if "score_examples" in server.metadata.signatures:
-        for what, examples in {"bytes that are none": [b"\xff\x00no example"], "no examples": []}.items():
-            array = np.array(examples, object)
-            server.refuses(f"score_examples of {what}", _INVALID, server.request("score_examples", {"examples": array}))
+    for name in ("score_examples", "classify_examples"):
+        if name in server.metadata.signatures:
+            (key,) = server.signature(name).inputs
+            for what, examples in {"bytes that are none": [b"\xff\x00no example"], "no examples": []}.items():
+                array = np.array(examples, object)
+                server.refuses(f"{name} of {what}", _INVALID, server.request(name, {key: array}))
 
 
 def a_message_of_5_mb_arrives(server: Server) -> None:

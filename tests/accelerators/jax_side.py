@@ -1,6 +1,6 @@
 """The half of these tests that runs in JAX's environment: runs an exported step on CPU, or compiles it for TPUs.
 
-    python -m tests.accelerators.jax_side run FOLDER BATCHES.npy     the bound of each step, and sums of the last state
+    python -m tests.accelerators.jax_side run FOLDER BATCHES.npz     the loss of each step, and sums of the last state
     python -m tests.accelerators.jax_side compile FOLDER TOPOLOGY    for one chip, and for four that share the batch
 
 Prints JSON. Compiling ahead of time shows that the program suits the chip; it does not show that it runs there.
@@ -27,15 +27,15 @@ from jax.sharding import NamedSharding, PartitionSpec
 from benchmarks.program import Folder
 
 
-def run(folder: Folder, batches: np.ndarray) -> dict[str, Any]:
-    """Trains on the given batches, [steps, batch, B, A, C]."""
-    program = folder.program(batches.shape[1])
+def run(folder: Folder, batches: list[np.ndarray]) -> dict[str, Any]:
+    """Trains on the given batches: images [steps, batch, B, A, C], and maybe labels [steps, batch]."""
+    program = folder.program(batches[0].shape[1])
     step = jax.jit(lambda *arguments: program.call(*arguments))
-    state, bounds = folder.state(), []
-    for x in batches:
-        *state, bound = step(*state, x)
-        bounds.append(float(bound))
-    return {"bounds": bounds, "state": [np.asarray(value, np.float64).sum() for value in state]}
+    state, losses = folder.state(), []
+    for batch in zip(*batches, strict=True):
+        *state, loss = step(*state, *batch)
+        losses.append(float(loss))
+    return {"losses": losses, "state": [np.asarray(value, np.float64).sum() for value in state]}
 
 
 def compile_for(folder: Folder, topology_name: str) -> dict[str, Any]:
@@ -72,4 +72,4 @@ def compile_for(folder: Folder, topology_name: str) -> dict[str, Any]:
 if __name__ == "__main__":
     mode, path, argument = sys.argv[1:]
     folder = Folder.open(path)
-    print(json.dumps(run(folder, np.load(argument)) if mode == "run" else compile_for(folder, argument)))
+    print(json.dumps(run(folder, list(np.load(argument).values())) if mode == "run" else compile_for(folder, argument)))

@@ -13,7 +13,8 @@ from trainer import loop, program
 
 __all__ = ["pytestmark"]  # for pytest: slow, and only where JAX is
 
-TASK = tiny.tiny_task({"steps": 12, "warmup_steps": 2}, glimpses=2)
+SHORT = {"steps": 12, "warmup_steps": 2}
+TASKS = {"generative": tiny.tiny_task(SHORT, glimpses=2), "classifying": tiny.tiny_classifier(SHORT, glimpses=2)}
 
 
 def accelerator(*arguments):
@@ -27,19 +28,24 @@ def accelerator(*arguments):
     )
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return tiny.write_examples(tmp_path_factory.mktemp("examples"), tiny.make_images(TASK, 40), shards=1)
+@pytest.fixture(scope="module", params=TASKS)
+def task(request):
+    return TASKS[request.param]
 
 
 @pytest.fixture(scope="module")
-def folder(files, tmp_path_factory):
+def files(task, tmp_path_factory):
+    return tiny.write_examples(tmp_path_factory.mktemp("examples"), tiny.make_images(task, 40), shards=1)
+
+
+@pytest.fixture(scope="module")
+def folder(task, files, tmp_path_factory):
     directory = tmp_path_factory.mktemp("step")
-    program.write(TASK, [4, 8], str(directory), files[0])
+    program.write(task, [4, 8], str(directory), files[0])
     return directory
 
 
-def test_each_program_is_timed(folder, tmp_path):
+def test_each_program_is_timed(task, folder, tmp_path):
     done = accelerator(folder, "--seconds", 0.2, "--json", tmp_path / "times.json")
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "times.json").read_text())["results"]
@@ -47,10 +53,10 @@ def test_each_program_is_timed(folder, tmp_path):
     for result in results:
         assert 0 < result["ms_least"] <= result["ms"]
         assert result["examples_per_second"] == pytest.approx(result["batch"] / result["ms"] * 1e3)
-    assert len([line for line in done.stdout.splitlines() if line.startswith(TASK.name)]) == 2
+    assert len([line for line in done.stdout.splitlines() if line.startswith(task.name)]) == 2
 
 
-def test_training_there_goes_on_there_and_then_here(folder, files, tmp_path):
+def test_training_there_goes_on_there_and_then_here(task, folder, files, tmp_path):
     state = tmp_path / "state.npz"
     for steps in (4, 8):
         done = accelerator(folder, "--train", state, "--batch", 8, "--steps", steps, "--seconds", 100)
@@ -60,7 +66,7 @@ def test_training_there_goes_on_there_and_then_here(folder, files, tmp_path):
         assert arrays["step"] == 8 and arrays["step"].dtype == np.int64
     lines = []
     loop.train(
-        TASK,
+        task,
         train_files=files,
         validation_files=files,
         directory=str(tmp_path / "run"),

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tests.trainer import tiny
 from trainer import program, tasks
+from trainer.task import ClassifyingTask
 
 JAX_PYTHON = tiny.ROOT / "build/accelerators/bin/python"
 
@@ -42,19 +43,22 @@ def test_losses_in_jax_are_tensorflows(name, tmp_path):
     """At full size but for T and the batch; six steps, so that the optimizer's part is in it."""
     task = dataclasses.replace(tasks.get(name), glimpses=3)
     program.write(task, [BATCH], str(tmp_path))
-    batches = np.random.default_rng(1).uniform(size=(STEPS, BATCH, *task.image_shape)).astype(np.float32)
-    batches = np.round(batches) if task.binary else batches
-    np.save(tmp_path / "batches.npy", batches)
+    rng = np.random.default_rng(1)
+    images = rng.uniform(size=(STEPS, BATCH, *task.image_shape)).astype(np.float32)
+    batches = [np.round(images) if task.binary else images]
+    if isinstance(task, ClassifyingTask):
+        batches.append(rng.integers(0, task.classes, (STEPS, BATCH), np.int32))
+    np.savez(tmp_path / "batches.npz", *batches)
 
     step = program.whole_step(task, BATCH)
     state = [tf.constant(value) for value in program.initial_state(task).values()]
     state[-1] = tf.cast(state[-1], tf.int32)
     expected = []
-    for x in batches:
-        *state, bound = step(*state, tf.constant(x))
-        expected.append(float(bound))
-    found = jax_side("run", tmp_path, tmp_path / "batches.npy")
-    np.testing.assert_allclose(found["bounds"], expected, rtol=1e-5)
+    for batch in zip(*batches, strict=True):
+        *state, loss = step(*state, *map(tf.constant, batch))
+        expected.append(float(loss))
+    found = jax_side("run", tmp_path, tmp_path / "batches.npz")
+    np.testing.assert_allclose(found["losses"], expected, rtol=1e-5)
     assert len(set(expected)) == STEPS and found["state"][-1] == STEPS
     sums = [float(tf.reduce_sum(tf.cast(value, tf.float64))) for value in state]
     np.testing.assert_allclose(found["state"], sums, rtol=1e-3, atol=1e-3)

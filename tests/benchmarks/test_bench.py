@@ -24,7 +24,11 @@ def run(*arguments):
 
 
 def worktrees():
-    return subprocess.run(["git", "worktree", "list"], cwd=tiny.ROOT, capture_output=True, text=True, check=True).stdout
+    """The folders alone: a commit elsewhere meanwhile changes the rest of git's list."""
+    listed = subprocess.run(
+        ["git", "worktree", "list", "--porcelain"], cwd=tiny.ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return {line for line in listed.splitlines() if line.startswith("worktree ")}
 
 
 @pytest.mark.slow

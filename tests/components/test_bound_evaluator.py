@@ -23,9 +23,10 @@ from tfx.types import standard_artifacts
 
 from components.bound_evaluator.component import BoundEvaluator
 from components.bound_evaluator.executor import Executor
-from components.bound_evaluator.moments import Moments, Summary
-from components.bound_evaluator.scoring import OVERALL, ScoreSplit
+from components.bound_evaluator.scoring import SCORING
 from components.bound_evaluator.verdict import Thresholds, decide
+from components.evaluation.moments import Moments, Summary
+from components.evaluation.scoring import OVERALL, ScoreSplit
 from tests.components.ingestion import DIGITS, by_id, records
 from tests.components.tiny_models import KL_PER_STEP, KnownBound, Outputs, expected_bounds, model_artifact
 from trainer.task import Binarisation, Task
@@ -321,6 +322,7 @@ def _score(serialised: list[bytes], model: types.Artifact, batch_size: int, base
             | beam.Create([serialised])
             | beam.FlatMap(lambda examples: examples)
             | ScoreSplit(
+                SCORING,
                 model_dir=f"{model.uri}/Format-Serving",
                 baseline_dir=f"{baseline.uri}/Format-Serving",
                 batch_size=batch_size,

@@ -25,8 +25,8 @@ from components.tfds_example_gen.dataset import open_dataset
 from components.tfds_example_gen.settings import IngestionSettings
 from pipeline import dag
 from tests.components.ingestion import by_id, ingest, records, validate
-from trainer.task import Binarisation, Task
-from trainer.tasks import DIGITS, TWO_DIGIT_MNIST_SMALL
+from trainer.task import Task
+from trainer.tasks import CLUTTERED_MNIST_SMALL, TWO_DIGIT_MNIST_SMALL
 
 BUILDERS: dict[str, type[Composition]] = {
     "two_digit_mnist": two_digit_mnist.Builder,
@@ -273,7 +273,10 @@ def test_any_number_of_examples_can_be_asked_for_by_name() -> None:
         ("digits-7", 7, 1_000),
         ("mnist-10000", 10_000, 10_000),
     ):
-        assert Config.named(name).counts == {"train": train, "validation": rest, "test": rest}
+        counts = Config.named(name).counts
+        assert counts == {"train": train, "validation": rest, "test": rest}
+        # TFDS makes a split again with each that follows it.
+        assert list(counts)[-1] == "train"
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -288,13 +291,8 @@ def test_the_folder_documents_the_data_set(name: str, tmp_path: pathlib.Path) ->
 # From the data set to the trainer's door
 
 CLUTTERED = dataclasses.replace(
-    DIGITS,
-    name="cluttered_mnist_small",
-    data=dataclasses.replace(
-        DIGITS.data, builder=f"cluttered_mnist/digits-{COUNT}:1.0.0", module=cluttered_mnist.__name__
-    ),
-    image_shape=(100, 100, 1),
-    binarisation=Binarisation.NONE,
+    CLUTTERED_MNIST_SMALL,
+    data=dataclasses.replace(CLUTTERED_MNIST_SMALL.data, builder=f"cluttered_mnist/digits-{COUNT}:1.0.0"),
 )
 TWO_DIGITS = dataclasses.replace(
     TWO_DIGIT_MNIST_SMALL,
@@ -327,6 +325,25 @@ def test_a_label_out_of_range_ends_the_run_before_training(
     _rewrite_labels(examples, {3: 12})
     with pytest.raises(ValueError, match=r"split 'train', feature 'label': .*12"):
         validate(CLUTTERED, examples, tmp_path)
+
+
+def test_a_label_that_is_no_class_ends_the_run_before_the_rest_is_read(
+    data_dir: pathlib.Path, tmp_path: pathlib.Path, few: None
+) -> None:
+    labels = [example["label"] for example in _composed(CLUTTERED, data_dir)]
+    highest = int(max(labels))
+    assert 0 < highest < CLUTTERED.classes
+    message = (
+        rf"split 'train', example 'train-\d+': the label is \d; the task has {highest} classes.*0 to {highest - 1}"
+    )
+    with pytest.raises(ValueError, match=message):
+        ingest(dataclasses.replace(CLUTTERED, classes=highest), data_dir, tmp_path / "examples")
+    assert not list((tmp_path / "examples").glob("**/*.gz"))
+
+
+def _composed(task: Task, data_dir: pathlib.Path) -> list[dict[str, np.ndarray]]:
+    builder = open_dataset(IngestionSettings.of_task(task, data_dir=str(data_dir), binarisation_seed=0))
+    return list(tfds.as_numpy(builder.as_dataset(split="train")))
 
 
 def _rewrite_labels(examples: standard_artifacts.Examples, labels: dict[int, int]) -> None:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from components.bound_evaluator.moments import Moments, merge_summaries
+from components.evaluation.moments import Moments, merge_summaries
 
 
 def _merged(values: np.ndarray, cuts: list[int]) -> Moments:

@@ -12,16 +12,15 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline import dag
 from trainer import tasks
-from trainer.task import Gate, Task
+from trainer.task import ClassifyingTask, ErrorGate, Gate, Task
 
-STAGES = {
+STAGES = {  # beside the evaluator, which follows from the task's kind
     "TfdsExampleGen",
     "ImportSchemaGen",
     "StatisticsGen",
     "StrictExampleValidator",
     "Trainer",
     "Baseline",
-    "BoundEvaluator",
     "ServingCheck",
     "Pusher",
 }
@@ -42,7 +41,11 @@ def _compile(
     compiler.run(
         dag.create_pipeline(
             task=task,
-            gate=Gate(max_nll_bound=123.5, tolerance=0.25),
+            gate=(
+                ErrorGate(max_error=0.125, tolerance=0.25)
+                if isinstance(task, ClassifyingTask)
+                else Gate(max_nll_bound=123.5, tolerance=0.25)
+            ),
             pipeline_name="some-name",
             pipeline_root="/root",
             data_dir="/data",
@@ -68,6 +71,11 @@ def nodes(task: Task) -> dict[str, pipeline_pb2.PipelineNode]:
     return _compile(task)
 
 
+@pytest.fixture(scope="module")
+def evaluator(task: Task) -> str:
+    return "ErrorEvaluator" if isinstance(task, ClassifyingTask) else "BoundEvaluator"
+
+
 def _parameter(node: pipeline_pb2.PipelineNode, name: str) -> object:
     value = node.parameters.parameters[name].field_value
     return getattr(value, value.WhichOneof("value"))
@@ -77,8 +85,8 @@ def _producers(node: pipeline_pb2.PipelineNode, key: str) -> set[str]:
     return {channel.producer_node_query.id for channel in node.inputs.inputs[key].channels}
 
 
-def test_nine_stages(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
-    assert set(nodes) == STAGES
+def test_nine_stages(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    assert set(nodes) == STAGES | {evaluator}
 
 
 def test_statistics_know_the_schema_so_that_an_image_is_no_word(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
@@ -114,22 +122,23 @@ def test_another_initial_state_is_another_training_wherever_it_lies(tmp_path: Pa
 
 
 def test_gate_judges_the_test_split_against_the_baseline(
-    task: Task, nodes: dict[str, pipeline_pb2.PipelineNode]
+    task: Task, evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]
 ) -> None:
-    evaluator = nodes["BoundEvaluator"]
-    assert _parameter(evaluator, "split") == task.data.test
-    assert _parameter(evaluator, "max_nll_bound") == 123.5
-    assert _parameter(evaluator, "tolerance") == 0.25
-    assert _producers(evaluator, "baseline_model") == {"Baseline"}
-    assert evaluator.inputs.inputs["baseline_model"].min_count == 0
+    judge = nodes[evaluator]
+    assert _parameter(judge, "split") == task.data.test
+    greatest = {"BoundEvaluator": ("max_nll_bound", 123.5), "ErrorEvaluator": ("max_error", 0.125)}[evaluator]
+    assert (greatest[0], _parameter(judge, greatest[0])) == greatest
+    assert _parameter(judge, "tolerance") == 0.25
+    assert _producers(judge, "baseline_model") == {"Baseline"}
+    assert judge.inputs.inputs["baseline_model"].min_count == 0
     assert list(nodes["Baseline"].upstream_nodes) == ["Trainer"]
 
 
-def test_a_model_needs_both_blessings_to_be_pushed(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+def test_a_model_needs_both_blessings_to_be_pushed(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
     pusher = nodes["Pusher"]
     # What the serving check keeps, with its warm-up requests, is pushed, and not the Trainer's.
     assert "model" not in pusher.inputs.inputs
-    assert _producers(pusher, "model_blessing") == {"BoundEvaluator"}
+    assert _producers(pusher, "model_blessing") == {evaluator}
     assert _producers(pusher, "infra_blessing") == {"ServingCheck"}
     destination = json.loads(str(_parameter(pusher, "push_destination")))
     assert destination == {"filesystem": {"base_directory": "/root/serving/model"}}
@@ -140,7 +149,7 @@ def test_cache_is_the_runners_choice(enable_cache: bool) -> None:
     nodes = _compile(tasks.get("digits"), enable_cache=enable_cache)
     # The resolver is no component: it looks up the baseline anew in every run.
     cached = {name for name, node in nodes.items() if node.execution_options.caching_options.enable_cache}
-    assert cached - {"Baseline"} == (STAGES - {"Baseline"} if enable_cache else set())
+    assert cached - {"Baseline"} == ((STAGES | {"BoundEvaluator"}) - {"Baseline"} if enable_cache else set())
 
 
 def test_curated_schema_is_there_for_every_task(task: Task) -> None:

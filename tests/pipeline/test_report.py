@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.importance_weighting import Mean, importance_weighted_bound
 from pipeline.last_evaluation import LastEvaluation, NoEvaluation, last_evaluation
-from pipeline.report import markdown
+from pipeline.report import classifier_markdown, markdown
 from serving.batch.saved_model import SavedModelScorer
 from serving.batch.seeds import seeds_of_ids, seeds_of_samples
 from tests.serving.model_server import export_model
@@ -53,6 +53,17 @@ def test_colour_has_bits_per_dimension_and_their_warning() -> None:
     assert "| **this model**, the bound | 5,123.46 | 1.25 | 0.8449 | measured |" in page
     assert "| DRAW, where the curve ends | about 5,070 |  |  | the paper's Fig. 11 |" in page
     assert "bits per dimension are a compression cost" in page
+
+
+def test_a_classifiers_error_stands_beside_those_of_table_1() -> None:
+    error = {"mean": 0.0412, "interval_95": [0.0375, 0.0453]}
+    evaluation = _evaluation("cluttered_mnist", overall={"count": 10_000, "error": error})
+    page = classifier_markdown(evaluation)
+    assert "| **this model** | 4.12 % | 3.75 to 4.53 % | measured |" in page
+    assert "| differentiable RAM, 8 glimpses | 3.36 % |  | the paper's Table 1 |" in page
+    error["mean"] = None
+    with pytest.raises(ValueError, match="error of model 5 is not finite"):
+        classifier_markdown(evaluation)
 
 
 def test_data_that_are_not_the_papers_are_compared_with_nothing() -> None:

@@ -14,6 +14,7 @@ from pipeline.run_outcome import RunOutcome
 PUSHED = RunOutcome(
     all_cached=False,
     model_dir=Path("/runs/digits/Trainer/model/5/Format-Serving"),
+    examples_dir=Path("/runs/digits/TfdsExampleGen/examples/1"),
     model_number="5",
     evaluation={
         "split": "test",
@@ -45,6 +46,20 @@ def test_pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             f"samples  {tmp_path}/digits/samples/model-5.png",
         ],
     )
+
+
+def test_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluation = {
+        "split": "test",
+        "max_error": 0.06,
+        "reasons": [],
+        "overall": {"count": 10_000, "error": {"mean": 0.0342, "interval_95": [0.0308, 0.0379]}},
+    }
+    _, lines = _draw_run(tmp_path, dataclasses.replace(PUSHED, evaluation=evaluation), monkeypatch)
+    assert lines[1:3] == [
+        "error    3.42%, 95% interval 3.08% to 3.79%, on the 10,000 examples of split 'test'",
+        "gate     passed: at most 6.00%",
+    ]
 
 
 def test_unservable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,5 +27,7 @@ def test_stages_that_did_not_finish_are_named(tmp_path: Path) -> None:
         )
     )
     assert runner.run_id is not None
-    with pytest.raises(RuntimeError, match=r"did not finish: Trainer, BoundEvaluator, ServingCheck, Pusher\."):
-        read_outcome(connection, runner.run_id, "no-training")
+    with pytest.raises(
+        RuntimeError, match=r"did not finish: TfdsExampleGen, Trainer, ErrorEvaluator, ServingCheck, Pusher\."
+    ):
+        read_outcome(connection, runner.run_id, "no-training", evaluator="ErrorEvaluator")

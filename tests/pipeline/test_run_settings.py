@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.run_settings import RunSettings
 from trainer import tasks
+from trainer.task import ErrorGate
 
 
 def _resolve(root: Path, **changes: object) -> RunSettings:
@@ -18,6 +19,7 @@ def _resolve(root: Path, **changes: object) -> RunSettings:
         "steps": None,
         "pipeline_root": str(root),
         "max_nll_bound": None,
+        "max_error": None,
         "use_cache": True,
     }
     return RunSettings.resolve(**{**words, **changes})  # type: ignore[arg-type]
@@ -51,11 +53,19 @@ def test_another_gate_leaves_the_task_so_that_its_model_stays_cached(tmp_path: P
     settings = _resolve(tmp_path, max_nll_bound=200.0)
     assert settings.gate.max_nll_bound == 200.0
     assert settings.gate.tolerance == tasks.get("digits").gate.tolerance
+    classifier = _resolve(tmp_path, task_name="cluttered_mnist", max_error=0.5)
+    assert classifier.gate == ErrorGate(max_error=0.5, tolerance=tasks.get("cluttered_mnist").gate.tolerance)
     assert settings.task == tasks.get("digits")
 
 
 def test_steps_change_the_task(tmp_path: Path) -> None:
     assert _resolve(tmp_path, steps=7).task == tasks.get("digits").with_steps(7)
+
+
+def test_a_composed_data_set_is_made_as_large_as_asked(tmp_path: Path) -> None:
+    task = _resolve(tmp_path, task_name="cluttered_mnist", train_examples=20_000).task
+    assert task.data.builder == "cluttered_mnist/mnist-20000:1.0.0"
+    assert task.sources["data.builder"] == "given by the user"
 
 
 def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
@@ -69,6 +79,11 @@ def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
         ({"steps": 0}, "steps is 0: give at least 1"),
         ({"steps": -3}, "steps is -3: give at least 1"),
         ({"max_nll_bound": float("nan")}, "nan"),
+        ({"train_examples": 100}, "digits:1.0.0 has a fixed number"),
+        ({"task_name": "cluttered_mnist", "train_examples": 0}, "training examples is 0: give at least 1"),
+        ({"max_error": 0.1}, "digits is a generative task.*give the greatest bound"),
+        ({"task_name": "cluttered_mnist", "max_nll_bound": 9.0}, "is a classifier.*give the greatest error"),
+        ({"task_name": "cluttered_mnist", "max_error": float("nan")}, "max_error is nan.*between 0 and 1"),
         ({"data_dir": "/no/such/folder"}, "/no/such/folder does not exist"),
         ({"initial_state": "/no/such/state.npz"}, "/no/such/state.npz does not exist"),
         ({"data_dir": __file__}, "does not exist|not a folder"),

@@ -12,15 +12,18 @@ import numpy as np
 from serving.server import Options, Server, model_of_folder
 from tests.trainer import tiny
 from trainer import export
-from trainer.task import Task
+from trainer.task import ClassifyingTask, GenerativeTask
 
 MODEL = "tiny"
 VERSION = 3
 
 
-def export_model(task: Task, folder: Path, *, version: int = VERSION, seed: int = 6) -> Path:
+def export_model(
+    task: GenerativeTask | ClassifyingTask, folder: Path, *, version: int = VERSION, seed: int = 6
+) -> Path:
     """Exports the task's model with weights that are none of neutral, as that version; returns the versions' folder."""
-    parameters = tiny.make_case(task, rows=2, scale=0.7, seed=seed).parameters
+    make_case = tiny.make_classifier_case if isinstance(task, ClassifyingTask) else tiny.make_case
+    parameters = make_case(task, rows=2, scale=0.7, seed=seed).parameters
     folder.mkdir(parents=True, exist_ok=True)
     export.export(
         task, {name: value.astype(np.float32) for name, value in parameters.items()}, str(folder / str(version))

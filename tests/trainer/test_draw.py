@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.reference import draw as reference
-from trainer import draw
+from trainer import draw, objective
 
 from . import tiny
 
@@ -140,7 +140,7 @@ def test_rows_of_a_batch_do_not_meet(task):
 
 
 def test_initial_parameters_follow_from_the_seed(task):
-    first, again, other = (draw.initial_parameters(task, seed) for seed in (1, 1, 2))
+    first, again, other = (objective.of(task).initial_parameters(seed) for seed in (1, 1, 2))
     assert {name: value.shape for name, value in first.items()} == draw.parameter_shapes(task)
     assert {value.dtype for value in first.values()} == {np.dtype(np.float32)}
     for name, value in first.items():
@@ -149,14 +149,14 @@ def test_initial_parameters_follow_from_the_seed(task):
 
 
 def test_initial_weights_have_variance_one_over_their_inputs(task):
-    for name, value in draw.initial_parameters(task, 5).items():
+    for name, value in objective.of(task).initial_parameters(5).items():
         if name.endswith("/w") and value.size > 300:
             np.testing.assert_allclose(value.std() * value.shape[0] ** 0.5, 1.0, atol=0.15, err_msg=name)
 
 
 def test_the_lstms_start_by_remembering(task):
     """The forget gates' biases alone are 1: in the order of the reference, input, forget, output, candidate."""
-    for name, value in draw.initial_parameters(task, 0).items():
+    for name, value in objective.of(task).initial_parameters(0).items():
         if name in ("encoder/b", "decoder/b"):
             np.testing.assert_array_equal(value, np.repeat([0.0, 1.0, 0.0, 0.0], H))
         elif not name.endswith("/w"):
@@ -166,7 +166,7 @@ def test_the_lstms_start_by_remembering(task):
 def test_the_first_read_window_covers_the_image():
     task = tiny.MODELS["attention"]
     case = tiny.make_case(task)
-    parameters = tiny.tensors(draw.initial_parameters(task, 0), np.float32)
+    parameters = tiny.tensors(objective.of(task).initial_parameters(0), np.float32)
     x, eps = tf.constant(case.x, tf.float32), tf.constant(case.eps, tf.float32)
     inference = draw.infer(parameters, x, eps, task, trace=True)
     stride = (max(A, B) - 1) / (task.attention.read - 1)

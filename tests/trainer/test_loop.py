@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import os
+import random
 import re
 import signal
 import time
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import loop, step
+from trainer import loop, objective, step
+from trainer.task import Binarisation, NoAttention
 
 from . import tiny
 
@@ -143,6 +145,50 @@ def test_two_checkpoints_are_kept(uninterrupted):
     assert len(checkpoints(uninterrupted[2])) == 2
 
 
+CROPS = dataclasses.replace(TASK.data, crop_margin=(2, 3))
+MODES = {
+    "bfloat16 products": tiny.tiny_task({"products": "bfloat16", "jit_compile": True}, glimpses=2),
+    "crops, binarised at each visit": tiny.tiny_task(
+        data=CROPS, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH, glimpses=2
+    ),
+    "no attention, in colour": tiny.tiny_task(
+        image_shape=(tiny.ROWS, tiny.COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention(), glimpses=2
+    ),
+    "the last weights": tiny.tiny_task({"average_decay": 0.0}, glimpses=2),
+}
+
+
+@pytest.mark.parametrize(
+    "mode", [*list(MODES)[:2], *(pytest.param(m, marks=pytest.mark.slow) for m in list(MODES)[2:])]
+)
+def test_every_mode_resumes_to_the_same_bits(tmp_path, mode):
+    """Interrupted at a random step, after a checkpoint."""
+    task = MODES[mode]
+    images = tiny.make_images(task, 23, binary=task.split_binarisation("fit") is not Binarisation.NONE)
+    files = tiny.write_examples(tmp_path / "fit", images)
+    watch = tiny.write_examples(tmp_path / "watch", tiny.make_images(task, 5))
+    data = {"train_files": files, "validation_files": watch}
+    last = random.randint(2, task.recipe.steps - 10)
+    real = step.Trainer.train
+
+    def interrupted(self, batches, steps):
+        if int(self.state.step) >= last:
+            raise KeyboardInterrupt
+        return real(self, batches, steps)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_CALL_SECONDS", 1e-3)  # a call a step
+        expected, _ = train(task, data, tmp_path / "uninterrupted")
+        with patch.context() as inner:
+            inner.setattr(step.Trainer, "train", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                train(task, data, tmp_path / "run")
+        weights, (resumed, *_) = train(task, data, tmp_path / "run")
+    assert f"resuming at step {last} of {task.recipe.steps}" in resumed
+    for name, value in expected.items():
+        np.testing.assert_array_equal(weights[name], value, err_msg=f"{name}, interrupted at step {last}")
+
+
 # What a person sees
 
 
@@ -201,7 +247,7 @@ def poison(monkeypatch, after):
         if int(self.state.step) > after:
             for variable in self.state.parameters.values():
                 variable.assign(tf.fill(variable.shape, float("nan")))
-            metrics = metrics._replace(nll_bound=tf.constant(float("nan")))
+            metrics = metrics._replace(figures=metrics.figures._replace(nll_bound=tf.constant(float("nan"))))
         return metrics
 
     monkeypatch.setattr(step.Trainer, "train", train)
@@ -210,7 +256,7 @@ def poison(monkeypatch, after):
 def test_a_bound_that_is_no_number_stops_with_advice_and_leaves_the_older_checkpoint(monkeypatch, data, tmp_path):
     task = tiny.tiny_task(glimpses=2)
     poison(monkeypatch, after=9)
-    with pytest.raises(loop.TrainingDiverged, match=r"by step .*: bound nan.*learning_rate.*clip_norm"):
+    with pytest.raises(loop.TrainingDiverged, match=r"by step .*: nll_bound nan.*learning_rate.*clip_norm"):
         train(task, data, tmp_path / "run")
     latest = tf.train.latest_checkpoint(str(tmp_path / "run"))
     state = step.TrainState(task)
@@ -231,7 +277,7 @@ def test_a_last_step_that_diverges_exports_nothing(data, tmp_path):
         {"steps": 1, "learning_rate": 1e30, "warmup_steps": 0, "average_decay": 0.0, "validation_interval": 5},
         glimpses=2,
     )
-    with pytest.raises(loop.TrainingDiverged, match=r"validation_bound.*learning_rate"):
+    with pytest.raises(loop.TrainingDiverged, match=r"validation_nll_bound.*learning_rate"):
         train(task, data, tmp_path / "run")
     assert not checkpoints(tmp_path / "run")
 
@@ -239,7 +285,7 @@ def test_a_last_step_that_diverges_exports_nothing(data, tmp_path):
 def test_a_collapsed_posterior_is_warned_of(monkeypatch, caplog, data, tmp_path):
     """The KL is put at 0.4 nats: training until it collapses by itself would take minutes."""
     task = tiny.tiny_task({"steps": 1_010, "warmup_steps": 0, "validation_interval": 2_000}, glimpses=2)
-    monkeypatch.setattr(step.Trainer, "validate", lambda self, batches: (20.0, [0.3, 0.1]))
+    monkeypatch.setattr(step.Trainer, "validate", lambda self, batches: objective.BoundFigures(20.0, 19.6, [0.3, 0.1]))
     train(task, data, tmp_path / "run")
     (warned,) = [record.getMessage() for record in caplog.records if "collapsed" in record.getMessage()]
     assert re.match(r"At step 1,010 the KL is 0\.40 nats: .*collapsed.*Try", warned)

@@ -5,7 +5,19 @@ import json
 
 import pytest
 
-from trainer.task import OURS, Attention, Binarisation, DataSource, Gate, NoAttention, Recipe, Task
+from trainer.task import (
+    OURS,
+    Attention,
+    Binarisation,
+    ClassifyingTask,
+    DataSource,
+    ErrorGate,
+    Gate,
+    GenerativeTask,
+    NoAttention,
+    Recipe,
+    Task,
+)
 
 from . import tiny
 
@@ -18,6 +30,37 @@ def test_json_brings_the_same_task_back(task):
     assert again.to_json() == text and text.endswith("}\n")
     assert isinstance(again.image_shape, tuple) and isinstance(again.binarisation, Binarisation)
     assert type(again.attention) is type(task.attention)
+
+
+def test_json_brings_a_classifier_back_as_one():
+    text = tiny.CLASSIFIER.to_json()
+    again = Task.from_json(text)
+    assert again == tiny.CLASSIFIER and isinstance(again, ClassifyingTask) and again.to_json() == text
+    assert isinstance(Task.from_json(tiny.tiny_task().to_json()), GenerativeTask)
+    assert isinstance(again.with_steps(400), ClassifyingTask) and again.with_steps(400).recipe.steps == 400
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": 1}, "tiny_classifier: classes is 1: it must be at least 2"),
+        ({"read": 1}, r"read is 1: Eq\. 24"),
+        ({"glimpses": 0}, "glimpses is 0"),
+        (
+            {"data": DataSource(builder="b", train="t", validation="v", test="s", has_labels=False)},
+            "data.has_labels is False, and a classifier learns from labels",
+        ),
+    ],
+)
+def test_an_illegal_classifier_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.tiny_classifier(**changes)
+
+
+@pytest.mark.parametrize("values", [(-0.1, 0.0), (1.1, 0.0), (float("nan"), 0.0), (0.1, -0.1), (0.1, float("nan"))])
+def test_an_error_gate_holds_fractions(values):
+    with pytest.raises(ValueError, match="a fraction, between 0 and 1"):
+        ErrorGate(max_error=values[0], tolerance=values[1])
 
 
 def test_json_holds_every_value_and_its_source():
@@ -151,9 +194,13 @@ def test_every_value_needs_its_source_and_no_source_stands_alone(attention):
 
 def test_sources_name_every_field_there_is():
     """A new field of any of the dataclasses is one that sources must speak of."""
-    named = {name.rsplit(".", 1)[-1] for name in tiny.tiny_task().sources}
-    fields = {field.name for kind in (Task, DataSource, Recipe, Gate, Attention) for field in dataclasses.fields(kind)}
-    assert fields - named == {"name", "title", "data", "recipe", "gate", "attention", "sources"}
+    for task, kinds in (
+        (tiny.tiny_task(), (GenerativeTask, Gate, Attention)),
+        (tiny.CLASSIFIER, (ClassifyingTask, ErrorGate)),
+    ):
+        named = {name.rsplit(".", 1)[-1] for name in task.sources}
+        fields = {field.name for kind in (*kinds, DataSource, Recipe) for field in dataclasses.fields(kind)}
+        assert fields - named - {"attention"} == {"name", "title", "data", "recipe", "gate", "sources"}
 
 
 def test_a_task_cannot_be_changed():

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.reference import draw as reference
-from trainer import draw, equations, recurrence
+from trainer import attention, draw, equations, recurrence
 from trainer.task import Attention
 
 from . import tiny
@@ -54,7 +54,9 @@ def trap_1_pixels_and_filters_count_from_1():
     np.testing.assert_array_equal(f_y.argmax(axis=1) + 1, [3, 5])
     # And exported windows count from 0.
     task = tiny.tiny_task(attention=Attention(read=2, write=3))
-    np.testing.assert_allclose(draw.pixels(tf.zeros([1, 5]), task, 2), [[(A - 1) / 2, (B - 1) / 2, B - 1, 1.0, 1.0]])
+    np.testing.assert_allclose(
+        attention.pixels(tf.zeros([1, 5]), task.image_shape, filters=2), [[(A - 1) / 2, (B - 1) / 2, B - 1, 1.0, 1.0]]
+    )
 
 
 def trap_2_the_latent_layer_gives_log_sigma_and_the_window_log_variance():

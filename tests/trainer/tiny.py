@@ -14,10 +14,23 @@ import numpy as np
 import tensorflow as tf
 
 from tests.reference import draw as reference
-from trainer import draw
-from trainer.task import OURS, Attention, Binarisation, DataSource, Gate, NoAttention, Recipe, Task
+from tests.reference import ram as ram_reference
+from trainer import draw, ram
+from trainer.task import (
+    OURS,
+    Attention,
+    Binarisation,
+    ClassifyingTask,
+    DataSource,
+    ErrorGate,
+    Gate,
+    GenerativeTask,
+    NoAttention,
+    Recipe,
+    Task,
+)
 
-ROWS, COLUMNS, UNITS, LATENTS, STEPS, BATCH = 7, 5, 9, 2, 6, 10
+ROWS, COLUMNS, UNITS, LATENTS, STEPS, BATCH, CLASSES = 7, 5, 9, 2, 6, 10, 11
 SMALL_N, LARGE_N = 4, 8
 """Windows with fewer filters than the image has columns, and with more than it has rows."""
 
@@ -42,7 +55,7 @@ _RECIPE = Recipe(
 )
 
 
-def tiny_task(recipe: Mapping[str, object] | None = None, **changes: object) -> Task:
+def tiny_task(recipe: Mapping[str, object] | None = None, **changes: object) -> GenerativeTask:
     """A task of the sizes above, with `changes` to its fields and those of its recipe, every value with a source."""
     values = {
         "name": "tiny",
@@ -58,15 +71,38 @@ def tiny_task(recipe: Mapping[str, object] | None = None, **changes: object) -> 
         "gate": Gate(max_nll_bound=50.0, tolerance=0.25),
         **changes,
     }
-    return Task(**values, sources=dict.fromkeys(source_names(values["attention"]), OURS))
+    return GenerativeTask(**values, sources=dict.fromkeys(source_names(values["attention"]), OURS))
+
+
+def tiny_classifier(recipe: Mapping[str, object] | None = None, **changes: object) -> ClassifyingTask:
+    """As `tiny_task`, of a classifier of colour images."""
+    values = {
+        "name": "tiny_classifier",
+        "title": "Tiny classifier",
+        "data": DataSource(builder="tiny:1.0.0", train="fit", validation="watch", test="judge"),
+        "image_shape": (ROWS, COLUMNS, 3),
+        "binarisation": Binarisation.NONE,
+        "glimpses": STEPS,
+        "lstm_units": UNITS,
+        "classes": CLASSES,
+        "read": SMALL_N,
+        "recipe": dataclasses.replace(_RECIPE, **(recipe or {})),
+        "gate": ErrorGate(max_error=0.25, tolerance=0.01),
+        **changes,
+    }
+    return ClassifyingTask(**values, sources=dict.fromkeys([*_common_names(ErrorGate), "classes", "read"], OURS))
 
 
 def source_names(attention: Attention | NoAttention) -> list[str]:
-    """The dotted paths for which a task must state a source."""
-    nested = {"data": DataSource, "recipe": Recipe, "gate": Gate}
-    names = [f"{prefix}.{field.name}" for prefix, kind in nested.items() for field in dataclasses.fields(kind)]
-    names += ["image_shape", "binarisation", "glimpses", "lstm_units", "latent_size"]
+    """The dotted paths for which a generative task must state a source."""
+    names = [*_common_names(Gate), "latent_size"]
     return names + (["attention"] if attention == NoAttention() else ["attention.read", "attention.write"])
+
+
+def _common_names(gate: type) -> list[str]:
+    nested = {"data": DataSource, "recipe": Recipe, "gate": gate}
+    names = [f"{prefix}.{field.name}" for prefix, kind in nested.items() for field in dataclasses.fields(kind)]
+    return [*names, "image_shape", "binarisation", "glimpses", "lstm_units"]
 
 
 MODELS = {
@@ -79,10 +115,12 @@ MODELS = {
         image_shape=(ROWS, COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention()
     ),
 }
-"""The four kinds of model."""
+"""The four kinds of generative model."""
+
+CLASSIFIER = tiny_classifier()
 
 
-def window_sizes(task: Task) -> tuple[int | None, int | None]:
+def window_sizes(task: GenerativeTask) -> tuple[int | None, int | None]:
     """Read N and write N as the reference takes them."""
     if isinstance(task.attention, Attention):
         return task.attention.read, task.attention.write
@@ -93,7 +131,7 @@ def window_sizes(task: Task) -> tuple[int | None, int | None]:
 class Case:
     """Weights, images and noise in float64, for the reference and for the trainer alike."""
 
-    task: Task
+    task: GenerativeTask
     parameters: dict[str, np.ndarray]
     x: np.ndarray
     eps: np.ndarray
@@ -113,7 +151,7 @@ class Case:
         )
 
 
-def make_case(task: Task, *, rows: int = BATCH, seed: int = 0, scale: float = 1.0) -> Case:
+def make_case(task: GenerativeTask, *, rows: int = BATCH, seed: int = 0, scale: float = 1.0) -> Case:
     """Random weights, none neutral, and images of the task's kind of pixels."""
     rng = np.random.default_rng(seed)
     height, width, channels = task.image_shape
@@ -127,6 +165,35 @@ def make_case(task: Task, *, rows: int = BATCH, seed: int = 0, scale: float = 1.
         np.round(x) if task.binary else x,
         rng.standard_normal((task.glimpses, rows, task.latent_size)),
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassifierCase:
+    """Weights, images and labels in float64, for the reference and for the trainer alike."""
+
+    task: ClassifyingTask
+    parameters: dict[str, np.ndarray]
+    x: np.ndarray
+    labels: np.ndarray
+
+    def reference(self) -> ram_reference.Classification:
+        """What the reference makes of the images."""
+        return ram_reference.classify(self.parameters, self.x, self.task.glimpses, self.task.read)
+
+    def classify(self, dtype: type = np.float64) -> ram.Classification:
+        """What the trainer does."""
+        return ram.classify(tensors(self.parameters, dtype), tf.constant(self.x, dtype), self.task, trace=True)
+
+
+def make_classifier_case(
+    task: ClassifyingTask = CLASSIFIER, *, rows: int = BATCH, seed: int = 0, scale: float = 1.0
+) -> ClassifierCase:
+    """Random weights, none neutral, images of intensities, and labels."""
+    rng = np.random.default_rng(seed)
+    shapes = ram_reference.parameter_shapes(*task.image_shape, task.lstm_units, task.classes, task.read)
+    parameters = ram_reference.random_parameters(rng, shapes, scale)
+    x = rng.uniform(size=(rows, *task.image_shape))
+    return ClassifierCase(task, parameters, x, rng.integers(0, task.classes, rows))
 
 
 def tensors(values: Mapping[str, np.ndarray], dtype: type) -> dict[str, tf.Tensor]:
@@ -167,19 +234,25 @@ def make_images(task: Task, count: int, *, seed: int = 5, binary: bool | None = 
     return images
 
 
-def serialize(image: np.ndarray, identity: str) -> bytes:
+def serialize(image: np.ndarray, identity: str, label: int = 3) -> bytes:
     """One tf.Example of the contract."""
     features = {
         "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image.tobytes()])),
         "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[identity.encode()])),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[3])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
     }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def write_examples(directory: Path, images: np.ndarray, *, shards: int = 2) -> list[str]:
+def write_examples(
+    directory: Path, images: np.ndarray, *, labels: Sequence[int] | None = None, shards: int = 2
+) -> list[str]:
     """Writes the images in order into gzipped shards, with ids `example-0`, ..., and returns the files' paths."""
-    records = [serialize(image, f"example-{index}") for index, image in enumerate(images)]
+    labels = [3] * len(images) if labels is None else labels
+    records = [
+        serialize(image, f"example-{index}", int(label))
+        for index, (image, label) in enumerate(zip(images, labels, strict=True))
+    ]
     bounds = np.linspace(0, len(records), shards + 1).astype(int)
     paths = []
     for shard, (first, last) in enumerate(itertools.pairwise(bounds)):

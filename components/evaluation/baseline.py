@@ -1,4 +1,4 @@
-"""Whether a baseline's bound can be compared with the model's: both must measure the same pixels."""
+"""Whether a baseline can be compared with the model: both must have been measured on the same pixels."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TASK_FILE = os.path.join("assets", "task.json")
 
 
 def incomparable(model_dir: str, baseline_dir: str) -> str | None:
-    """Why the bounds of two SavedModels are not comparable, or None where they are.
+    """Why two SavedModels are not comparable, or None where they are.
 
-    A bound is the code length of an image, so it depends on what the image is: data set, binarisation and shape. All
-    else in the task (sizes, recipe) is what the comparison is about.
+    A bound is the code length of an image, an error is one on certain images, so both depend on what an image is: data
+    set, binarisation and shape. All else in the task (sizes, recipe) is what the comparison is about.
 
     Raises:
       FileNotFoundError: where the model to be judged does not say what its task is.

@@ -1,0 +1,30 @@
+"""The parameters that training starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+_LSTMS = ("encoder", "decoder", "lstm")
+"""The layers that give an LSTM's gates."""
+
+
+def parameters(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+    """float32 values of those names and shapes.
+
+    Normal weights of variance 1 / inputs, zero biases but 1 for the forget gates. A window head that gives zeros
+    attends to the whole image: the grid spans it, with variance and intensity 1.
+    """
+    rng = np.random.default_rng(seed)
+    forget_gates = {f"{name}/b" for name in _LSTMS}
+    values = {}
+    for name, shape in shapes.items():
+        value = np.zeros(shape, np.float32)
+        if name.endswith("/w"):
+            value = rng.normal(0.0, shape[0] ** -0.5, shape).astype(np.float32)
+        if name in forget_gates:
+            units = shape[0] // 4
+            value[units : 2 * units] = 1.0
+        values[name] = value
+    return values
