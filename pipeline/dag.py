@@ -22,6 +22,7 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 from components.bound_evaluator.component import BoundEvaluator
 from components.error_evaluator.component import ErrorEvaluator
 from components.serving_check.component import ServingCheck
+from components.split_scorer.component import SplitScorer
 from components.strict_example_validator.component import StrictExampleValidator
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline import LatestOtherBlessedModel
@@ -35,6 +36,7 @@ BOUND_EVALUATOR = "BoundEvaluator"
 ERROR_EVALUATOR = "ErrorEvaluator"
 SERVING_CHECK = "ServingCheck"
 PUSHER = "Pusher"
+SPLIT_SCORER = "SplitScorer"
 
 SERVING_CHECK_SECONDS = 300
 
@@ -53,6 +55,7 @@ def create_pipeline(
     enable_cache: bool,
     beam_pipeline_args: Sequence[str],
     initial_state: str | None = None,
+    score_samples: int | None = None,
 ) -> Pipeline:
     """The pipeline of one task.
 
@@ -70,6 +73,8 @@ def create_pipeline(
         enable_cache: whether a stage whose inputs and parameters have not changed takes its former outputs.
         beam_pipeline_args: for the stages that run on Beam.
         initial_state: the .npz where training begins, see `trainer.loop.train`; None for the beginning.
+        score_samples: how many samples of each image of the test split are scored in a stage of its own, of a
+            generative task; None for no such stage.
     """
     example_gen = TfdsExampleGen(task=task, data_dir=data_dir).with_id(EXAMPLE_GEN)
     examples = example_gen.outputs["examples"]
@@ -128,6 +133,11 @@ def create_pipeline(
         ),
     ).with_id(PUSHER)
 
+    scorers = []
+    if score_samples is not None:
+        scorer = SplitScorer(examples=examples, model=model, split=task.data.test, samples=score_samples)
+        scorers.append(scorer.with_id(SPLIT_SCORER))
+
     return Pipeline(
         pipeline_name=pipeline_name,
         pipeline_root=pipeline_root,
@@ -141,6 +151,7 @@ def create_pipeline(
             evaluator,
             serving_check,
             pusher,
+            *scorers,
         ],
         enable_cache=enable_cache,
         metadata_connection_config=metadata_connection_config,

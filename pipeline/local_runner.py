@@ -1,8 +1,9 @@
 """Runs the pipeline on this machine; also the file that `tfx pipeline create --engine=local` is given.
 
 As a script it is `draw run` without arguments: its settings come from the environment, by the names TASK, DATA_DIR,
-STEPS, TRAIN_EXAMPLES, PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR and INITIAL_STATE. The tfx command remembers nothing but
-the path of this file, so the same variables belong before `tfx pipeline create` and `tfx run create`.
+STEPS, TRAIN_EXAMPLES, PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR, INITIAL_STATE and SCORE_SAMPLES. The tfx command
+remembers nothing but the path of this file, so the same variables belong before `tfx pipeline create` and
+`tfx run create`.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
             enable_cache=settings.use_cache,
             beam_pipeline_args=BEAM_ARGUMENTS,
             initial_state=None if settings.initial_state is None else str(settings.initial_state),
+            score_samples=settings.score_samples,
         )
     )
     if runner.run_id is None:

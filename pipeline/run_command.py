@@ -60,6 +60,12 @@ INTERRUPTED = 130
     envvar="INITIAL_STATE",
     help="A training state to go on from, as benchmarks.accelerator writes it.  [default: the beginning]",
 )
+@click.option(
+    "--score-samples",
+    envvar="SCORE_SAMPLES",
+    type=int,
+    help="Score each image of the test split with so many samples, as a last stage.  [default: no such stage]",
+)
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -72,12 +78,13 @@ def run(
     max_error: float | None,
     use_cache: bool,
     initial_state: str | None,
+    score_samples: int | None,
 ) -> None:
     """Train, judge and push a model: the whole pipeline on this machine.
 
     Killed or interrupted, the same command goes on from where it was: finished stages come from the cache, training
     from its last checkpoint. Options can be given as environment variables: TASK, DATA_DIR, STEPS, TRAIN_EXAMPLES,
-    PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR, INITIAL_STATE.
+    PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR, INITIAL_STATE, SCORE_SAMPLES.
 
     Exits with 0 when the model is pushed, 3 when it was refused, 1 when the run failed, 130 when it was interrupted.
     """
@@ -92,6 +99,7 @@ def run(
             max_error=max_error,
             use_cache=use_cache,
             initial_state=initial_state,
+            score_samples=score_samples,
         )
     except ValueError as error:
         raise click.ClickException(str(error)) from error

@@ -24,6 +24,8 @@ class RunSettings:
     use_cache: bool
     initial_state: Path | None = None
     """Where training begins, an .npz of `TrainState.arrays`; None for the beginning."""
+    score_samples: int | None = None
+    """Of each image of the test split, in a stage of its own; None for no such stage."""
 
     @classmethod
     def resolve(
@@ -38,6 +40,7 @@ class RunSettings:
         use_cache: bool,
         initial_state: str | None = None,
         train_examples: int | None = None,
+        score_samples: int | None = None,
     ) -> RunSettings:
         """Settings from a user's words; None leaves a value as the task has it.
 
@@ -61,6 +64,11 @@ class RunSettings:
                 f"The initial state {initial_state} does not exist. Name an .npz file of a training state, or none to "
                 "begin at the beginning."
             )
+        if score_samples is not None and (score_samples < 1 or isinstance(task, ClassifyingTask)):
+            raise ValueError(
+                f"Got {score_samples} samples to score of each image of {task.name}: give at least 1, of a generative "
+                "task, or none for no such stage."
+            )
         settings = cls(
             task=task,
             gate=gate,
@@ -68,6 +76,7 @@ class RunSettings:
             pipeline_root=Path(pipeline_root).expanduser().resolve(),
             use_cache=use_cache,
             initial_state=None if initial_state is None else Path(initial_state).expanduser().resolve(),
+            score_samples=score_samples,
         )
         settings._make_folder()
         return settings

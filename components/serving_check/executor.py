@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import logging
 import os
-import pathlib
 import subprocess
 import sys
 import tempfile
@@ -17,6 +15,8 @@ from tfx import types
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
+
+from components.serving_module import environment
 
 SPLIT_KEY = "split"
 TIMEOUT_SECONDS_KEY = "timeout_seconds"
@@ -108,7 +108,7 @@ def _check(model_dir: str, examples: list[bytes], timeout_seconds: int, warmup_f
             # On a timeout, as on any exception here, `run` kills this child and waits for it.
             child = subprocess.run(
                 [sys.executable, "-m", _CHECK_MODULE, model_dir, examples_file, "--warmup", warmup_file],
-                env=_environment(),
+                env=environment(_CHECK_MODULE),
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -123,19 +123,6 @@ def _check(model_dir: str, examples: list[bytes], timeout_seconds: int, warmup_f
     # A process that a signal ended, as by a crash in C++, has said nothing.
     reason = lines[-1] if lines else f"The process ended with status {child.returncode} and no result; see {LOG_FILE}."
     return _Result(passed=child.returncode == 0 and bool(lines), reason=reason, log=child.stderr)
-
-
-def _environment() -> dict[str, str]:
-    """The child's: it finds the package `serving` where this process does, and leaves the accelerator to this process.
-
-    The stages of a local run share one process, so after the Trainer an accelerator's memory is not free.
-    """
-    spec = importlib.util.find_spec(_CHECK_MODULE)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"There is no module {_CHECK_MODULE}; install the project (pip install -e .).")
-    root = pathlib.Path(spec.origin).parent.parent
-    paths = [str(root), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def _first_examples(examples: list[types.Artifact], split: str) -> list[bytes]:

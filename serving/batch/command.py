@@ -80,8 +80,9 @@ def score_batch(
             (*batch.LOCAL_BEAM_ARGUMENTS, *beam_flags),  # of a flag that stands twice Beam takes the last
             report=lambda line: click.echo(line, err=True),
         )
-    except (ServingError, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    except (ServingError, ValueError, OSError, RuntimeError) as error:
+        # What a worker of another process raised, Beam tells as its whole traceback.
+        raise click.ClickException((str(error).strip().splitlines() or [type(error).__name__])[-1]) from error
     click.echo(as_text(summary), nl=False)
     click.echo(f"{output}-summary.json")
     ctx.exit(TOO_MANY_REJECTED if summary["rejected"] > max_bad else 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.batch.pixels import ImageFormat
 from serving.batch.scoring import Refused
@@ -23,14 +24,9 @@ class SavedModelScorer:
     """The signature `score` of a SavedModel. Threads may share it."""
 
     def __init__(self, directory: str) -> None:
-        """Loads it. Raises ValueError where it lacks the signature, OSError where there is no SavedModel."""
+        """Loads it, of which `image_format` has said that it can score."""
         # The model owns the variables that the signature uses, so it has to live as long.
         self._model = tf.saved_model.load(directory)
-        if SIGNATURE not in self._model.signatures:
-            raise ValueError(
-                f"The SavedModel {directory} has no signature {SIGNATURE!r}, only {sorted(self._model.signatures)}: "
-                "only a generative model scores images."
-            )
         self._signature = self._model.signatures[SIGNATURE]
         # The steps of a recurrence keep one core busy, not two: slices of a batch side by side do.
         self._slices = 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))
@@ -51,7 +47,18 @@ class SavedModelScorer:
 
 
 def image_format(directory: str) -> ImageFormat:
-    """From the task that is written beside every export. Raises ValueError where it is not there."""
+    """Of the images that the model scores, from the task that is written beside every export.
+
+    Raises ValueError where that is not there, or the model lacks the signature. Loads nothing.
+    """
+    with tf.io.gfile.GFile(os.path.join(directory, "saved_model.pb"), "rb") as file:
+        graphs = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
+    signatures = sorted({name for graph in graphs for name in graph.signature_def if not name.startswith("__")})
+    if SIGNATURE not in signatures:
+        raise ValueError(
+            f"The SavedModel {directory} has no signature {SIGNATURE!r}, only {signatures}: only a generative model "
+            "scores images."
+        )
     path = os.path.join(directory, "assets", "task.json")
     if not tf.io.gfile.exists(path):
         raise ValueError(

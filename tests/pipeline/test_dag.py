@@ -34,7 +34,7 @@ class _Compiler(IrBasedRunner):
 
 
 def _compile(
-    task: Task, *, enable_cache: bool = True, initial_state: str | None = None
+    task: Task, *, enable_cache: bool = True, initial_state: str | None = None, score_samples: int | None = None
 ) -> dict[str, pipeline_pb2.PipelineNode]:
     """The pipeline's nodes by name."""
     compiler = _Compiler()
@@ -56,6 +56,7 @@ def _compile(
             enable_cache=enable_cache,
             beam_pipeline_args=["--runner=DirectRunner"],
             initial_state=initial_state,
+            score_samples=score_samples,
         )
     )
     return {node.pipeline_node.node_info.id: node.pipeline_node for node in compiler.pipeline.nodes}
@@ -87,6 +88,13 @@ def _producers(node: pipeline_pb2.PipelineNode, key: str) -> set[str]:
 
 def test_nine_stages(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
     assert set(nodes) == STAGES | {evaluator}
+
+
+def test_a_tenth_scores_the_test_split_where_asked_for() -> None:
+    nodes = _compile(tasks.get("digits"), score_samples=7)
+    assert set(nodes) == STAGES | {"BoundEvaluator", "SplitScorer"}
+    assert (_parameter(nodes["SplitScorer"], "split"), _parameter(nodes["SplitScorer"], "samples")) == ("test", 7)
+    assert _producers(nodes["SplitScorer"], "model") == {"Trainer"}
 
 
 def test_statistics_know_the_schema_so_that_an_image_is_no_word(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:

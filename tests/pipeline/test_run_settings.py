@@ -81,6 +81,8 @@ def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
         ({"max_nll_bound": float("nan")}, "nan"),
         ({"train_examples": 100}, "digits:1.0.0 has a fixed number"),
         ({"task_name": "cluttered_mnist", "train_examples": 0}, "training examples is 0: give at least 1"),
+        ({"score_samples": 0}, "Got 0 samples to score"),
+        ({"task_name": "cluttered_mnist", "score_samples": 3}, "3 samples to score of each image of cluttered_mnist"),
         ({"max_error": 0.1}, "digits is a generative task.*give the greatest bound"),
         ({"task_name": "cluttered_mnist", "max_nll_bound": 9.0}, "is a classifier.*give the greatest error"),
         ({"task_name": "cluttered_mnist", "max_error": float("nan")}, "max_error is nan.*between 0 and 1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +124,11 @@ def test_a_refusal_is_the_models_own_sentence(scorer: SavedModelScorer) -> None:
 def test_the_images_of_a_model_are_those_of_its_task(model_dir: str, tmp_path: Path) -> None:
     images = image_format(model_dir)
     assert (images.shape, images.margin, images.binary) == (TASK.image_shape, (0, 0), True)
+    bare = tmp_path / "bare"
+    shutil.copytree(model_dir, bare)
+    shutil.rmtree(bare / "assets")
     with pytest.raises(ValueError, match=r"has no assets/task.json"):
-        image_format(str(tmp_path))
+        image_format(str(bare))
 
 
 def test_a_model_that_cannot_score_is_named(tmp_path: Path) -> None:
@@ -136,7 +140,7 @@ def test_a_model_that_cannot_score_is_named(tmp_path: Path) -> None:
     mute = Mute()
     tf.saved_model.save(mute, str(tmp_path), signatures={"sample": mute.sample})
     with pytest.raises(ValueError, match=r"no signature 'score', only \['sample'\]"):
-        SavedModelScorer(str(tmp_path))
+        image_format(str(tmp_path))
 
 
 def test_a_mean_of_one_is_itself() -> None:

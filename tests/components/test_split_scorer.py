@@ -1,0 +1,78 @@
+"""SplitScorer on ingested digits, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tfx import types
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.types import standard_artifacts
+
+from components.split_scorer.component import SplitScorer
+from components.split_scorer.executor import Executor
+from tests.components.ingestion import DIGITS, by_id, records
+from tests.components.tiny_models import KL_PER_STEP, KnownBound, model_artifact
+
+BEAM_ARGUMENTS = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
+
+
+def _score(model: types.Artifact, examples: types.Artifact, uri: pathlib.Path, split: str = "test") -> pathlib.Path:
+    scores = standard_artifacts.InferenceResult()
+    scores.uri = str(uri)
+    uri.mkdir()
+    Executor(BaseBeamExecutor.Context(beam_pipeline_args=BEAM_ARGUMENTS)).Do(
+        {"model": [model], "examples": [examples]}, {"scores": [scores]}, {"split": split, "samples": 2}
+    )
+    return uri
+
+
+def _model(uri: pathlib.Path) -> types.Artifact:
+    uri.mkdir()
+    task_json = uri / "task.json"
+    task_json.write_text(DIGITS.to_json())
+    return model_artifact(KnownBound(0.5, task_json), uri)
+
+
+def test_every_image_of_the_split_has_a_row(
+    digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Path
+) -> None:
+    folder = _score(_model(tmp_path / "model"), digits_examples, tmp_path / "scores")
+    rows = {row["id"]: row for file in folder.glob("split-scores-*") for row in pq.read_table(file).to_pylist()}
+    images = by_id(records(digits_examples, "test"))
+    assert rows.keys() == images.keys()
+    for identity, row in rows.items():
+        ink = np.frombuffer(images[identity]["image"], np.uint8).sum()  # type: ignore[arg-type]
+        assert row["nll_bound"] == pytest.approx(0.5 + ink / 100 + sum(KL_PER_STEP), rel=1e-6)
+        assert row["importance_weighted_bound"] == pytest.approx(row["nll_bound"], rel=1e-6)
+        assert row["bits_per_dimension"] == pytest.approx(row["nll_bound"] / math.log(2) / 784)
+        assert row["samples"] == 2
+    summary = json.loads((folder / "split-summary.json").read_text())
+    assert (summary["images"], summary["rejected"]) == (500, 0)
+    assert {path.name.partition("-0")[0] for path in folder.iterdir()} == {"split-scores", "split-summary.json"}
+
+
+def test_a_model_that_cannot_score_is_told(
+    digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Path
+) -> None:
+    KnownBound().save(tmp_path / "model" / "Format-Serving", ("sample",))
+    model = standard_artifacts.Model()
+    model.uri = str(tmp_path / "model")
+    with pytest.raises(RuntimeError, match=r"Scoring the split 'test' failed with 1: .*has no signature 'score'"):
+        _score(model, digits_examples, tmp_path / "scores")
+
+
+def test_the_number_of_samples_may_be_a_runtime_parameter() -> None:
+    channels = {
+        "examples": types.Channel(type=standard_artifacts.Examples),
+        "model": types.Channel(type=standard_artifacts.Model),
+    }
+    parameter = RuntimeParameter("samples", ptype=int, default=10)
+    component = SplitScorer(**channels, split="test", samples=parameter)
+    assert component.exec_properties == {"split": "test", "samples": parameter}
+    assert component.outputs["scores"].type is standard_artifacts.InferenceResult
