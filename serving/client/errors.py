@@ -63,7 +63,8 @@ def from_rpc(error: grpc.RpcError, *, server: str, model: str, timeout_seconds: 
       timeout_seconds: the time that the call had.
       attempts: how often it was tried.
     """
-    code, details = error.code(), " ".join((error.details() or "no details").split())
+    # Each message ends the sentence itself.
+    code, details = error.code(), " ".join((error.details() or "no details").split()).rstrip(".")
     status = grpc.StatusCode
     if code is status.UNAVAILABLE:
         kind: type[ServingError] = ServerUnavailable
