@@ -60,10 +60,18 @@ class ImageFormat:
             pixels = pixels[top : top + self.shape[0], left : left + self.shape[1]]
         if pixels.shape != self.shape:
             raise BadImage(f"its shape is {list(pixels.shape)}; expected {self._told(list)}")
-        image = self._scaled(pixels)
+        if pixels.dtype == np.uint8:
+            # Nearly all images are: no range to check, and no more passes over the pixels than it takes.
+            is_binary = self.binary and pixels.max(initial=0) <= 1
+            image = pixels.astype(np.float32)
+            if not is_binary:
+                image /= 255
+        else:
+            image = self._scaled(pixels)
+            is_binary = False
         if self.threshold is not None:
             return (image > self.threshold).astype(np.float32)
-        if self.binary and not np.logical_or(image == 0, image == 1).all():
+        if self.binary and not is_binary and not np.logical_or(image == 0, image == 1).all():
             raise BadImage("its pixels are not 0 or 1 alone, as the model was trained on; a threshold makes them so")
         return image
 
