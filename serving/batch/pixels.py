@@ -51,7 +51,7 @@ class ImageFormat:
     def of_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """[H, W, C] float32 from [H, W, C], or [H, W] where C is 1: integers from 0 to 255 or floats from 0 to 1.
 
-        Integers are divided by 255, but for 0 and 1 of a binarised image. Raises BadImage.
+        Integers are divided by 255, but for 0 and 1 of a binarised image without a threshold. Raises BadImage.
         """
         if pixels.ndim == 2 and self.shape[2] == 1:
             pixels = pixels[..., None]
@@ -60,31 +60,27 @@ class ImageFormat:
             pixels = pixels[top : top + self.shape[0], left : left + self.shape[1]]
         if pixels.shape != self.shape:
             raise BadImage(f"its shape is {list(pixels.shape)}; expected {self._told(list)}")
-        if pixels.dtype == np.uint8:
-            # Nearly all images are: no range to check, and no more passes over the pixels than it takes.
-            is_binary = self.binary and pixels.max(initial=0) <= 1
-            image = pixels.astype(np.float32)
-            if not is_binary:
-                image /= 255
-        else:
-            image = self._scaled(pixels)
-            is_binary = False
+        image = self._scaled(pixels)
         if self.threshold is not None:
             return (image > self.threshold).astype(np.float32)
-        if self.binary and not is_binary and not np.logical_or(image == 0, image == 1).all():
+        if self.binary and not np.logical_or(image == 0, image == 1).all():
             raise BadImage("its pixels are not 0 or 1 alone, as the model was trained on; a threshold makes them so")
         return image
 
     def _scaled(self, pixels: np.ndarray) -> np.ndarray:
         if pixels.dtype == bool:
             return pixels.astype(np.float32)
-        if not np.issubdtype(pixels.dtype, np.integer) and not np.issubdtype(pixels.dtype, np.floating):
+        if np.issubdtype(pixels.dtype, np.integer):
+            if pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > 255):
+                raise BadImage(
+                    f"its pixels reach from {pixels.min()} to {pixels.max()}; expected integers from 0 to 255"
+                )
+            # With a threshold 0 and 1 are two dark greys.
+            are_bits = self.binary and self.threshold is None and pixels.max() <= 1
+            return pixels.astype(np.float32) / np.float32(1 if are_bits else 255)
+        if not np.issubdtype(pixels.dtype, np.floating):
             raise BadImage(f"its pixels are {pixels.dtype}; expected integers or floats")
         low, high = pixels.min(), pixels.max()
-        if np.issubdtype(pixels.dtype, np.integer):
-            if low < 0 or high > 255:
-                raise BadImage(f"its pixels reach from {low} to {high}; expected integers from 0 to 255")
-            return pixels.astype(np.float32) / (1 if self.binary and high <= 1 else 255)
         if not (low >= 0 and high <= 1):  # false for a NaN too
             raise BadImage(f"its pixels reach from {low:g} to {high:g}; expected floats from 0 to 1")
         return pixels.astype(np.float32)
