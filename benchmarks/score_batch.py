@@ -25,7 +25,7 @@ def main() -> int:
     """Runs what the command line asks for; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.score_batch", description=__doc__)
     parser.add_argument("model", help="folder of the SavedModel")
-    parser.add_argument("--images", type=int, default=20_000, help="of the larger input that the speed is measured on")
+    parser.add_argument("--images", type=int, default=60_000, help="of the larger input that the speed is measured on")
     parser.add_argument("--memory", type=int, nargs="*", default=[10_000, 100_000], help="inputs to measure memory on")
     parser.add_argument("--worker", choices=("loop", "job"), help=argparse.SUPPRESS)
     parser.add_argument("--worker-images", type=int, nargs="*", help=argparse.SUPPRESS)

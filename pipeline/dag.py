@@ -136,6 +136,8 @@ def create_pipeline(
     scorers = []
     if score_samples is not None:
         scorer = SplitScorer(examples=examples, model=model, split=task.data.test, samples=score_samples)
+        # No data flows between the two, but a model that may be pushed does not wait for its scores.
+        scorer.add_upstream_node(pusher)
         scorers.append(scorer.with_id(SPLIT_SCORER))
 
     return Pipeline(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ _FORMATS = ("parquet", "csv", "jsonl")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Make pixels above it 1 and the others 0, for a model of binarised images.",
+    help="Make pixels above it 1 and the others 0, for a model of binarised images; integers are then 0 to 255.",
 )
 @click.option(
     "--pictures", type=click.IntRange(0), default=0, show_default=True, help="So many of the most and least likely."
@@ -73,6 +74,7 @@ def score_batch(
     from serving.batch.summary import as_text
     from serving.client import ServingError
 
+    started = time.monotonic()
     try:
         source = model_source(model, name=model_name, timeout_seconds=timeout_seconds)
         summary = batch.score_batch(
@@ -83,6 +85,10 @@ def score_batch(
     except (ServingError, ValueError, OSError, RuntimeError) as error:
         # What a worker of another process raised, Beam tells as its whole traceback.
         raise click.ClickException((str(error).strip().splitlines() or [type(error).__name__])[-1]) from error
+    seconds = time.monotonic() - started
     click.echo(as_text(summary), nl=False)
+    click.echo(f"{seconds:,.0f} s, {summary['images'] / seconds:,.0f} images/s with the start-up")
+    if summary["rejected"]:
+        click.echo(f"{output}-rejected-* say why images were rejected")
     click.echo(f"{output}-summary.json")
     ctx.exit(TOO_MANY_REJECTED if summary["rejected"] > max_bad else 0)

@@ -51,7 +51,7 @@ class ImageFormat:
     def of_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """[H, W, C] float32 from [H, W, C], or [H, W] where C is 1: integers from 0 to 255 or floats from 0 to 1.
 
-        Integers are divided by 255, but for 0 and 1 of a binarised image. Raises BadImage.
+        Integers are divided by 255, but for 0 and 1 of a binarised image without a threshold. Raises BadImage.
         """
         if pixels.ndim == 2 and self.shape[2] == 1:
             pixels = pixels[..., None]
@@ -70,13 +70,17 @@ class ImageFormat:
     def _scaled(self, pixels: np.ndarray) -> np.ndarray:
         if pixels.dtype == bool:
             return pixels.astype(np.float32)
-        if not np.issubdtype(pixels.dtype, np.integer) and not np.issubdtype(pixels.dtype, np.floating):
+        if np.issubdtype(pixels.dtype, np.integer):
+            if pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > 255):
+                raise BadImage(
+                    f"its pixels reach from {pixels.min()} to {pixels.max()}; expected integers from 0 to 255"
+                )
+            # With a threshold 0 and 1 are two dark greys.
+            are_bits = self.binary and self.threshold is None and pixels.max() <= 1
+            return pixels.astype(np.float32) / np.float32(1 if are_bits else 255)
+        if not np.issubdtype(pixels.dtype, np.floating):
             raise BadImage(f"its pixels are {pixels.dtype}; expected integers or floats")
         low, high = pixels.min(), pixels.max()
-        if np.issubdtype(pixels.dtype, np.integer):
-            if low < 0 or high > 255:
-                raise BadImage(f"its pixels reach from {low} to {high}; expected integers from 0 to 255")
-            return pixels.astype(np.float32) / (1 if self.binary and high <= 1 else 255)
         if not (low >= 0 and high <= 1):  # false for a NaN too
             raise BadImage(f"its pixels reach from {low:g} to {high:g}; expected floats from 0 to 1")
         return pixels.astype(np.float32)

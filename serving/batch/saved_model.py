@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -25,11 +26,11 @@ class SavedModelScorer:
 
     def __init__(self, directory: str) -> None:
         """Loads it, of which `image_format` has said that it can score."""
+        _one_thread_an_operation()
         # The model owns the variables that the signature uses, so it has to live as long.
         self._model = tf.saved_model.load(directory)
         self._signature = self._model.signatures[SIGNATURE]
-        # The steps of a recurrence keep one core busy, not two: slices of a batch side by side do.
-        self._slices = 1 if tf.config.list_physical_devices("GPU") else len(os.sched_getaffinity(0))
+        self._slices = 1 if _has_accelerator() else len(os.sched_getaffinity(0))
         self._threads = ThreadPoolExecutor(self._slices)
 
     def score(self, image: np.ndarray, seed: np.ndarray) -> Scores:
@@ -73,6 +74,22 @@ def image_format(directory: str) -> ImageFormat:
         margin=(more_rows, more_columns),
         binary=task["binarisation"] != "none",
     )
+
+
+def _one_thread_an_operation() -> None:
+    """On CPU, slices of a batch side by side on a thread each are faster than one batch on all threads.
+
+    Where TensorFlow has started already, in somebody else's process, its settings stay.
+    """
+    if _has_accelerator():
+        return
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, len(os.sched_getaffinity(0))))
+
+
+def _has_accelerator() -> bool:
+    return any(device.device_type in ("GPU", "TPU") for device in tf.config.list_physical_devices())
 
 
 def _reason(error: tf.errors.InvalidArgumentError) -> str:

@@ -119,9 +119,8 @@ def _rank(ranked: Ranked) -> tuple[float, bytes]:
 
 def as_text(values: dict[str, Any]) -> str:
     """The summary that a job has written, for people."""
-    lines = [
-        f"{values['images']:,} images scored with {values['samples']:,} samples each, {values['rejected']:,} rejected"
-    ]
+    each = f"{values['samples']:,} sample{'s' if values['samples'] > 1 else ''} each"
+    lines = [f"{values['images']:,} images scored with {each}, {values['rejected']:,} rejected"]
     if values["images"]:
         for name, title in (
             ("nll_bound", "bound on -log p(x)"),

@@ -95,6 +95,7 @@ def test_a_tenth_scores_the_test_split_where_asked_for() -> None:
     assert set(nodes) == STAGES | {"BoundEvaluator", "SplitScorer"}
     assert (_parameter(nodes["SplitScorer"], "split"), _parameter(nodes["SplitScorer"], "samples")) == ("test", 7)
     assert _producers(nodes["SplitScorer"], "model") == {"Trainer"}
+    assert "Pusher" in nodes["SplitScorer"].upstream_nodes
 
 
 def test_statistics_know_the_schema_so_that_an_image_is_no_word(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:

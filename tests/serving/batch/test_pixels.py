@@ -32,6 +32,7 @@ def test_integers_of_intensities_are_always_divided() -> None:
 def test_a_threshold_makes_pixels_0_and_1() -> None:
     binary = ImageFormat(shape=(3, 2, 1), binary=True, threshold=0.5)
     np.testing.assert_array_equal(binary.of_pixels(_grey(0, 127, 128, 255, 3, 200)).ravel(), [0, 0, 1, 1, 0, 1])
+    np.testing.assert_array_equal(binary.of_pixels(_grey(0, 1, 1, 0, 0, 0)).ravel(), np.zeros(6))  # dark, not white
 
 
 def test_of_a_larger_image_the_centre_is_taken() -> None:
