@@ -16,10 +16,11 @@ import tensorflow as tf
 from serving.batch.estimate import Estimate, merged
 from serving.batch.example import parse
 from serving.batch.pixels import ImageFormat
+from serving.batch.records import text_of_id
 from serving.batch.saved_model import SavedModelScorer, image_format
 from serving.batch.scoring import Block, Scorer, blocks, blocks_together, score_blocks
 
-_ROWS = 256
+_ROWS = 512
 """Samples in one call of the model."""
 _REPORT_SECONDS = 2.0
 
@@ -44,27 +45,33 @@ def importance_weighted_bound(
       examples: folder of the split's gzipped TFRecords.
       samples: K, at least 1.
       record: a file of JSON lines, one an image that is done. Those that it holds already are not scored again, so it
-        has to be of this model, split and number of samples.
+        has to be of this model, split and number of samples. One that is older than the model is begun anew.
       report: is told the progress, in a line of text.
 
-    Raises BadImage where an example is none of the model's.
+    Raises BadImage where an example is none of the model's, ValueError where a bound is not finite.
     """
     images = image_format(str(model_dir))
     files = sorted(map(str, examples.iterdir()))
+    if record.exists() and record.stat().st_mtime < (model_dir / "saved_model.pb").stat().st_mtime:
+        record.unlink()
     done = _done(record)
     total = sum(1 for _ in _records(files))
     if len(done) < total:
         scorer = SavedModelScorer(str(model_dir))
-        remaining = (image for image in _images(files, images) if _name(image[0]) not in done)
+        remaining = (image for image in _images(files, images) if text_of_id(image[0]) not in done)
         record.parent.mkdir(parents=True, exist_ok=True)
         with record.open("a", encoding="utf-8") as file:
             # A line that was torn by an interruption stays, and spoils nothing: it has no second half.
             file.write("\n")
             for identity, bound in _progress(_bounds(scorer, remaining, samples), len(done), total, report):
-                done[_name(identity)] = bound
-                file.write(json.dumps({"id": _name(identity), "bound": bound}) + "\n")
+                done[text_of_id(identity)] = bound
+                file.write(json.dumps({"id": text_of_id(identity), "bound": bound}) + "\n")
                 file.flush()
-    bounds = np.array([done[_name(identity)] for identity, _ in _images(files, images)])
+    bounds = np.array([done[text_of_id(identity)] for identity, _ in _images(files, images)])
+    if not np.isfinite(bounds).all():
+        raise ValueError(
+            f"The importance-weighted bound of {int((~np.isfinite(bounds)).sum()):,} images is not finite."
+        )
     return Mean(len(bounds), float(bounds.mean()), float(bounds.std(ddof=1) / math.sqrt(len(bounds))))
 
 
@@ -122,7 +129,3 @@ def _done(record: Path) -> dict[str, float]:
             continue
         done[values["id"]] = values["bound"]
     return done
-
-
-def _name(identity: bytes) -> str:
-    return identity.decode(errors="backslashreplace")

@@ -88,7 +88,12 @@ def score_batch(
     if FileSystems.match([f"{job.output}-*"])[0].metadata_list:
         raise ValueError(f"There are files {job.output}-* already: choose another output, or take them away first.")
     places = Places(job.output, f"{job.output}-unfinished-{uuid.uuid4().hex[:8]}")
-    pipeline = beam.Pipeline(options=PipelineOptions(list(beam_arguments)))
+    options = PipelineOptions(list(beam_arguments))
+    unknown = options.get_all_options(retain_unknown_options=True).keys() - options.get_all_options().keys()
+    if unknown:
+        # Not an error: a cluster's job server may know more options than the Beam that is installed here.
+        report(f"Beam does not know {', '.join(f'--{name}' for name in sorted(unknown))}")
+    pipeline = beam.Pipeline(options=options)
     _build(pipeline, job, pattern, places)
     try:
         with _watched(job.samples, report):

@@ -340,7 +340,8 @@ def test_the_command_tells_by_its_status(versions: Path, images: np.ndarray, tmp
     assert status == 3
     assert "4 images scored with 2 samples each, 1 rejected" in said
     assert draw("b", "--max-bad", "1", "--format", "csv", "--direct_num_workers=2")[0] == 0
-    status, said = draw("c", "--threshold", "0.2")
+    status, said = draw("c", "--threshold", "0.2", "--sample", "3")
+    assert "Beam does not know --sample\n" in said
     assert (status, "5 images scored" in said) == (0, True)
     status, said = draw("a")
     assert (status, "choose another output" in said) == (1, True)
