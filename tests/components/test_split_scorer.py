@@ -57,6 +57,7 @@ def test_every_image_of_the_split_has_a_row(
     assert {path.name.partition("-0")[0] for path in folder.iterdir()} == {"split-scores", "split-summary.json"}
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_score_is_told(
     digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Path
 ) -> None:
