@@ -16,6 +16,7 @@ import tensorflow as tf
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
 
 from serving.batch import example
 from serving.batch.pixels import BadImage, ImageFormat
@@ -241,6 +242,8 @@ def _picture(piece: Piece, images: ImageFormat) -> Iterator[Row]:
 def _of_picture(file: IO[bytes], images: ImageFormat) -> np.ndarray:
     try:
         pixels = decode_picture(file, images.shape[2])
+    except UnidentifiedImageError as error:  # its own message names an object in memory
+        raise BadImage("it is no picture of a known format") from error
     except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
         raise BadImage(f"it cannot be read as a picture: {error}") from error
     return images.of_pixels(pixels)

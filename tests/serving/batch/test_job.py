@@ -302,7 +302,7 @@ def test_bad_rows_are_told_and_the_others_scored(broken: SavedModel, tmp_path: P
         ("torn.npz", 0): "from here on the file cannot be read: File is not a zip file",
     }
     assert "from -0.5 to" in reasons["some.npy", 11]
-    assert reasons["broken.png", None].startswith("it cannot be read as a picture")
+    assert reasons["broken.png", None].startswith("it is no picture of a known format")
     assert (summary["images"], summary["rejected"]) == (26, 8)
     assert summary["note"] is not None
 

@@ -144,7 +144,7 @@ def test_of_a_torn_file_the_sound_rows_are_read(images: np.ndarray, tmp_path: Pa
     [
         ("a.npy", b"no array", "it cannot be read"),
         ("a.parquet", b"no table", "it cannot be read"),
-        ("a.png", b"no picture", "it cannot be read as a picture"),
+        ("a.png", b"no picture", "it is no picture of a known format"),
         ("a.npz", b"no archive", "File is not a zip file"),
         ("a.tfrecord", b"no records at all, but enough bytes for a header", "the file cannot be read"),
     ],
