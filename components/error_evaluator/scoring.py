@@ -29,9 +29,9 @@ def load(model_dir: str) -> Score:
         labels = np.array([str(label_of(example)) for example in examples])
         is_label = classes == labels[:, None]
         if not (is_label.sum(axis=1) == 1).all():
-            unknown = sorted(set(labels[is_label.sum(axis=1) != 1]))
+            unknown = np.unique(labels[is_label.sum(axis=1) != 1]).tolist()
             raise ValueError(
-                f"Labels {unknown} are none of the classes of {model_dir}, {sorted(set(classes.ravel()))}. Evaluate on "
+                f"Labels {unknown} are none of the classes of {model_dir}, {np.unique(classes).tolist()}. Evaluate on "
                 "examples of the data set that the model was trained on."
             )
         finite = np.isfinite(probabilities).all(axis=1)
