@@ -123,12 +123,11 @@ class Worker:
         return {"wait_percent": waited / 1e9 / milliseconds * 100, "step_ms": milliseconds / count}
 
     def _example_files(self, directory: str) -> list[str]:
-        """Examples as ingestion writes them, of random pixels."""
+        """Examples as ingestion writes them, of random pixels; larger than the images where the reader crops."""
         path = f"{directory}/examples.gz"
         highest = 255 if self.task.split_binarisation(self.task.data.train) is Binarisation.NONE else 1
-        images = np.random.default_rng(1).integers(
-            0, highest + 1, (20 * self._x.shape[0], *self._x.shape[1:]), np.uint8
-        )
+        shape = (20 * self.task.recipe.batch_size, *self.task.stored_shape)
+        images = np.random.default_rng(1).integers(0, highest + 1, shape, np.uint8)
         with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
             for index, image in enumerate(images):
                 values = {"image": image.tobytes(), "id": str(index).encode()}

@@ -1,5 +1,6 @@
 """`make bench` from end to end on the smallest task: what it writes hangs together. No figure of it is judged here."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -54,6 +55,12 @@ def test_a_revision_is_measured_beside_this_one(tmp_path):
     assert report["against"] == "HEAD" and "times faster than: HEAD" in shown
     # Its checkout is gone again.
     assert worktrees() == before
+
+
+@pytest.mark.slow
+def test_the_input_of_a_task_that_crops_is_measured():
+    with contextlib.closing(bench.Side("svhn", "trained", code=tiny.ROOT)) as side:
+        assert 0 <= side.ask("input", 1)["wait_percent"] < 100
 
 
 def test_a_step_multiplies_what_the_layers_hold():
