@@ -130,7 +130,8 @@ class Cluster:
             return Task(state="CACHED", outputs=self._cache[key])
         task = Task(state="FAILED")
         for attempt in range(1 + int(spec.get("retryPolicy", {}).get("maxRetryCount", 0))):
-            pod = self.folder / "pods" / uuid.uuid4().hex
+            # The same for each attempt, as paths in a pod are: checkpoints are found by those of the examples.
+            pod = self.folder / "pod"
             try:
                 succeeded, log = self._launch(pod, executor_input, container, None if attempt else kill_at)
                 task.attempts.append(log)
