@@ -104,6 +104,12 @@ class Builder:
             self._built[name] = self._stage(self._stages[name]) if name in self._stages else self._debian(name)
         return self._built[name]
 
+    def prune(self) -> None:
+        """Removes the layers that nothing built so far is made of."""
+        used = {layer.parent for image in self._built.values() for layer in image.layers}
+        for folder in set((self._cache / "layers").iterdir()) - used:
+            shutil.rmtree(folder)
+
     def _debian(self, name: str) -> Image:
         if name != DEBIAN:
             raise ValueError(f"FROM {name}: there is no stage of that name, and no image but {DEBIAN} can be had here")
