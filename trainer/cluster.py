@@ -113,6 +113,12 @@ def from_chief(strategy: tf.distribute.Strategy, values: Any) -> Any:
     return tf.nest.map_structure(lambda tensor: tensor.numpy(), _broadcast(strategy)(tensors))
 
 
+def end_together(strategy: tf.distribute.Strategy) -> None:
+    """Waits until the chief calls this too. The chief waits for all, but has no more need of one that is lost."""
+    with contextlib.suppress(WorkerLost) if is_chief(strategy) else contextlib.nullcontext(), losses_told(strategy):
+        from_chief(strategy, 0)
+
+
 @contextlib.contextmanager
 def losses_told(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Raises WorkerLost for what TensorFlow raises within when another worker has gone."""

@@ -57,7 +57,7 @@ def run(
             export.export(task, weights, partial)
             # When it is whole: who finds a model finds all of it.
             tf.io.gfile.rename(partial, model_dir, overwrite=True)
-        cluster.from_chief(strategy, 0)
+        cluster.end_together(strategy)
     return directory if cluster.is_chief(strategy) else None
 
 

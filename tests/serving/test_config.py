@@ -15,6 +15,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving.client import Chunks
 from serving.server import config_files
+from tests import kubernetes_api
 
 CONFIG = Path(inspect.getfile(config_files)).parents[1] / "config"
 
@@ -25,41 +26,14 @@ KINDS = {
     "kubernetes/disruption-budget.yaml": kubernetes.V1PodDisruptionBudget,
 }
 
-_SCALARS = {"str": str, "int": int, "bool": bool, "float": (int, float)}
-
 
 def _read(name: str) -> Any:
     return yaml.safe_load((CONFIG / name).read_text(encoding="utf-8"))
 
 
-def _strict(kind: str, value: Any, where: str) -> Any:
-    """The value as a model of Kubernetes' API; unknown fields, wrong types and missing fields are errors."""
-    if kind == "object":
-        return value
-    if kind in _SCALARS:
-        assert isinstance(value, _SCALARS[kind]), f"{where}: {value!r} is no {kind}"
-        assert kind == "bool" or not isinstance(value, bool), f"{where}: {value!r} is no {kind}"
-        return value
-    if kind.startswith("list["):
-        assert isinstance(value, list), where
-        return [_strict(kind[5:-1], item, f"{where}[{place}]") for place, item in enumerate(value)]
-    if kind.startswith("dict("):
-        assert isinstance(value, dict), where
-        inner = kind[5:-1].split(", ", 1)[1]
-        return {key: _strict(inner, item, f"{where}.{key}") for key, item in value.items()}
-    model = getattr(kubernetes, kind)
-    assert isinstance(value, dict), where
-    names = {name: attribute for attribute, name in model.attribute_map.items()}
-    assert value.keys() <= names.keys(), f"{where}: there is no {sorted(value.keys() - names.keys())} in {kind}"
-    fields = {
-        names[name]: _strict(model.openapi_types[names[name]], item, f"{where}.{name}") for name, item in value.items()
-    }
-    return model(**fields)  # raises ValueError where one that is required is missing
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_manifests_keep_to_kubernetes_api(name: str) -> None:
-    manifest = _strict(KINDS[name].__name__, _read(name), name)
+    manifest = kubernetes_api.strict(KINDS[name].__name__, _read(name), name)
     assert f"V{manifest.api_version.rpartition('/')[2][1:]}{manifest.kind}" == KINDS[name].__name__
 
 
@@ -75,7 +49,7 @@ def test_a_mistake_in_a_manifest_would_be_seen(spoil: Any, error: type[Exception
     manifest = _read("kubernetes/deployment.yaml")
     spoil(manifest["spec"]["template"]["spec"])
     with pytest.raises(error, match=message):
-        _strict("V1Deployment", manifest, "deployment")
+        kubernetes_api.strict("V1Deployment", manifest, "deployment")
 
 
 def test_manifests_fit_together() -> None:
@@ -147,7 +121,7 @@ def test_the_inference_service_keeps_to_kserves_schema() -> None:
     assert model_format == {"name": "tensorflow"}
     assert re.fullmatch(r"pvc://[a-z-]+/\w+", model.pop("storageUri"))
     assert re.fullmatch(r"\d+\.\d+\.\d+", model.pop("runtimeVersion"))
-    _strict("V1Container", {"name": "kserve-container", **model}, "model")
+    kubernetes_api.strict("V1Container", {"name": "kserve-container", **model}, "model")
     (port,) = model["ports"]
     assert (port["name"], port["containerPort"]) == ("h2c", 9000)
 
