@@ -30,8 +30,8 @@ class _Command(click.Command):
         return super().parse_args(ctx, [spelled.get(argument, argument) for argument in args])
 
 
-def _switch(name: str, text: str) -> Callable[[F], F]:
-    return click.option(f"--{name}/--no{name}", default=False, show_default=True, help=text)
+def _switch(name: str, text: str, *, default: bool = False) -> Callable[[F], F]:
+    return click.option(f"--{name}/--no{name}", default=default, show_default=True, help=text)
 
 
 @click.command(cls=_Command)
@@ -68,6 +68,7 @@ def _switch(name: str, text: str) -> Callable[[F], F]:
 @_switch("enable_batching", "Whether requests that come together are computed together.")
 @click.option("--batching_parameters_file", type=_FILE, help="TF Serving's BatchingParameters; see README.")
 @click.option("--monitoring_config_file", type=_FILE, help="TF Serving's MonitoringConfig.  [default: metrics are on]")
+@_switch("live_page", "Whether REST's port offers the page /live. Not a flag of TF Serving.", default=True)
 @click.option(
     "--grpc_max_threads",
     type=click.IntRange(min=1),

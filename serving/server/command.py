@@ -11,6 +11,7 @@ from types import FrameType
 
 import tensorflow as tf
 
+from serving.server import live
 from serving.server.batching import BatchingParameters
 from serving.server.config_files import read_batching as _read_batching
 from serving.server.config_files import read_monitoring
@@ -71,8 +72,11 @@ def serve_until_signal(options: Options, *, intra_op_threads: int = 0, inter_op_
     server = Server(options)
     try:
         server.start()
-        rest = f", REST at http://{options.host}:{server.rest_port}/v1/models" if server.rest_port else ""
+        url = f"http://{options.host}:{server.rest_port}"
+        rest = f", REST at {url}/v1/models" if server.rest_port else ""
         _log.info("Serving gRPC at %s:%d%s", options.host, server.grpc_port, rest)
+        if server.rest_port and options.live_page:
+            _log.info("To watch it draw, and to draw yourself: %s%s", url, live.PATH)
         told.wait()
         _log.info("Stopping: requests under way have %g s", options.grace_seconds)
     finally:

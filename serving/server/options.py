@@ -39,6 +39,8 @@ class Options:
     grpc_channel_arguments: Mapping[str, int | str] = dataclasses.field(default_factory=dict)
     prometheus_path: str | None = config_files.PROMETHEUS_PATH
     """None offers no metrics."""
+    live_page: bool = True
+    """Whether REST's port offers a page on which the models can be tried."""
     allow_version_labels_for_unavailable_models: bool = False
     max_request_bytes: int = 64 * 2**20
     max_response_bytes: int = 256 * 2**20

@@ -1,4 +1,4 @@
-"""TF Serving's REST API and the page for Prometheus, on the standard library's HTTP server."""
+"""TF Serving's REST API, the page for Prometheus and the live page, on the standard library's HTTP server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import socketserver
 import threading
 import time
 import urllib.parse
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from concurrent import futures
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server import errors, json_tensors, prediction
+from serving.server.live import LivePage
 from serving.server.metrics import Metrics
 from serving.server.model_service import status_response
 from serving.server.models import Models
@@ -76,6 +77,7 @@ class RestServer:
         connections: int,
         max_request_bytes: int,
         prometheus_path: str | None,
+        live_page: bool,
     ) -> None:
         """Binds the port. Raises OSError where it is taken."""
 
@@ -90,6 +92,7 @@ class RestServer:
         Handler.loop = loop
         Handler.max_request_bytes = max_request_bytes
         Handler.prometheus_path = prometheus_path
+        Handler.live = LivePage(models) if live_page else None
         self._server = _BoundedServer((host, port), Handler, connections)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="rest", daemon=True)
 
@@ -166,12 +169,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     loop: asyncio.AbstractEventLoop
     max_request_bytes: int
     prometheus_path: str | None
+    live: LivePage | None
 
     def do_GET(self) -> None:
-        """Status, metadata and metrics."""
-        path = urllib.parse.urlsplit(self.path).path
+        """Status, metadata, metrics and the live page."""
+        _, _, path, query, _ = urllib.parse.urlsplit(self.path)
         if path == self.prometheus_path:
-            self._send(200, self.metrics.page(), "text/plain; version=0.0.4")
+            self._send(200, self.metrics.page().encode(), {"Content-Type": "text/plain; version=0.0.4"})
+        elif self.live is not None and (found := self.live.get(path, query)) is not None:
+            self._send(*found)
         else:
             self._answer(lambda: self._look(path))
 
@@ -185,15 +191,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, answer: Any) -> None:
         try:
-            self._send(200, answer(), "application/json")
+            self._send_json(200, answer())
         except _HttpError as error:
-            self._send(error.status, json.dumps({"error": str(error)}), "application/json")
+            self._send_json(error.status, json.dumps({"error": str(error)}))
         except Exception as error:
             reason = errors.from_exception(error)
             if reason.code == grpc.StatusCode.INTERNAL:
                 _log.error("%s %s failed", self.command, self.path, exc_info=error)
-            status = _HTTP_STATUSES.get(reason.code, 500)
-            self._send(status, json.dumps({"error": reason.message}), "application/json")
+            self._send_json(_HTTP_STATUSES.get(reason.code, 500), json.dumps({"error": reason.message}))
 
     def _look(self, path: str) -> str:
         match = _LOOK.fullmatch(path)
@@ -286,15 +291,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return errors.invalid(f"Malformed request: {self.command} {path}")
         return _HttpError(404, f"There is nothing at {path}; models are at /v1/models/NAME.")
 
-    def _send(self, status: int, body: str, content_type: str) -> None:
-        payload = body.encode()
+    def _send_json(self, status: int, body: str) -> None:
+        self._send(status, body.encode(), {"Content-Type": "application/json"})
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(payload)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(payload)
+        self.wfile.write(body)
 
 
 class _HttpError(Exception):

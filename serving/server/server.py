@@ -197,6 +197,7 @@ class Server:
                     connections=options.rest_api_num_threads,
                     max_request_bytes=options.max_request_bytes,
                     prometheus_path=options.prometheus_path,
+                    live_page=options.live_page,
                 )
             except OSError as error:
                 raise OSError(f"REST cannot listen on {options.host}:{options.rest_api_port}: {error}") from error

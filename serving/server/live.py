@@ -1,0 +1,83 @@
+"""The live page: the files of the folder live_page, and the list of models that they ask for."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tensorflow_serving.apis import model_pb2
+
+from serving.server.errors import RequestError
+from serving.server.models import Models
+from serving.server.versions import State
+
+PATH = "/live/"
+_FOLDER = pathlib.Path(__file__).parent / "live_page"
+
+# Not by the module mimetypes, which believes the host's own tables.
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+# Connections may go anywhere, because the page asks the server that its own address names; scripts and styles are ours.
+_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src http: https:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Answer(NamedTuple):
+    """Of HTTP."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class LivePage:
+    """Answers GET requests for the page. It holds its files in memory, and so no path leads to any other."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._files = {PATH + file.name: _file(file) for file in _FOLDER.iterdir()}
+        self._files[PATH] = self._files[f"{PATH}index.html"]
+
+    def get(self, path: str, query: str) -> Answer | None:
+        """None where the page has nothing of that path."""
+        if path in ("/", PATH[:-1]):
+            # Relative, for a proxy may have put a prefix before it.
+            location = PATH[1:] + (f"?{query}" if query else "")
+            return Answer(302, b"", {"Location": location})
+        if path == f"{PATH}models.json":
+            return Answer(200, json.dumps(self._tasks()).encode(), {**_HEADERS, "Content-Type": "application/json"})
+        return self._files.get(path)
+
+    def _tasks(self) -> dict[str, dict[str, Any]]:
+        """The task that is written beside each version that answers, None where there is none."""
+        return {
+            name: {
+                str(version): self._task(name, version)
+                for version, status in statuses.items()
+                if status.state == State.AVAILABLE
+            }
+            for name, statuses in self._models.all_statuses().items()
+        }
+
+    def _task(self, name: str, version: int) -> Any:
+        spec = model_pb2.ModelSpec(name=name)
+        spec.version.value = version
+        try:
+            with self._models.lease(spec) as servable:
+                return json.loads((servable.path / "assets" / "task.json").read_bytes())
+        # Another's model has none; and a version may go while it is listed.
+        except (OSError, ValueError, RequestError):
+            return None
+
+
+def _file(path: pathlib.Path) -> Answer:
+    return Answer(200, path.read_bytes(), {**_HEADERS, "Content-Type": f"{_KINDS[path.suffix]}; charset=utf-8"})

@@ -1,0 +1,104 @@
+/** The bound of an image with its parts, beside what the model's own drawings get. */
+
+import { Lane } from "./lane.js";
+
+const PARTS = ["nll_bound", "reconstruction", "kl"];
+/** Numbers in a request for the usual range, about. */
+const PIXELS = 32768;
+
+export class Score {
+  #lane = new Lane();
+  #model = null;
+  #usual = null;
+  #bound = null;
+
+  /** `jump(step)` is called where the bar of a step is chosen. */
+  constructor(root, jump) {
+    this.root = root;
+    this.outputs = PARTS.map((name) => root.querySelector(`#${name}`));
+    this.scale = root.querySelector(".scale");
+    this.usual = root.querySelector(".usual");
+    this.bars = root.querySelector(".bars");
+    this.bars.addEventListener("click", ({ target }) => {
+      const step = [...this.bars.children].indexOf(target.closest(".bar")) + 1;
+      if (step) jump(step);
+    });
+  }
+
+  open(model) {
+    this.#model = model;
+    this.#usual = null;
+    this.usual.textContent = "";
+    this.forget();
+    this.#lane.ask((signal) => this.#learn(signal));
+  }
+
+  close() {
+    this.#lane.cancel();
+  }
+
+  /** Shows no score. */
+  forget() {
+    this.#bound = null;
+    for (const output of this.outputs) output.textContent = "–";
+    this.bars.replaceChildren();
+    this.bars.setAttribute("aria-label", "KL at each step");
+    this.#compare();
+  }
+
+  /** Shows the answer to a `score` request of one image, in nats. */
+  show(answer) {
+    PARTS.forEach((name, place) => (this.outputs[place].textContent = answer[name][0].toFixed(1)));
+    this.#bound = answer.nll_bound[0];
+    this.#compare();
+    const [steps] = answer.kl_per_step;
+    const greatest = Math.max(...steps, 1e-3);
+    this.bars.replaceChildren(...steps.map((kl, place) => {
+      const bar = document.createElement("span");
+      bar.className = "bar";
+      bar.title = `Step ${place + 1}: ${kl.toFixed(2)} nats`;
+      const filled = document.createElement("span");
+      filled.style.height = `${(100 * Math.max(kl, 0)) / greatest}%`;
+      bar.append(filled);
+      return bar;
+    }));
+    const told = steps.map((kl) => kl.toFixed(1)).join(", ");
+    this.bars.setAttribute("aria-label", `KL at each of ${steps.length} steps, in nats: ${told}`);
+    this.bars.dataset.greatest = `${greatest.toFixed(1)} nats`;
+    this.bars.dataset.steps = `step 1 to ${steps.length}`;
+  }
+
+  /** Tells the bar of one step from the others. */
+  mark(step) {
+    [...this.bars.children].forEach((bar, place) => bar.classList.toggle("now", place === step - 1));
+  }
+
+  /** What is usual is not known of the data, which the server does not have, but of the model's own drawings. */
+  async #learn(signal) {
+    const model = this.#model;
+    const count = Math.min(40, Math.max(8, Math.floor(PIXELS / model.shape.reduce((a, b) => a * b))));
+    const seed = Array.from({ length: count }, (_, place) => [0, place]);
+    try {
+      const { image } = await model.predict("sample", { seed }, signal);
+      const given = model.binary ? image.map((rows) => rows.map((row) => row.map(([value]) => [Number(value > 0.5)]))) : image;
+      const { nll_bound: bounds } = await model.predict("score", { image: given, seed }, signal);
+      this.#usual = { count, least: Math.min(...bounds), most: Math.max(...bounds) };
+      this.#compare();
+    } catch {
+      // A server that takes fewer rows at a time is none that the reader need hear of: there is no range then.
+    }
+  }
+
+  #compare() {
+    this.scale.hidden = !this.#usual;
+    if (!this.#usual) return;
+    const { count, least, most } = this.#usual;
+    const end = Math.max(1.5 * most, 1.1 * (this.#bound ?? 0));
+    const share = (nats) => `${(100 * Math.max(nats, 0)) / end}%`;
+    const [band, mark] = this.scale.children;
+    Object.assign(band.style, { left: share(least), width: share(most - least) });
+    mark.hidden = this.#bound === null;
+    mark.style.left = share(this.#bound ?? 0);
+    this.usual.textContent = `${count} of its own drawings get ${least.toFixed(0)} to ${most.toFixed(0)} nats.`;
+  }
+}

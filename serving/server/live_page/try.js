@@ -1,0 +1,177 @@
+/** "Draw yourself": what a person draws or loads, scored and rebuilt by the model, or classified. */
+
+import { Lane } from "./lane.js";
+import { Pad } from "./pad.js";
+import { Picture, borders } from "./picture.js";
+import { Player } from "./player.js";
+import { Probabilities } from "./probabilities.js";
+import { Score } from "./score.js";
+import { tell } from "./trouble.js";
+
+/** After so many milliseconds without a stroke the steps are asked for; the score follows the pen. */
+const QUIET = 200;
+/** Of the model's noise: the score is of the very reconstruction that is shown. */
+const SEED = [[0, 0]];
+
+export class Try {
+  #lane = new Lane();
+  #stepsLane = new Lane();
+  #model = null;
+  #steps = null;
+
+  /** `seed()` is that of the model's own drawing; `failed(error, trouble)` is as Watch's. */
+  constructor(section, seed, failed) {
+    const find = (selector) => section.querySelector(selector);
+    this.section = section;
+    this.failed = failed;
+    this.trouble = find(".error");
+    this.pad = new Pad(find("[data-picture=pad]"), () => this.#changed());
+    this.rebuilt = new Picture(find("[data-picture=rebuilt]"), "The model's reconstruction");
+    this.player = new Player(find(".player"), (step) => this.#show(step));
+    this.score = new Score(find("#score"), (step) => this.#jump(step));
+    this.probabilities = new Probabilities(find("#classes"));
+    find("#clear").addEventListener("click", () => this.pad.clear());
+    find("#invert").addEventListener("click", () => this.pad.invert());
+    find("#noise").addEventListener("click", () => this.pad.noise());
+    find("#take").addEventListener("click", () => this.#take(seed()));
+    find("#rub").addEventListener("change", ({ target }) => (this.pad.rubs = target.checked));
+    find("#colour").addEventListener("input", ({ target }) => (this.pad.colour = target.value));
+    const file = find("#file");
+    find("#load").addEventListener("click", () => file.click());
+    file.addEventListener("change", async () => {
+      try {
+        if (file.files.length) await this.pad.load(file.files[0]);
+      } catch (error) {
+        tell(this.trouble, error);
+      }
+      // So that the same file may be chosen again.
+      file.value = "";
+    });
+  }
+
+  open(model) {
+    this.close();
+    this.#model = model;
+    const { section } = this;
+    const classifies = model.has("classify");
+    const shown = {
+      "#rebuilt": !classifies,
+      "#classes": classifies,
+      "#score": !classifies,
+      "#take": !classifies,
+      "#ink": model.shape[2] === 3,
+      ".legend": classifies || "read_window" in model.signatures.reconstruct.outputs,
+      ".writes": !classifies,
+    };
+    for (const [selector, visible] of Object.entries(shown)) section.querySelector(selector).hidden = !visible;
+    section.hidden = false;
+    section.querySelector(".lead").textContent = `${
+      model.shape[2] === 3 ? "Load a picture, or draw one" : "Draw with the mouse, a pen or a finger"
+    }${model.binary ? "; a pixel is black or white, as those that the model has learned from." : "."}`;
+    this.rebuilt.open(model.shape);
+    this.score.open(model);
+    this.probabilities.open();
+    this.pad.open(model.shape, model.binary);
+    this.#changed();
+  }
+
+  close() {
+    this.#lane.cancel();
+    this.#stepsLane.cancel();
+    this.score.close();
+    this.player.open(1);
+    this.#model = this.#steps = null;
+    this.section.hidden = true;
+  }
+
+  /** Asks anew. */
+  #changed() {
+    this.player.stop();
+    this.pad.picture.mark([]);
+    this.rebuilt.mark([]);
+    this.rebuilt.root.classList.add("stale");
+    this.#steps = null;
+    tell(this.trouble);
+    if (this.pad.empty) {
+      this.#lane.cancel();
+      this.#stepsLane.cancel();
+      this.player.open(1);
+      this.rebuilt.open(this.#model.shape);
+      this.score.forget();
+      this.probabilities.open();
+    } else if (this.#model.has("classify")) {
+      this.#lane.ask((signal) => this.#classify(signal));
+    } else {
+      this.#lane.ask((signal) => this.#askScore(signal));
+      this.#stepsLane.ask((signal) => this.#rebuild(signal), QUIET);
+    }
+  }
+
+  async #take(seed) {
+    await this.#answered("sample", { seed: [[seed, 0]] }, undefined, ({ image: [image] }) => this.pad.put(image));
+  }
+
+  #askScore(signal) {
+    return this.#answered("score", { image: [this.pad.pixels()], seed: SEED }, signal, (answer) => this.score.show(answer));
+  }
+
+  #rebuild(signal) {
+    const inputs = { image: [this.pad.pixels()], seed: SEED };
+    return this.#answered("reconstruct", inputs, signal, (answer) => {
+      const { canvas: [canvas], read_window: [reads] = [], write_window: [writes] = [] } = answer;
+      this.rebuilt.root.classList.remove("stale");
+      this.#begin(canvas.length, (step) => {
+        this.rebuilt.show(canvas[step - 1]);
+        this.rebuilt.label = `The model's reconstruction after step ${step} of ${canvas.length}`;
+        this.score.mark(step);
+        if (!reads) return;
+        this.pad.picture.mark([
+          { window: reads[step - 1], size: this.#model.read, kind: "read", border: borders(reads)[step - 1] },
+        ]);
+        this.rebuilt.mark([
+          { window: writes[step - 1], size: this.#model.write, kind: "write", border: borders(writes)[step - 1] },
+        ]);
+      });
+    });
+  }
+
+  #classify(signal) {
+    return this.#answered("classify", { image: [this.pad.pixels()] }, signal, (answer) => {
+      const { probabilities: [probabilities], label: [label], glimpse_window: [windows] } = answer;
+      this.probabilities.show(probabilities, label);
+      this.#begin(windows.length, (step) => {
+        const seen = windows.slice(0, step);
+        this.pad.picture.mark(seen.map((window, place) => ({
+          window,
+          size: this.#model.read,
+          kind: place === step - 1 ? "read" : "read past",
+          border: place === step - 1 ? 3 : 1,
+        })));
+      });
+    });
+  }
+
+  /** Shows the steps of an answer, unless the pen has gone on. */
+  #begin(steps, show) {
+    this.#steps = show;
+    this.player.start(steps);
+  }
+
+  async #answered(signature, inputs, signal, use) {
+    try {
+      const answer = await this.#model.predict(signature, inputs, signal);
+      use(answer);
+    } catch (error) {
+      this.failed(error, this.trouble);
+    }
+  }
+
+  #jump(step) {
+    this.player.stop();
+    this.player.step = step;
+  }
+
+  #show(step) {
+    this.#steps?.(step);
+  }
+}
