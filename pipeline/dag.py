@@ -1,4 +1,4 @@
-"""The pipeline: nine stages from a data set to a pushed SavedModel, the same on every orchestrator."""
+"""The pipeline: ten stages from a data set to a pushed SavedModel and its report, the same on every orchestrator."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components.bound_evaluator.component import BoundEvaluator
 from components.error_evaluator.component import ErrorEvaluator
+from components.run_report.component import RunReport
 from components.serving_check.component import ServingCheck
 from components.split_scorer.component import SplitScorer
 from components.strict_example_validator.component import StrictExampleValidator
@@ -36,6 +37,7 @@ BOUND_EVALUATOR = "BoundEvaluator"
 ERROR_EVALUATOR = "ErrorEvaluator"
 SERVING_CHECK = "ServingCheck"
 PUSHER = "Pusher"
+RUN_REPORT = "RunReport"
 SPLIT_SCORER = "SplitScorer"
 
 SERVING_CHECK_SECONDS = 300
@@ -141,6 +143,17 @@ def create_pipeline(
         ),
     ).with_id(PUSHER)
 
+    # Of a refused model too: Pusher then gives a pushed model that says it is none.
+    run_report = RunReport(
+        examples=examples,
+        statistics=statistics_gen.outputs["statistics"],
+        model=model,
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        infra_blessing=serving_check.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+    ).with_id(RUN_REPORT)
+
     scorers = []
     if score_samples is not None:
         scorer = SplitScorer(examples=examples, model=model, split=task.data.test, samples=score_samples)
@@ -161,6 +174,7 @@ def create_pipeline(
             evaluator,
             serving_check,
             pusher,
+            run_report,
             *scorers,
         ],
         enable_cache=enable_cache,

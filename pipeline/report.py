@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from components.run_report.paper_results import BY_TASK
 from pipeline.last_evaluation import LastEvaluation
-from pipeline.paper_results import BY_TASK
 from serving.score_table import bits_per_dimension
 
 if TYPE_CHECKING:

@@ -145,6 +145,7 @@ def _print_result(settings: RunSettings, outcome: RunOutcome) -> None:
     else:
         click.echo(f"model    not pushed; it is in {outcome.model_dir}")
     click.echo(f"samples  {settings.sample_sheet(outcome.model_number)}")
+    click.echo(f"report   {outcome.report}")
 
 
 def _number(value: float | None) -> str:

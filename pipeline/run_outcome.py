@@ -1,4 +1,4 @@
-"""What a finished run came to, read from its metadata: the evaluation, the gate's answer and where the model is."""
+"""What a finished run came to, read from its metadata: the evaluation, the gate's answer, model and report."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx.utils import path_utils
 
+from components.run_report.artifact import REPORT_FILE
 from pipeline import dag
 
 _DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
@@ -37,6 +38,8 @@ class RunOutcome:
     """Why the serving check refused the model."""
     pushed_dir: Path | None
     """Where TF Serving finds the model; None if it was refused."""
+    report: Path
+    """The page of the run, of HTML."""
 
 
 def read_outcome(
@@ -50,7 +53,7 @@ def read_outcome(
     store = MetadataStore(connection)
     executions = _executions(store, run_id, pipeline_name)
     unfinished = [node for node, execution in executions.items() if execution.last_known_state not in _DONE]
-    told = (dag.EXAMPLE_GEN, dag.TRAINER, evaluator, dag.SERVING_CHECK, dag.PUSHER)
+    told = (dag.EXAMPLE_GEN, dag.TRAINER, evaluator, dag.SERVING_CHECK, dag.PUSHER, dag.RUN_REPORT)
     unfinished += [node for node in told if node not in executions]
     if unfinished:
         raise RuntimeError(f"These stages did not finish: {', '.join(unfinished)}.")
@@ -71,6 +74,7 @@ def read_outcome(
         blessed=_is_blessed(_output(store, executions[evaluator], "blessing")),
         unservable=_unservable(_output(store, executions[dag.SERVING_CHECK], "blessing")),
         pushed_dir=pushed_dir,
+        report=Path(_output(store, executions[dag.RUN_REPORT], "report").uri) / REPORT_FILE,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 PRODUCTS = ("float32", "bfloat16")
 TABLE_3 = "the paper's Table 3"
 OURS = "ours"
+GIVEN = "given by the user"
 
 _Kind = TypeVar("_Kind", bound="Task")
 
@@ -220,7 +221,7 @@ class Task:
     def with_steps(self: _Kind, steps: int) -> _Kind:
         """The same task trained for another number of steps; its schedule stretches with it."""
         recipe = dataclasses.replace(self.recipe, steps=steps, warmup_steps=min(self.recipe.warmup_steps, steps // 10))
-        sources = {**self.sources, "recipe.steps": "given by the user", "recipe.warmup_steps": "follows recipe.steps"}
+        sources = {**self.sources, "recipe.steps": GIVEN, "recipe.warmup_steps": "follows recipe.steps"}
         return dataclasses.replace(self, recipe=recipe, sources=sources)
 
     def with_train_examples(self: _Kind, count: int) -> _Kind:
@@ -234,7 +235,7 @@ class Task:
                 "that are composed of digits are made as large as asked."
             )
         data = dataclasses.replace(self.data, builder=f"{counted[1]}{count}{counted[2] or ''}")
-        return dataclasses.replace(self, data=data, sources={**self.sources, "data.builder": "given by the user"})
+        return dataclasses.replace(self, data=data, sources={**self.sources, "data.builder": GIVEN})
 
     def to_json(self) -> str:
         """The resolved task, as written beside every export."""

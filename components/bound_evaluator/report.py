@@ -18,7 +18,7 @@ _TITLES = {
     SCORING.difference: "bound less the baseline's",
 }
 
-_NO_COMPRESSION_COST = (
+NO_COMPRESSION_COST = (
     "It is no compression cost: the pixels are intensities, and the reconstruction is the cross-entropy with them."
 )
 
@@ -44,7 +44,7 @@ class BoundEvaluation(Evaluation):
                 lines.append(row(title, moments.mean, moments.standard_error, moments.standard_deviation))
         if self.cost_dimensions is not None:
             bits = overall["nll_bound"].mean / (math.log(2) * self.cost_dimensions)
-            lines += ["", f"The bound is {text(bits)} bits per dimension. {_NO_COMPRESSION_COST}"]
+            lines += ["", f"The bound is {text(bits)} bits per dimension. {NO_COMPRESSION_COST}"]
         if self.labels:
             lines += ["", "| label | examples | bound | standard error | reconstruction | KL |", "|---|" + "---:|" * 5]
             for label in self.labels:

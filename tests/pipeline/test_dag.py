@@ -23,6 +23,7 @@ STAGES = {  # beside the evaluator, which follows from the task's kind
     "Baseline",
     "ServingCheck",
     "Pusher",
+    "RunReport",
 }
 
 
@@ -92,11 +93,11 @@ def _producers(node: pipeline_pb2.PipelineNode, key: str) -> set[str]:
     return {channel.producer_node_query.id for channel in node.inputs.inputs[key].channels}
 
 
-def test_nine_stages(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+def test_ten_stages(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
     assert set(nodes) == STAGES | {evaluator}
 
 
-def test_a_tenth_scores_the_test_split_where_asked_for() -> None:
+def test_an_eleventh_scores_the_test_split_where_asked_for() -> None:
     nodes = _compile(tasks.get("digits"), score_samples=7)
     assert set(nodes) == STAGES | {"BoundEvaluator", "SplitScorer"}
     assert (_parameter(nodes["SplitScorer"], "split"), _parameter(nodes["SplitScorer"], "samples")) == ("test", 7)
@@ -155,6 +156,20 @@ def test_without_a_resolver_the_baseline_is_what_was_pushed(task: Task, evaluato
     assert "baseline_model" not in nodes[evaluator].inputs.inputs
     destination = json.loads(str(_parameter(nodes["Pusher"], "push_destination")))
     assert _parameter(nodes[evaluator], "pushed_models") == destination["filesystem"]["base_directory"]
+
+
+def test_a_refused_model_has_its_report_too(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    report = nodes["RunReport"]
+    # All that it takes is there whatever the gates say: Pusher gives a PushedModel that says it is none.
+    assert {key: _producers(report, key) for key in report.inputs.inputs} == {
+        "examples": {"TfdsExampleGen"},
+        "statistics": {"StatisticsGen"},
+        "model": {"Trainer"},
+        "model_run": {"Trainer"},
+        "evaluation": {evaluator},
+        "infra_blessing": {"ServingCheck"},
+        "pushed_model": {"Pusher"},
+    }
 
 
 def test_a_model_needs_both_blessings_to_be_pushed(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:

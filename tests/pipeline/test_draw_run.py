@@ -92,8 +92,8 @@ def test_a_model_that_misses_the_gate_is_not_pushed(runs: Runs) -> None:
 
 def test_only_the_gates_verdict_is_asked_for_again(runs: Runs) -> None:
     lines = runs.pushed.stdout.splitlines()
-    computed = [line.split()[1] for line in lines if re.match(r" \d/9 ", line) and not line.endswith("(cached)")]
-    assert computed == ["Baseline", "BoundEvaluator", "Pusher"]
+    computed = [line.split()[1] for line in lines if re.match(r" ?\d+/10 ", line) and not line.endswith("(cached)")]
+    assert computed == ["Baseline", "BoundEvaluator", "Pusher", "RunReport"]
 
 
 def test_bound_is_finite_and_has_a_standard_error(runs: Runs) -> None:
@@ -137,6 +137,15 @@ def test_sheet_of_samples_is_a_picture(runs: Runs) -> None:
     assert _said(runs.refused, "samples") == _said(runs.pushed, "samples")
 
 
+def test_every_run_has_its_report_and_names_it_last(runs: Runs) -> None:
+    refused, pushed = Path(_said(runs.refused, "report")), Path(_said(runs.pushed, "report"))
+    assert runs.pushed.stdout.splitlines()[-1] == f"report   {pushed}"
+    assert "The gate refused it" in refused.read_text(encoding="utf-8")
+    assert "The gate passed it" in pushed.read_text(encoding="utf-8")
+    assert 'class="failed" role="note"' not in refused.read_text(encoding="utf-8") + pushed.read_text(encoding="utf-8")
+    assert _said(runs.repeated, "report") == str(pushed)
+
+
 def test_a_second_run_finds_all_in_the_cache_and_says_so(runs: Runs) -> None:
     assert runs.repeated.returncode == 0
     assert "Nothing has changed: all stages cached." in runs.repeated.stdout
@@ -161,10 +170,10 @@ def test_metadata_agree(runs: Runs) -> None:
 def test_console_shows_stages_training_and_result_alone(runs: Runs) -> None:
     shown = (
         r"digits: .* Everything lands in .*/runs/digits",
-        r" \d/9 \w+ \.{3,}( +\d+ s| \(cached\)|)",
+        r" ?\d+/10 \w+ \.{3,}( +\d+ s| \(cached\)|)",
         r"      (step|resuming at step|warning:) .*",
         r"Nothing has changed: all stages cached\.",
-        r"|bound .*|gate .*|model .*|samples .*",
+        r"|bound .*|gate .*|model .*|samples .*|report .*",
     )
     for finished in (runs.refused, runs.pushed, runs.repeated):
         assert finished.stderr == ""
@@ -192,7 +201,7 @@ def test_a_stage_that_fails_says_why_and_where_the_log_is(tmp_path: Path) -> Non
     assert failed == "Error: Stage TfdsExampleGen failed."
     assert "'digits:1.0.0'" in reason
     assert "Traceback" in Path(log.removeprefix("The full log is ")).read_text(encoding="utf-8")
-    assert finished.stdout.endswith(" 2/9 TfdsExampleGen ...........\n")
+    assert finished.stdout.endswith(" 2/10 TfdsExampleGen ...........\n")
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
@@ -200,7 +209,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     with start("draw", "run", "--data-dir", "data", folder=tmp_path) as running:
         assert running.stdout is not None
         shown = ""
-        while " 2/9 TfdsExampleGen" not in shown and (character := running.stdout.read(1)):
+        while " 2/10 TfdsExampleGen" not in shown and (character := running.stdout.read(1)):
             shown += character
         running.send_signal(signal.SIGINT)
         _, told = running.communicate()

@@ -25,6 +25,7 @@ PUSHED = RunOutcome(
     blessed=True,
     unservable=None,
     pushed_dir=Path("/runs/digits/serving/digits/17"),
+    report=Path("/runs/digits/RunReport/report/12/report.html"),
 )
 
 
@@ -44,6 +45,7 @@ def test_pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "gate     passed: at most 112 nats",
             "model    /runs/digits/serving/digits/17",
             f"samples  {tmp_path}/digits/samples/model-5.png",
+            "report   /runs/digits/RunReport/report/12/report.html",
         ],
     )
 

@@ -36,6 +36,6 @@ def test_tfx_creates_and_runs_the_pipeline(tmp_path: Path) -> None:
         "tfx", "run", "create", "--engine=local", "--pipeline_name=draw-digits", folder=tmp_path, variables=variables
     )
     assert ran.returncode == 0
-    assert " 9/9 Pusher" in ran.stdout
+    assert "10/10 RunReport" in ran.stdout
     (version,) = (tmp_path / "runs" / "digits" / "serving" / "digits").iterdir()
     assert (version / "saved_model.pb").is_file()

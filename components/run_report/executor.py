@@ -1,0 +1,81 @@
+"""Executor of RunReport: opens what the run left, and writes the page."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx import types
+from tfx.components.statistics_gen import executor as statistics_gen
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, path_utils
+
+from components.evaluation.executor import EVALUATION_FILE
+from components.run_report import page
+from components.run_report.artifact import REPORT_FILE
+from components.run_report.run import Run
+
+REPORT_KEY = "report"
+
+# As in tfx.components.infra_validator.executor and pusher.executor, where these names are private.
+_BLESSED_KEY = "blessed"
+_NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
+_PUSHED_DESTINATION_KEY = "pushed_destination"
+
+
+class Executor(BaseExecutor):
+    """Asks the model in this process, as the evaluators do."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the page.
+
+        Args:
+          input_dict: as in the component's contract.
+          output_dict: `report`.
+          exec_properties: none.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        given = {key: artifact_utils.get_single_instance(artifacts) for key, artifacts in input_dict.items()}
+        model = given[standard_component_specs.MODEL_KEY]
+        examples = given[standard_component_specs.EXAMPLES_KEY]
+        statistics = given[standard_component_specs.STATISTICS_KEY]
+        blessing = given[standard_component_specs.INFRA_BLESSING_KEY]
+        pushed = given[standard_component_specs.PUSHED_MODEL_KEY]
+        splits = artifact_utils.decode_split_names(examples.split_names)
+        run = Run(
+            model_number=os.path.basename(model.uri.rstrip("/")),
+            model_dir=path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
+            logs_dir=given[standard_component_specs.MODEL_RUN_KEY].uri,
+            evaluation_file=os.path.join(given[standard_component_specs.EVALUATION_KEY].uri, EVALUATION_FILE),
+            split_dirs={split: artifact_utils.get_split_uri([examples], split) for split in splits},
+            counts={split: _count(artifact_utils.get_split_uri([statistics], split)) for split in splits},
+            unservable=_unservable(blessing),
+            pushed_to=pushed.get_string_custom_property(_PUSHED_DESTINATION_KEY) or None,
+        )
+        written = page.write(run)
+        report = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
+        io_utils.write_string_file(os.path.join(report.uri, REPORT_FILE), written.html)
+        report.set_string_custom_property("failed_sections", "\n".join(written.failed_sections))
+
+
+def _count(split_uri: str) -> int:
+    """Examples in a split, which StatisticsGen has counted."""
+    with fileio.open(os.path.join(split_uri, statistics_gen.DEFAULT_FILE_NAME), "rb") as file:
+        (found,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read()).datasets
+    return int(found.num_examples)
+
+
+def _unservable(blessing: types.Artifact) -> str | None:
+    """The serving check's reason for a refusal."""
+    if blessing.get_int_custom_property(_BLESSED_KEY):
+        return None
+    with fileio.open(os.path.join(blessing.uri, _NOT_BLESSED_FILE)) as file:
+        return str(file.read()).strip()

@@ -1,0 +1,85 @@
+"""How a generative model draws after test images: what it reads, what it writes, and what comes of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from components.run_report import attention_map, markup
+from components.run_report.model import seeds
+from components.run_report.run import Run
+from components.run_report.sections.drawings import affordable
+from components.run_report.sprite import ramp, to_bytes
+from trainer.task import Attention, GenerativeTask
+
+_PLAYED = 6
+_PAIRS = 24
+_LOOKED_AT = 256
+"""Test images whose windows make the maps of attention."""
+_MAPS = 16
+"""Steps that have a map of their own."""
+
+
+def body(run: Run) -> str:
+    """The drawing after an image beside it, and pairs."""
+    task = run.task
+    assert isinstance(task, GenerativeTask)
+    numbers = math.prod(task.image_shape)
+    originals = run.images(task.data.test).pixels
+    count = min(len(originals), affordable(_PLAYED, 2 * task.glimpses * numbers))
+    drawn = run.model.ask(
+        "reconstruct", ("canvas", "read_window", "write_window"), image=originals[:count], seed=seeds(count)
+    )
+    frames = to_bytes(drawn["canvas"])
+    windows = {}
+    caption = "Left a test image, right the canvas that is drawn after it."
+    if isinstance(task.attention, Attention):
+        shift = np.array([task.image_shape[1], 0, task.image_shape[1], 0, 0])
+        windows = {
+            "read window": attention_map.rectangles(drawn["read_window"], task.attention.read),
+            "write window": attention_map.rectangles(drawn["write_window"], task.attention.write) + shift,
+        }
+        caption += " The model looks through the one rectangle and writes into the other."
+    beside = np.concatenate([np.broadcast_to(originals[:count, None], frames.shape), frames], axis=3)
+    player = markup.player(beside, windows, title="Read and write", caption=caption, halves=True)
+    several = min(len(originals), affordable(_PAIRS, 2 * numbers))
+    copies = run.model.ask("reconstruct", ("image",), image=originals[:several], seed=seeds(several))["image"]
+    pairs = np.concatenate([originals[:several], to_bytes(copies)], axis=2)
+    return player + markup.tiles(
+        pairs,
+        f"The first {several} test images, each with its reconstruction on the right.",
+        describe="test image and reconstruction",
+        smallest=116,
+    )
+
+
+def attention(run: Run) -> str:
+    """Maps of where it reads and writes; of a model without attention the reason why there are none."""
+    task = run.task
+    assert isinstance(task, GenerativeTask)
+    if not isinstance(task.attention, Attention):
+        return markup.paragraph("This model has no attention: it reads and writes the whole image at each step.")
+    originals = run.images(task.data.test).pixels[:_LOOKED_AT]
+    found = run.model.ask("reconstruct", ("read_window", "write_window"), image=originals, seed=seeds(len(originals)))
+    parts = [("Reading", "read_window", task.attention.read), ("Writing", "write_window", task.attention.write)]
+    return "".join(
+        f"<h3>{name}</h3>" + maps(found[window], size, task.image_shape, len(originals)) for name, window, size in parts
+    )
+
+
+def maps(windows: np.ndarray, size: int, shape: tuple[int, int, int], images: int) -> str:
+    """Of all steps together, and of each, [n, T, 5]."""
+    by_step = attention_map.coverage(windows, size, *shape[:2])
+    steps = len(by_step)
+    shown = np.unique(np.linspace(0, steps - 1, min(steps, _MAPS)).round().astype(int))
+    together = by_step.mean(axis=0)
+    pictures = [together / together.max(), *(by_step[shown] / by_step[shown].max())]
+    return markup.tiles(
+        ramp(np.stack(pictures)),
+        f"Where {images} test images are looked at, from dark blue, never, to yellow, most: all {steps} steps "
+        "together, then step by step.",
+        labels=["all", *(f"step {step + 1}" for step in shown)],
+        describe="map of attention",
+        smallest=84,
+    )

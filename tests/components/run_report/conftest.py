@@ -1,0 +1,150 @@
+"""Runs of tiny tasks whose reports the tests read: trained, exported, judged and written by the stages themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx import types
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import artifact_utils, standard_artifacts
+
+from components import RunReport
+from components.bound_evaluator.executor import Executor as BoundEvaluator
+from components.error_evaluator.executor import Executor as ErrorEvaluator
+from components.run_report.artifact import REPORT_FILE
+from components.run_report.executor import Executor
+from tests.trainer import tiny
+from trainer import export, run_fn
+from trainer.task import ClassifyingTask, GenerativeTask
+
+RECIPE = {"steps": 12, "validation_interval": 4}
+TASKS: dict[str, GenerativeTask | ClassifyingTask] = {
+    "generative": tiny.tiny_task(RECIPE, name="mnist"),
+    "classifier": tiny.tiny_classifier(RECIPE),
+}
+COUNTS = {"fit": 40, "watch": 13, "judge": 26}
+LABELS = [place % 4 for place in range(max(COUNTS.values()))]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TinyRun:
+    """The artifacts of one run, all but the report."""
+
+    root: Path
+    artifacts: dict[str, types.Artifact]
+
+    def report(self, **instead: types.Artifact) -> tuple[Path, list[str]]:
+        """Writes a page, and returns it with the names of the sections that failed."""
+        report = RunReport()
+        report.uri = str(self.root / "report")
+        inputs = {key: [artifact] for key, artifact in {**self.artifacts, **instead}.items()}
+        Executor(BaseExecutor.Context()).Do(inputs, {"report": [report]}, {})
+        return Path(report.uri) / REPORT_FILE, report.get_string_custom_property("failed_sections").splitlines()
+
+
+def artifact(kind: type[types.Artifact], folder: Path) -> types.Artifact:
+    """Of a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = kind()
+    made.uri = str(folder)
+    return made
+
+
+def finished_run(task: GenerativeTask | ClassifyingTask, root: Path, *, limit: float) -> TinyRun:
+    """Trains the task for some steps and judges it with that limit."""
+    examples = artifact(standard_artifacts.Examples, root / "examples")
+    statistics = artifact(standard_artifacts.ExampleStatistics, root / "statistics")
+    model = artifact(standard_artifacts.Model, root / "model" / "7")
+    model_run = artifact(standard_artifacts.ModelRun, root / "model_run")
+    for made in (examples, statistics):
+        made.split_names = artifact_utils.encode_split_names(list(COUNTS))
+    for seed, (split, count) in enumerate(COUNTS.items()):
+        directory = root / "examples" / f"Split-{split}"
+        tiny.write_examples(directory, tiny.make_images(task, count, seed=seed), labels=LABELS[:count])
+        found = statistics_pb2.DatasetFeatureStatisticsList()
+        found.datasets.add(num_examples=count)
+        (root / "statistics" / f"Split-{split}").mkdir()
+        (root / "statistics" / f"Split-{split}" / "FeatureStats.pb").write_bytes(found.SerializeToString())
+    run_fn.run_fn(
+        FnArgs(
+            train_files=[str(root / "examples" / "Split-fit" / "*")],
+            eval_files=[str(root / "examples" / "Split-watch" / "*")],
+            serving_model_dir=str(root / "model" / "7" / "Format-Serving"),
+            model_run_dir=model_run.uri,
+            custom_config={"task": task.to_json(), "checkpoint_root": str(root / "checkpoints")},
+        )
+    )
+    infra_blessing = artifact(standard_artifacts.InfraBlessing, root / "infra_blessing")
+    infra_blessing.set_int_custom_property("blessed", 1)
+    pushed_model = artifact(standard_artifacts.PushedModel, root / "pushed_model")
+    pushed_model.set_string_custom_property("pushed_destination", "/serving/tiny/1790000000")
+    return TinyRun(
+        root=root,
+        artifacts={
+            "examples": examples,
+            "statistics": statistics,
+            "model": model,
+            "model_run": model_run,
+            "evaluation": evaluated(task, model, examples, root / "evaluation", limit=limit),
+            "infra_blessing": infra_blessing,
+            "pushed_model": pushed_model,
+        },
+    )
+
+
+def evaluated(
+    task: GenerativeTask | ClassifyingTask,
+    model: types.Artifact,
+    examples: types.Artifact,
+    folder: Path,
+    *,
+    limit: float,
+) -> types.Artifact:
+    """What the gate finds."""
+    evaluation = artifact(standard_artifacts.ModelEvaluation, folder)
+    classifies = isinstance(task, ClassifyingTask)
+    kind, greatest = (ErrorEvaluator, "max_error") if classifies else (BoundEvaluator, "max_nll_bound")
+    kind(BaseBeamExecutor.Context(beam_pipeline_args=[])).Do(
+        {"model": [model], "examples": [examples], "baseline_model": []},
+        {
+            "evaluation": [evaluation],
+            "blessing": [artifact(standard_artifacts.ModelBlessing, folder.parent / f"{folder.name}-blessing")],
+        },
+        {"split": task.data.test, greatest: limit, "tolerance": 0.5},
+    )
+    return evaluation
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TinyRun]:
+    """One of each of TASKS, pushed."""
+    limits = {"generative": 1000.0, "classifier": 1.0}
+    return {name: finished_run(task, tmp_path_factory.mktemp(name), limit=limits[name]) for name, task in TASKS.items()}
+
+
+@pytest.fixture(scope="session")
+def reports(runs: dict[str, TinyRun]) -> dict[str, Path]:
+    """Their pages, of which no section failed."""
+    written = {name: run.report() for name, run in runs.items()}
+    assert [failed for _, failed in written.values()] == [[] for _ in TASKS]
+    return {name: path for name, (path, _) in written.items()}
+
+
+@pytest.fixture(scope="session")
+def broken_model(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
+    """A generative model whose weights are no numbers."""
+    task = TASKS["generative"]
+    assert isinstance(task, GenerativeTask)
+    weights = {
+        name: np.full(value.shape, np.nan, np.float32)
+        for name, value in tiny.make_case(task, rows=1).parameters.items()
+    }
+    model = artifact(standard_artifacts.Model, tmp_path_factory.mktemp("broken"))
+    export.export(task, weights, str(Path(model.uri) / "Format-Serving"))
+    return model

@@ -1,0 +1,48 @@
+"""How attention is spread, against the filters written out, and rectangles."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from components.run_report.attention_map import coverage, rectangles
+
+HEIGHT, WIDTH, SIZE = 7, 5, 3
+
+
+def _filter(centre: float, stride: float, variance: float, pixels: int) -> list[list[float]]:
+    """Eqs. 19 and 25 in the paper's own counting, from 1."""
+    rows = []
+    for i in range(1, SIZE + 1):
+        mean = (centre + 1) + (i - SIZE / 2 - 0.5) * stride
+        row = [math.exp(-((a - mean) ** 2) / (2 * variance)) for a in range(1, pixels + 1)]
+        rows.append([value / sum(row) for value in row])
+    return rows
+
+
+def test_coverage_is_the_mean_of_the_filters_over_images_and_filters() -> None:
+    windows = np.random.default_rng(3).uniform(0.6, 2.4, (4, 2, 5))
+    expected = np.zeros((2, HEIGHT, WIDTH))
+    for image in windows:
+        for step, (x, y, stride, variance, _) in enumerate(image):
+            f_x, f_y = _filter(x, stride, variance, WIDTH), _filter(y, stride, variance, HEIGHT)
+            for row in f_y:
+                for column in f_x:
+                    expected[step] += np.outer(row, column) / SIZE**2 / len(windows)
+    found = coverage(windows, SIZE, HEIGHT, WIDTH)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    np.testing.assert_allclose(found.sum(axis=(1, 2)), 1)
+
+
+def test_a_window_far_outside_or_without_width_still_looks_somewhere() -> None:
+    windows = np.array([[[-900.0, 2.0, 1.0, 0.0, 1.0]]])
+    found = coverage(windows, SIZE, HEIGHT, WIDTH)
+    assert found.sum() == pytest.approx(1)
+    assert found[0, :, 0].sum() == pytest.approx(1)
+
+
+def test_a_rectangle_reaches_from_the_first_filter_to_the_last_and_the_sharpest_is_one() -> None:
+    windows = np.array([[[4.0, 3.0, 2.0, 1.0, 1.0], [0.0, 0.0, 1.0, 4.0, 1.0]]])
+    np.testing.assert_allclose(rectangles(windows, SIZE), [[[2, 1, 6, 5, 1], [-1, -1, 1, 1, 0.5]]])

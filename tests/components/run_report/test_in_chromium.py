@@ -1,0 +1,150 @@
+"""The page as a person has it: in a real browser, narrow and wide, light and dark, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.components.run_report.conftest import TASKS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM} to show the page in")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
+        yield opened
+        opened.close()
+
+
+def _open(browser: Browser, path: Path, told: list[str], **options: Any) -> Page:
+    """The page; whatever it complains of or asks for is added to `told`."""
+    page = browser.new_page(**options)
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: told.append(request.url) if not request.url.startswith("data:") else None)
+    page.goto(path.as_uri())
+    assert told == [path.as_uri()]
+    return page
+
+
+def _contrast(page: Page, selector: str) -> float:
+    """Of the text with the page's ground, as WCAG reckons it."""
+    colours = page.eval_on_selector(
+        selector, "node => [getComputedStyle(node).color, getComputedStyle(document.body).backgroundColor]"
+    )
+
+    def luminance(colour: str) -> float:
+        parts = [int(value) / 255 for value in re.findall(r"\d+", colour)[:3]]
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted(map(luminance, colours))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("kind", TASKS)
+def test_it_fits_and_can_be_read(
+    browser: Browser, reports: dict[str, Path], kind: str, width: int, scheme: str
+) -> None:
+    told: list[str] = []
+    page = _open(browser, reports[kind], told, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    charts = page.locator(".chart")
+    assert charts.count() == page.locator(".frame svg").count() > 5
+    for selector in ("h1", "figcaption", ".chart .unit", "nav a", ".verdict li"):
+        assert _contrast(page, selector) >= 4.5
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('button, input, canvas, [role=img], [role=group]')].filter(node =>"
+        " !(node.ariaLabel || node.textContent || node.labels && node.labels.length)).length"
+    )
+    assert unnamed == 0
+    assert len(told) == 1
+    page.close()
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_the_drawings_play_pause_and_are_scrubbed(browser: Browser, reports: dict[str, Path], kind: str) -> None:
+    told: list[str] = []
+    page = _open(browser, reports[kind], told, reduced_motion="reduce")
+    player = page.locator(".player").first
+    player.scroll_into_view_if_needed()
+    steps, step = TASKS[kind].glimpses, player.locator("output")
+    # With reduced motion nothing moves by itself.
+    page.wait_for_timeout(600)
+    assert step.inner_text() == f"step {steps} of {steps}"
+    picture = "canvas => canvas.toDataURL()"
+    last = player.locator("canvas").evaluate(picture)
+    player.get_by_role("button", name="Play").click()
+    page.wait_for_function("![...document.querySelectorAll('.player output')][0].textContent.startsWith('step 6')")
+    player.get_by_role("button", name="Pause").click()
+    player.get_by_role("slider").fill("2")
+    assert step.inner_text() == f"step 2 of {steps}"
+    second = player.locator("canvas").evaluate(picture)
+    player.get_by_role("checkbox").first.uncheck()
+    assert len({last, second, player.locator("canvas").evaluate(picture)}) == 3
+    assert len(told) == 1
+    page.close()
+
+
+def test_the_drawings_play_by_themselves_when_they_are_seen(browser: Browser, reports: dict[str, Path]) -> None:
+    page = _open(browser, reports["generative"], [], reduced_motion="no-preference")
+    player = page.locator(".player").first
+    player.scroll_into_view_if_needed()
+    player.get_by_role("button", name="Pause").wait_for()
+    page.close()
+
+
+def test_a_curve_tells_its_values_by_mouse_and_keyboard_and_zooms(browser: Browser, reports: dict[str, Path]) -> None:
+    told: list[str] = []
+    page = _open(browser, reports["generative"], told)
+    chart = page.locator(".chart", has=page.get_by_role("heading", name="Bound", exact=True))
+    frame, output, whole = chart.locator(".frame"), chart.locator("output"), chart.locator(".whole")
+    frame.scroll_into_view_if_needed()
+    box = frame.bounding_box()
+    assert box is not None
+    across, middle = (lambda share: box["x"] + 50 + share * (box["width"] - 60)), box["y"] + box["height"] / 2
+    assert "training step 12" in output.inner_text()
+    page.mouse.move(across(0.02), middle)
+    assert re.search(r"training step [12]\b.*training [\d.]+.*validation [\d.]+", output.inner_text(), re.DOTALL)
+    assert whole.is_hidden()
+    labels = frame.locator("text").all_inner_texts()
+    page.mouse.move(across(0.5), middle)
+    page.mouse.down()
+    page.mouse.move(across(0.9), middle)
+    page.mouse.up()
+    assert frame.locator("text").all_inner_texts() != labels
+    whole.click()
+    assert frame.locator("text").all_inner_texts() == labels and whole.is_hidden()
+    frame.press("Home")
+    assert "training step 1" in output.inner_text()
+    frame.press("ArrowRight")
+    frame.press("+")
+    assert whole.is_visible()
+    frame.press("0")
+    assert whole.is_hidden()
+    assert len(told) == 1
+    page.close()

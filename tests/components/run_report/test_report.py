@@ -1,0 +1,150 @@
+"""What the page of a run says, of a model that passed, that was refused, and that is no model any more."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from tfx import types
+from tfx.types import standard_artifacts
+from tfx.utils import import_utils
+
+from components.run_report import curves, data_cards
+from components.run_report.artifact import RunReport
+from tests.components.run_report.conftest import COUNTS, TASKS, TinyRun, artifact, evaluated
+from trainer import tasks
+
+
+def _figures(page: str, kind: str) -> list[dict[str, Any]]:
+    return [json.loads(html.unescape(found)) for found in re.findall(rf'data-{kind}="([^"]*)"', page)]
+
+
+def _charts(page: str) -> dict[str, dict[str, Any]]:
+    titles = re.findall(r'data-chart="[^"]*"><header><h3>([^<]*)</h3>', page)
+    return dict(zip(titles, _figures(page, "chart"), strict=True))
+
+
+def test_kubeflow_finds_the_artifacts_type_by_its_name() -> None:
+    assert import_utils.import_class_by_path(RunReport.TYPE_NAME) is RunReport
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_nothing_is_asked_of_a_network(reports: dict[str, Path], kind: str) -> None:
+    page = reports[kind].read_text(encoding="utf-8")
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)|url\((?!data:|#)|@import""", page)
+    assert len(page) < 500_000
+
+
+def test_the_verdict_has_the_bound_and_where_the_model_went(runs: dict[str, TinyRun], reports: dict[str, Path]) -> None:
+    page = reports["generative"].read_text(encoding="utf-8")
+    evaluation = json.loads((runs["generative"].root / "evaluation" / "evaluation.json").read_text())
+    assert f"<b>{evaluation['overall']['nll_bound']['mean']:.2f}</b> nats an image" in page
+    assert "The gate passed it" in page and "Pushed to /serving/tiny/1790000000" in page
+    # The task is called mnist, so the paper's numbers stand beside ours.
+    assert "80.97" in page and "Knows the mean image only" in page
+
+
+def test_the_curves_are_those_that_tensorboard_shows(runs: dict[str, TinyRun], reports: dict[str, Path]) -> None:
+    (events,) = (runs["generative"].root / "model_run").glob("**/events.out.tfevents*")
+    validated = {
+        event.step: float(tf.make_ndarray(value.tensor))
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.tag == "validation/nll_bound"
+    }
+    bound = _charts(reports["generative"].read_text(encoding="utf-8"))["Bound"]
+    (validation,) = (series for series in bound["series"] if series["name"] == "validation")
+    assert validation["x"] == sorted(validated) == [4, 8, 12]
+    assert validation["y"] == pytest.approx([validated[step] for step in validation["x"]], rel=1e-4)
+    assert bound["limit"] == {"name": "the gate's limit", "y": 1000.0}
+
+
+def test_a_resumed_training_is_one_curve_and_its_pause_costs_no_time(tmp_path: Path) -> None:
+    for start, steps in ((1_000.0, (1, 2, 3)), (9_000.0, (3, 4))):
+        path = tmp_path / f"events.out.tfevents.{start:.0f}.host"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for place, step in enumerate(steps):
+                event = tf.compat.v1.Event(wall_time=start + 10 * place, step=step)
+                value = event.summary.value.add(tag="train/kl", tensor=tf.make_tensor_proto(start + step))
+                value.metadata.plugin_data.plugin_name = "scalars"
+                writer.write(event.SerializeToString())
+    path.write_bytes(path.read_bytes() + b"\x01torn")
+    found = curves.read(str(tmp_path))
+    assert found.seconds == 20 + 10 and found.finished == 9_010
+    assert found.by_tag["train/kl"].steps.tolist() == [1, 2, 3, 4]
+    assert found.by_tag["train/kl"].values.tolist() == [1001, 1002, 9003, 9004]
+
+
+def test_the_players_show_every_step_with_its_windows(reports: dict[str, Path]) -> None:
+    drawings, pairs = _figures(reports["generative"].read_text(encoding="utf-8"), "player")
+    steps = TASKS["generative"].glimpses
+    assert (drawings["steps"], drawings["frames"], len(drawings["windows"])) == (steps, steps, 1)
+    assert [len(rows) for rows in drawings["windows"][0]] == [steps] * drawings["count"]
+    assert pairs["halves"] and pairs["width"] == 2 * drawings["width"] and len(pairs["windows"]) == 2
+    (glimpses,) = _figures(reports["classifier"].read_text(encoding="utf-8"), "player")
+    assert (glimpses["frames"], glimpses["steps"]) == (1, TASKS["classifier"].glimpses)
+
+
+def test_the_confusion_matrix_counts_every_image_of_the_split(reports: dict[str, Path]) -> None:
+    page = reports["classifier"].read_text(encoding="utf-8")
+    (matrix,) = re.findall(r'<table class="confusion">(.*?)</table>', page)
+    counts = [int(cell) for cell in re.findall(r"<td[^>]*>(\d+)</td>", matrix)]
+    assert sum(counts) == COUNTS["judge"]
+
+
+def test_the_hashes_are_those_of_the_files(runs: dict[str, TinyRun], reports: dict[str, Path]) -> None:
+    page = reports["generative"].read_text(encoding="utf-8")
+    root = runs["generative"].root
+    for split in COUNTS:
+        files = sorted((root / "examples" / f"Split-{split}").iterdir())
+        assert hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest() in page
+    weights = (root / "model" / "7" / "Format-Serving" / "variables" / "variables.data-00000-of-00001").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() in page
+
+
+def test_a_refused_model_has_its_whole_report(runs: dict[str, TinyRun]) -> None:
+    run = runs["classifier"]
+    unservable = artifact(standard_artifacts.InfraBlessing, run.root / "unservable")
+    (Path(unservable.uri) / "INFRA_NOT_BLESSED").write_text("No answer within 300 s.\n")
+    strict = evaluated(
+        TASKS["classifier"], run.artifacts["model"], run.artifacts["examples"], run.root / "strict", limit=0.0
+    )
+    path, failed = run.report(
+        evaluation=strict,
+        infra_blessing=unservable,
+        pushed_model=artifact(standard_artifacts.PushedModel, run.root / "unpushed"),
+    )
+    page = path.read_text(encoding="utf-8")
+    assert failed == []
+    assert "The gate refused it, and so did the serving check" in page
+    assert "above the greatest allowed, 0.00%" in page and "No answer within 300 s." in page
+    assert "Not pushed; the model is in " in page
+
+
+def test_a_model_that_is_no_more_than_nan_has_a_report_that_says_so(
+    runs: dict[str, TinyRun], broken_model: types.Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = dataclasses.replace(runs["generative"], root=Path(broken_model.uri))
+    judged = evaluated(
+        TASKS["generative"], broken_model, run.artifacts["examples"], run.root / "evaluation", limit=1000.0
+    )
+    path, failed = run.report(model=broken_model, evaluation=judged)
+    page = path.read_text(encoding="utf-8")
+    assert failed == ["Drawings", "Reconstructions", "Attention"]
+    assert page.count('class="failed" role="note"') == len(failed)
+    assert "The report's section Drawings could not be made" in caplog.text
+    assert "<b>not finite</b> nats an image" in page and "The gate refused it" in page
+    # What does not need the model's answers is there.
+    assert "Learning rate" in _charts(page) and "SHA-256" in page
+
+
+def test_every_task_says_what_its_data_are() -> None:
+    for name in tasks.NAMES:
+        assert data_cards.of(tasks.get(name).data.builder) is not data_cards.UNKNOWN
