@@ -10,7 +10,8 @@ from tfx.orchestration import data_types
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
-from pipeline.kubeflow import pipeline_spec
+# handler.py says why this is relative.
+from . import pipeline_spec
 
 
 def defaults(pipeline: tfx_pipeline.Pipeline) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class InvalidPipelineSpec(ValueError):
 
 
 def from_job(job: Mapping[str, Any]) -> Document:
-    """The bare PipelineSpec of the PipelineJob that `KubeflowV2DagRunner.run` returns, with the job's root as its default."""
+    """The bare PipelineSpec of the PipelineJob that `KubeflowV2DagRunner.run` returns, with the job's root."""
     spec = copy.deepcopy(dict(job["pipelineSpec"]))
     root = job.get("runtimeConfig", {}).get("gcsOutputDirectory")
     if root:
@@ -79,6 +79,11 @@ def parameters(spec: Mapping[str, Any]) -> dict[str, Document]:
     return spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
 
 
+def is_pipeline_spec(document: Mapping[str, Any]) -> bool:
+    """Whether a document of a package is its PipelineSpec."""
+    return "pipelineInfo" in document
+
+
 def validate(documents: Sequence[Mapping[str, Any]]) -> None:
     """Checks a package before anything is uploaded.
 
@@ -91,8 +96,8 @@ def validate(documents: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _violations(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    specs = [document for document in documents if "pipelineInfo" in document]
-    platforms = [document for document in documents if "pipelineInfo" not in document]
+    specs = [document for document in documents if is_pipeline_spec(document)]
+    platforms = [document for document in documents if not is_pipeline_spec(document)]
     if len(specs) != 1:
         yield f"a package holds one PipelineSpec, a document with pipelineInfo; this one holds {len(specs)}"
         return
