@@ -178,7 +178,7 @@ class _Emulation:
         for name, address in self._addresses.items():
             environment["TF_CONFIG"] = environment["TF_CONFIG"].replace(name, address)
         arguments = [word.replace("/runs/mnist", str(self._volume)) for word in _container(JOBS[0])["args"]]
-        others = ["--task=digits", "--steps=250"]  # The last one counts.
+        others = ["--task=digits", "--steps=600"]  # The last one counts.
         return draw_command.start(*arguments, *others, folder=self._volume, variables=environment)
 
     def reconcile(self) -> None:
@@ -214,7 +214,7 @@ def test_a_worker_that_is_killed_is_started_anew_and_the_model_is_written(
         job.reconcile()
         assert sorted(job.failures) == [128 + signal.SIGKILL, train_command.WORKER_LOST]
         told = []
-        while not (told and told[-1].startswith("step 250/250")):
+        while not (told and told[-1].startswith("step 600/600")):
             told.append(job.workers[0].stdout.readline())
             assert told[-1], "".join(told) + job.workers[0].stderr.read()
         assert any(line.startswith("resuming at step ") for line in told)
