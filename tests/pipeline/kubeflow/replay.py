@@ -264,10 +264,12 @@ def _executor_input(
         }
         for key, definition in component.get("outputDefinitions", {}).get("artifacts", {}).items()
     }
-    executor_input = {
+    # Protobuf's JSON leaves out what is empty.
+    sides = {
         "inputs": {"parameterValues": values, "artifacts": taken},
         "outputs": {"artifacts": provisioned},
     }
+    executor_input = {side: {name: what for name, what in holds.items() if what} for side, holds in sides.items()}
     json_format.ParseDict(executor_input, pipeline_spec_pb2.ExecutorInput())
     return executor_input
 
@@ -276,7 +278,7 @@ def _cache_key(executor_input: Mapping[str, Any], container: Mapping[str, Any]) 
     """By the inputs' names and values, the outputs but for their places, image and command."""
     inputs = executor_input["inputs"]
     words = [
-        inputs["parameterValues"],
+        inputs.get("parameterValues", {}),
         {key: artifact["name"] for key, artifact in _artifacts(inputs)},
         {key: {**artifact, "uri": ""} for key, artifact in _artifacts(executor_input["outputs"])},
         [container["image"], *container.get("command", ()), *container.get("args", ()), container.get("env", [])],
@@ -298,7 +300,7 @@ def _recorded(value: Any) -> Any:
 
 
 def _artifacts(side: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(key, several["artifacts"][0]) for key, several in side["artifacts"].items()]
+    return [(key, several["artifacts"][0]) for key, several in side.get("artifacts", {}).items()]
 
 
 def _output_file(pod: Path) -> Path:
