@@ -34,6 +34,8 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 PROJECT = Path(__file__).resolve().parents[3]
 
 _SCHEMES = {"gs": "gcs", "minio": "minio", "s3": "s3"}
+_LOGS = {"executor-logs": {"artifactType": {"schemaTitle": "system.Artifact"}}}
+"""An output that the back end gives to every task, from 2.5 on, where it keeps logs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,7 +189,9 @@ class Cluster:
                 log.append(line)
                 if kill_at is not None and kill_at in line:
                     os.killpg(process.pid, signal.SIGKILL)
-        return process.returncode == 0, "".join(log)
+        text = "".join(log)
+        _mirrored(pod, executor_input["outputs"]["artifacts"]["executor-logs"]["artifacts"][0]["uri"]).write_text(text)
+        return process.returncode == 0, text
 
     def _publish(self, pod: Path, executor_input: Mapping[str, Any]) -> dict[str, Artifact]:
         """Uploads the outputs, and records them as the task describes them in its answer."""
@@ -262,7 +266,7 @@ def _executor_input(
                 }
             ]
         }
-        for key, definition in component.get("outputDefinitions", {}).get("artifacts", {}).items()
+        for key, definition in (component.get("outputDefinitions", {}).get("artifacts", {}) | _LOGS).items()
     }
     # Protobuf's JSON leaves out what is empty.
     sides = {
