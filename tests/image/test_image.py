@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from tests.image import build
+from tests.pipeline.kubeflow import replay
 from tests.trainer import tiny
 from trainer import tasks
 
@@ -126,6 +128,33 @@ def test_a_worker_writes_nowhere_but_to_its_volume_and_tmp(builder: build.Builde
     written = {path.relative_to(upper).parts[0] for path in upper.rglob("*") if path.is_file()}
     # In /etc are the files of the network, which docker mounts too.
     assert written - {"etc"} <= {"runs", "tmp"}
+
+
+def test_a_stage_of_the_compiled_pipeline_runs_by_its_own_command(builder: build.Builder, scratch: Path) -> None:
+    """With the input that KFP's driver would give it, below the folder in which its launcher mirrors a bucket."""
+    image, name = builder.build("cpu"), "TfdsExampleGen"
+    root = ["--image=draw-tfx", "--pipeline-root=gs://bucket/draw"]
+    _call(image, "draw", "compile", *root, "--output=/tmp/draw.yaml", scratch=scratch / "compile")
+    package = (scratch / "compile/upper/tmp/draw.yaml").read_text(encoding="utf-8")
+    pipeline, *_ = yaml.safe_load_all(package)
+    task = pipeline["root"]["dag"]["tasks"][name]
+    component = pipeline["components"][task["componentRef"]["name"]]
+    executor = pipeline["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+    parameters = replay._root_parameters(pipeline["root"]["inputDefinitions"]["parameters"], {})
+    given = replay._executor_input(task, component, parameters, {}, f"gs://bucket/draw/{name}")
+    given["outputs"]["outputFile"] = "/gcs/answer.json"
+    (artifact,) = given["outputs"]["artifacts"]["examples"]["artifacts"]
+    examples = scratch / "stage/upper" / artifact["uri"].replace("gs://", "gcs/")
+    examples.parent.mkdir(parents=True)
+    subprocess.run(["chown", "--recursive", "1000:1000", scratch / "stage/upper/gcs"], check=True)
+    words = [word.replace("{{$}}", json.dumps(given)) for word in (*executor["command"], *executor.get("args", ()))]
+    # KFP's launcher takes the place of the image's entry point.
+    container = image.start(words, scratch / "stage", {})
+    output, _ = container.communicate()
+    assert container.returncode == 0, output
+    assert {path.parent.name for path in examples.rglob("*.gz")} == {"Split-train", "Split-validation", "Split-test"}
+    answer = json.loads((scratch / "stage/upper/gcs/answer.json").read_text(encoding="utf-8"))
+    assert answer["artifacts"]["examples"]["artifacts"][0]["uri"] == artifact["uri"]
 
 
 @pytest.mark.timeout(3600)
