@@ -3,7 +3,8 @@
 #
 #   tests/debian_root.sh possible              says in a line why this host cannot have one, and ends with 1
 #   tests/debian_root.sh make ROOT PACKAGE...  makes one, if it is not there
-#   tests/debian_root.sh enter ROOT COMMAND... runs a command in it, as process 1, with this host's network and pip
+#   tests/debian_root.sh enter ROOT COMMAND... runs a command in it, as process 1, with this host's network
+#   tests/debian_root.sh enter-with-pip ...    the same, with what this host's pip reads
 #
 # Mounts and processes end with the command, for they are in namespaces of its own.
 set -euo pipefail
@@ -63,11 +64,11 @@ enter() {
 case $1 in
     possible) possible ;;
     make) make_root "${@:2}" ;;
-    enter)
+    enter | enter-with-pip)
         export -f enter
         {
             printf '%s\n' /etc/hosts /etc/resolv.conf
-            pip_files
+            [[ $1 == enter ]] || pip_files
         } | unshare --mount --pid --fork --kill-child bash -euo pipefail -c 'enter "$@"' bash "${@:2}"
         ;;
 esac

@@ -28,7 +28,7 @@ git ls-files -z --cached --others --exclude-standard --deduplicate |
     tar --create --null --files-from=- --ignore-failed-read --warning=no-failed-read |
     tar --extract --directory "$root/draw-tfx"
 
-tests/debian_root.sh enter "$root" \
+tests/debian_root.sh enter-with-pip "$root" \
     env -u MAKEFLAGS -u MAKELEVEL -u PYTHON -u VIRTUAL_ENV LANG=C.UTF-8 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     sh -c 'cd /draw-tfx && exec "$@"' sh "$@"

@@ -74,7 +74,9 @@ class Image:
         user, group = self.user.split(":")
         inside = ["env", "-i", *given, "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
         inside += ["sh", "-euc", _STARTED, "sh", self.folder, *command]
-        return self.mounted([DEBIAN_ROOT, "enter", f"{scratch}/root", *inside], scratch)
+        # Not everywhere: a file that is mounted cannot be replaced, as ca-certificates does at its installation.
+        enter = "enter-with-pip" if "bin/pip " in command[-1] else "enter"
+        return self.mounted([DEBIAN_ROOT, enter, f"{scratch}/root", *inside], scratch)
 
     def mounted(self, command: list[str], scratch: Path) -> subprocess.Popen[str]:
         """Runs a command of this host that finds the image's files in `scratch`/root."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -10,9 +12,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from tests.image import build
+from tests.pipeline.kubeflow import replay
+from tests.trainer import tiny
+from trainer import tasks
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +27,7 @@ DOCKERFILES = [build.ROOT / "requirements" / "image" / "Dockerfile", build.ROOT 
 
 
 @pytest.fixture(scope="module")
-def cache() -> Path:
+def cache() -> Iterator[Path]:
     possible = subprocess.run([build.DEBIAN_ROOT, "possible"], stdout=subprocess.PIPE, text=True, check=False)
     if possible.returncode:
         pytest.skip(f"the image is not built: {possible.stdout.strip()}")
@@ -28,7 +35,9 @@ def cache() -> Path:
     parent = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "draw-tfx"
     folder = parent / "image"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -89,24 +98,63 @@ def test_signals_reach_the_command(builder: build.Builder, scratch: Path) -> Non
     assert container.wait(timeout=60) == 128 + signal.SIGALRM
     assert image.start(alarm, scratch / "without", {}).wait(timeout=60) == 0
     container = image.run("sleep", "60", scratch=scratch / "sleep")
-    os.kill(_first_process(container.pid), signal.SIGTERM)
+    os.kill(_first_process(container), signal.SIGTERM)
     assert container.wait(timeout=20) == 128 + signal.SIGTERM
 
 
-def _first_process(pid: int) -> int:
-    """The process 1 of the container that the process of that number has started."""
-    while True:
-        numbers = _status(pid, "NSpid")
-        if numbers[-1] == "1" and _status(pid, "Name") == ["tini"]:
-            return int(numbers[0])
-        children = subprocess.run(["pgrep", "--parent", str(pid)], stdout=subprocess.PIPE, text=True, check=False)
-        pid = max(map(int, children.stdout.split()), default=pid)
-        time.sleep(0.05)
+def _first_process(container: subprocess.Popen[str]) -> int:
+    """The number on this host of the container's process 1, once it is there."""
+    while container.poll() is None:
+        found = subprocess.run(["pgrep", "--session", str(container.pid), "--exact", "tini"], stdout=subprocess.PIPE)
+        if found.stdout:
+            return int(found.stdout)
+        time.sleep(0.1)
+    raise AssertionError(container.communicate()[0])
 
 
-def _status(pid: int, field: str) -> list[str]:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return next(line.split()[1:] for line in lines if line.startswith(f"{field}:"))
+def test_a_worker_writes_nowhere_but_to_its_volume_and_tmp(builder: build.Builder, scratch: Path) -> None:
+    """The manifests of trainer/config mount all the rest read-only."""
+    job = yaml.safe_load((build.ROOT / "trainer/config/kubernetes/job.yaml").read_text(encoding="utf-8"))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    task = tasks.get("digits")
+    upper, examples = scratch / "upper", scratch / "upper/runs/mnist/TfdsExampleGen/examples/2"
+    images = tiny.make_images(task, 130, binary=False)
+    tiny.write_examples(examples / "Split-train", images[:110])
+    tiny.write_examples(examples / "Split-validation", (images[110:] > 127).astype(np.uint8))
+    subprocess.run(["chown", "--recursive", "1000:1000", upper / "runs"], check=True)
+    image = builder.build("cpu")
+    output = _call(image, *container["args"], "--task=digits", "--steps=3", scratch=scratch)
+    assert output.splitlines()[-1] == "model /runs/mnist/trained/1"
+    written = {path.relative_to(upper).parts[0] for path in upper.rglob("*") if path.is_file()}
+    # In /etc are the files of the network, which docker mounts too.
+    assert written - {"etc"} <= {"runs", "tmp"}
+
+
+def test_a_stage_of_the_compiled_pipeline_runs_by_its_own_command(builder: build.Builder, scratch: Path) -> None:
+    """With the input that KFP's driver would give it, below the folder in which its launcher mirrors a bucket."""
+    image, name = builder.build("cpu"), "TfdsExampleGen"
+    root = ["--image=draw-tfx", "--pipeline-root=gs://bucket/draw"]
+    _call(image, "draw", "compile", *root, "--output=/tmp/draw.yaml", scratch=scratch / "compile")
+    package = (scratch / "compile/upper/tmp/draw.yaml").read_text(encoding="utf-8")
+    pipeline, *_ = yaml.safe_load_all(package)
+    task = pipeline["root"]["dag"]["tasks"][name]
+    component = pipeline["components"][task["componentRef"]["name"]]
+    executor = pipeline["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+    parameters = replay._root_parameters(pipeline["root"]["inputDefinitions"]["parameters"], {})
+    given = replay._executor_input(task, component, parameters, {}, f"gs://bucket/draw/{name}")
+    given["outputs"]["outputFile"] = "/gcs/answer.json"
+    (artifact,) = given["outputs"]["artifacts"]["examples"]["artifacts"]
+    examples = scratch / "stage/upper" / artifact["uri"].replace("gs://", "gcs/")
+    examples.parent.mkdir(parents=True)
+    subprocess.run(["chown", "--recursive", "1000:1000", scratch / "stage/upper/gcs"], check=True)
+    words = [word.replace("{{$}}", json.dumps(given)) for word in (*executor["command"], *executor.get("args", ()))]
+    # KFP's launcher takes the place of the image's entry point.
+    container = image.start(words, scratch / "stage", {})
+    output, _ = container.communicate()
+    assert container.returncode == 0, output
+    assert {path.parent.name for path in examples.rglob("*.gz")} == {"Split-train", "Split-validation", "Split-test"}
+    answer = json.loads((scratch / "stage/upper/gcs/answer.json").read_text(encoding="utf-8"))
+    assert answer["artifacts"]["examples"]["artifacts"][0]["uri"] == artifact["uri"]
 
 
 @pytest.mark.timeout(3600)
