@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 
-def coverage(windows: np.ndarray, size: int, height: int, width: int) -> np.ndarray:
-    """The mean over images of the share of each pixel in a window's attention: [T, H, W], each step summing to 1.
+class Coverage(NamedTuple):
+    """Of the windows of several images."""
+
+    by_step: np.ndarray
+    """[T, H, W]: the share of a window's attention that falls on each pixel, the mean over images."""
+    inside: float
+    """The share of all filters whose centres lie on the image; it is the mean over the steps of `by_step`'s sums."""
+
+
+def coverage(windows: np.ndarray, size: int, height: int, width: int) -> Coverage:
+    """Filters whose centres lie beyond the image are left out: they see its edge, however far they are.
 
     Args:
       windows: [n, T, 5] (centre x, centre y, stride, variance, intensity) in pixels, counted from 0.
@@ -18,18 +29,20 @@ def coverage(windows: np.ndarray, size: int, height: int, width: int) -> np.ndar
     # A window's share of a pixel is the product of the shares of its row and its column, for the filters are.
     columns = _line_shares(centre_x, stride, variance, size, width)
     rows = _line_shares(centre_y, stride, variance, size, height)
-    return np.einsum("nth,ntw->thw", rows, columns) / len(windows)
+    by_step = np.einsum("nth,ntw->thw", rows, columns) / len(windows)
+    return Coverage(by_step, float(by_step.sum(axis=(1, 2)).mean()))
 
 
 def _line_shares(centre: np.ndarray, stride: np.ndarray, variance: np.ndarray, size: int, pixels: int) -> np.ndarray:
-    """[n, T, pixels]: the mean of the N filters along one side, each of which sums to 1."""
+    """[n, T, pixels]: the sum of the filters along one side that lie on it, over N."""
     offsets = np.arange(size) - (size - 1) / 2
     means = centre[..., None] + offsets * stride[..., None]
     spread = 2 * np.maximum(variance, np.finfo(np.float32).tiny)[..., None, None]
     exponents = -np.square(np.arange(pixels) - means[..., None]) / spread
-    # As a softmax: a window far outside the image still looks somewhere.
     filters = np.exp(exponents - exponents.max(axis=-1, keepdims=True))
-    return (filters / filters.sum(axis=-1, keepdims=True)).mean(axis=-2)
+    filters /= filters.sum(axis=-1, keepdims=True)
+    inside = (means >= -0.5) & (means <= pixels - 0.5)
+    return (filters * inside[..., None]).sum(axis=-2) / size
 
 
 def rectangles(windows: np.ndarray, size: int) -> np.ndarray:

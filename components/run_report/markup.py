@@ -13,6 +13,9 @@ import numpy as np
 
 from components.run_report.sprite import data_uri
 
+_MOST_NUMBERS = 1_200_000
+"""Of the pictures of one figure, so that the page stays small."""
+
 
 def number(value: float | None, digits: int = 2, unit: str = "") -> str:
     """With separators; words where there is none."""
@@ -60,6 +63,11 @@ def scrolling(content: str, label: str) -> str:
 def details(summary: str, content: str) -> str:
     """Shown when it is asked for, and on paper."""
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def affordable(most: int, numbers: int) -> int:
+    """How many pictures of so many numbers each a figure may have."""
+    return max(2, min(most, _MOST_NUMBERS // numbers))
 
 
 def tiles(
@@ -125,7 +133,7 @@ def player(
     title: str,
     caption: str,
     labels: Sequence[str] = (),
-    halves: bool = False,
+    parts: int = 1,
 ) -> str:
     """Pictures that come about step by step, side by side, with controls.
 
@@ -135,7 +143,7 @@ def player(
       title: of the figure.
       caption: below it.
       labels: a line of text below each.
-      halves: the first windows are of a frame's left half, the second ones of its right half.
+      parts: images that a frame is made of, side by side; where there are two, each has windows of its own.
     """
     count, steps, height, width, channels = frames.shape
     total = max([steps, *(window.shape[1] for window in windows.values())])
@@ -143,11 +151,12 @@ def player(
         "count": count,
         "frames": steps,
         "steps": total,
-        "width": width,
+        "parts": parts,
+        "width": width // parts,
         "height": height,
+        "margin": _margin(list(windows.values()), width // parts, height),
         "windows": [np.round(window.astype(float), 2).tolist() for window in windows.values()],
         "labels": list(labels),
-        "halves": halves,
     }
     image = data_uri(frames.reshape(count * steps, height, width, channels), steps)
     boxes = "".join(
@@ -162,6 +171,16 @@ def player(
         f'<input type="range" min="1" max="{total}" value="{total}" step="1" aria-label="Time-step">'
         f"<output></output>{boxes}</div><figcaption>{escape(caption)}</figcaption></figure>"
     )
+
+
+def _margin(windows: Sequence[np.ndarray], width: int, height: int) -> int:
+    """Pixels around an image in which nine of ten windows, or half of an image more, have room."""
+    reaches = [0.0]
+    for window in windows:
+        left, top, right, bottom = np.moveaxis(window[..., :4], -1, 0)
+        beyond = np.stack([-left, -top, right - (width - 1), bottom - (height - 1)]).max(axis=0)
+        reaches.append(float(np.quantile(beyond, 0.9)))
+    return min(math.ceil(max(reaches)), max(width, height) // 2)
 
 
 def _share(place: int, of: int) -> str:

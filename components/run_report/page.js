@@ -14,7 +14,7 @@
 
   function written(value) {
     const size = Math.abs(value);
-    if (size !== 0 && (size < 0.001 || size >= 1e7)) return value.toExponential(1).replace("e-", "e−").replace("e+", "e");
+    if (size !== 0 && (size < 0.001 || size >= 1e7)) return value.toExponential(1).replace(".0e", "e").replace("e-", "e−").replace("e+", "e");
     const digits = size >= 100 || Number.isInteger(value) ? (size >= 1000 || Number.isInteger(value) ? 0 : 1) : size >= 1 ? 2 : 4;
     return value.toLocaleString("en", {maximumFractionDigits: digits});
   }
@@ -28,9 +28,13 @@
   }
 
   function powers(low, high) {
-    const found = [], first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
-    for (let power = first; power <= last; power++) found.push(10 ** power);
-    return found.length > 1 ? found : [low, high];
+    const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high));
+    const marks = factors => {
+      const found = [];
+      for (let power = first; power <= last; power++) factors.forEach(factor => found.push(factor * 10 ** power));
+      return found.filter(mark => mark >= low && mark <= high);
+    };
+    return [[1], [1, 3], [1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]].map(marks).find(found => found.length > 1) || [low, high];
   }
 
   function chart(figure) {
@@ -40,7 +44,8 @@
     const whole = figure.querySelector(".whole");
     const height = figure.classList.contains("small") ? 150 : figure.classList.contains("short") ? 190 : 260;
     const all = lines ? spec.series.flatMap(series => series.x) : [];
-    const range = lines ? [Math.min(...all), Math.max(...all)] : [-0.5, spec.values.length - 0.5];
+    const first = Math.min(...all), last = Math.max(...all);
+    const range = lines ? [first < last / 5 ? 0 : first, last] : [-0.5, spec.values.length - 0.5];
     let view = range, cursor = null, drag = null, place;
 
     function extent() {
@@ -76,8 +81,8 @@
         element("text", {x: left - 6, y: Y(mark) + 4, "text-anchor": "end"}, svg, written(mark));
       }
       if (lines) {
-        for (const mark of ticks(view[0], view[1], Math.max(2, (right - left) / 110)))
-          element("text", {x: X(mark), y: bottom + 17, "text-anchor": X(mark) > right - 14 ? "end" : "middle"}, svg, written(mark));
+        for (const mark of ticks(view[0], view[1], Math.max(2, (right - left) / 90)))
+          element("text", {x: X(mark), y: bottom + 17, "text-anchor": X(mark) > right - 18 ? "end" : "middle"}, svg, written(mark));
       } else {
         const every = Math.ceil(spec.names.length * 26 / (right - left));
         spec.names.forEach((name, i) => {
@@ -86,7 +91,7 @@
       }
       element("text", {x: (left + right) / 2, y: height - 4, "text-anchor": "middle"}, svg, spec.x.label);
       const id = "clip" + [...document.querySelectorAll(".chart")].indexOf(figure);
-      element("rect", {x: left, y: top - 4, width: Math.max(0, right - left), height: bottom - top + 5}, element("clipPath", {id}, svg));
+      element("rect", {x: left - 4, y: top - 4, width: Math.max(0, right - left) + 8, height: bottom - top + 8}, element("clipPath", {id}, svg));
       const inside = element("g", {"clip-path": `url(#${id})`}, svg);
       if (spec.limit && spec.limit.y >= low && spec.limit.y <= high)
         element("line", {class: "limit", x1: left, x2: right, y1: Y(spec.limit.y), y2: Y(spec.limit.y)}, svg);
@@ -101,8 +106,8 @@
     function drawLines(parent, X, Y) {
       spec.series.forEach(({x, y}, index) => {
         const path = x.map((at, i) => `${i ? "L" : "M"}${X(at).toFixed(1)} ${Y(y[i]).toFixed(1)}`).join("");
-        element("path", {class: color(index), d: path}, parent);
-        const few = x.length <= 40;
+        if (!spec.points) element("path", {class: color(index), d: path}, parent);
+        const few = spec.points || x.length <= 40;
         x.forEach((at, i) => {
           if (few || (cursor !== null && i === nearest(x, cursor)))
             element("circle", {class: `dot ${color(index)}`, cx: X(at), cy: Y(y[i]), r: few ? 3.5 : 4}, parent);
@@ -144,7 +149,9 @@
         const first = spec.series.length ? spec.series[0].x : [];
         if (first.length) say(spec.x.label, written(first[nearest(first, at)]));
         spec.series.forEach(({name, x, y}, index) => say(name, written(y[nearest(x, at)]), color(index)));
-      } else if (cursor !== null) {
+      } else if (cursor === null) {
+        output.append(`Point at a ${spec.x.label} for its value. `);
+      } else {
         say(spec.x.label + " " + spec.names[cursor] + ":", written(spec.values[cursor]) + " " + spec.y.label);
         if (spec.intervals) say("95%", spec.intervals[cursor].map(written).join(" to "));
       }
@@ -210,14 +217,25 @@
     const pen = canvas.getContext("2d"), gap = 8, follows = spec.windows.length < 2 && spec.frames > 1;
     let step = spec.steps - 1, timer = null, seen = false;
 
+    // A picture has its parts side by side, each with a margin around it for windows that reach beyond.
+    const wide = spec.width + 2 * spec.margin, high = spec.height + 2 * spec.margin;
+
+    function arrangement(width) {
+      const least = clamp(wide * 2, 92, 160) * spec.parts;
+      const fitting = clamp(Math.floor((width + gap) / (least + gap)), 1, spec.count);
+      // Full rows, where that does not make the pictures much larger.
+      const even = [...Array(fitting).keys()].map(place => fitting - place).find(columns => spec.count % columns === 0);
+      return even * 2 > fitting ? even : fitting;
+    }
+
     function draw() {
       const width = canvas.parentElement.clientWidth;
       if (!width || !sprite.naturalWidth) return;
-      const ratio = devicePixelRatio || 1, least = clamp(spec.width * 2, 92, 200);
-      const columns = clamp(Math.floor((width + gap) / (least + gap)), 1, spec.count);
-      // Beyond five times their size, and 260 pixels, there is no more to see.
-      const most = Math.max(260, spec.width * 2), cell = Math.min((width - gap * (columns - 1)) / columns, most);
-      const tall = cell * spec.height / spec.width, text = spec.labels.length ? 20 : 0;
+      const ratio = devicePixelRatio || 1, columns = arrangement(width);
+      // Larger, there is no more to see.
+      const most = Math.max(220, wide * 2) * spec.parts, cell = Math.min((width - gap * (columns - 1)) / columns, most);
+      const scale = cell / (wide * spec.parts), tall = high * scale, text = spec.labels.length ? 20 : 0;
+      const margin = spec.margin * scale, style = getComputedStyle(figure);
       const rows = Math.ceil(spec.count / columns), height = rows * (tall + text + gap) - gap;
       canvas.style.height = height + "px";
       canvas.width = Math.round(width * ratio);
@@ -228,13 +246,17 @@
       for (let i = 0; i < spec.count; i++) {
         const x = (i % columns) * (cell + gap), y = Math.floor(i / columns) * (tall + text + gap);
         const frame = Math.min(step, spec.frames - 1);
-        pen.drawImage(sprite, frame * spec.width, i * spec.height, spec.width, spec.height, x, y, cell, tall);
+        pen.fillStyle = style.getPropertyValue("--faint");
+        pen.fillRect(x, y, cell, tall);
+        for (let part = 0; part < spec.parts; part++) {
+          const from = (frame * spec.parts + part) * spec.width, at = x + part * wide * scale;
+          pen.drawImage(sprite, from, i * spec.height, spec.width, spec.height, at + margin, y + margin, spec.width * scale, spec.height * scale);
+        }
         spec.windows.forEach((window, kind) => {
-          if (!boxes[kind].checked) return;
-          const share = spec.halves ? cell / 2 : cell;
-          rectangle(window[i][step], x, y, cell / spec.width, [x + (spec.halves ? kind * share : 0), y, share, tall], kind);
+          const at = x + (spec.parts > 1 ? kind * wide * scale : 0);
+          if (boxes[kind].checked) rectangle(window[i][step], at, y, scale, tall, kind);
         });
-        if (text) { pen.fillStyle = getComputedStyle(figure).color; pen.fillText(spec.labels[i], x, y + tall + 15); }
+        if (text) { pen.fillStyle = style.color; pen.fillText(spec.labels[i], x, y + tall + 15); }
       }
       range.value = step + 1;
       output.textContent = `step ${step + 1} of ${spec.steps}`;
@@ -242,13 +264,14 @@
       if (follows) document.dispatchEvent(new CustomEvent("drawing-step", {detail: step}));
     }
 
-    function rectangle([left, top, right, bottom, sharp], x, y, scale, clip, kind) {
+    function rectangle([left, top, right, bottom, sharp], x, y, scale, tall, kind) {
       pen.save();
-      pen.beginPath(); pen.rect(...clip); pen.clip();
+      pen.beginPath(); pen.rect(x, y, wide * scale, tall); pen.clip();
       pen.lineWidth = Math.max(1.25, sharp * 6);
       pen.strokeStyle = ["#ff7a1a", "#2aa5f0"][kind];
       // (0, 0) is the centre of the first pixel.
-      pen.strokeRect(x + (left + 0.5) * scale, y + (top + 0.5) * scale, (right - left) * scale, (bottom - top) * scale);
+      const offset = spec.margin + 0.5;
+      pen.strokeRect(x + (left + offset) * scale, y + (top + offset) * scale, (right - left) * scale, (bottom - top) * scale);
       pen.restore();
     }
 

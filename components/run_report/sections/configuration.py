@@ -17,7 +17,7 @@ def body(run: Run) -> str:
     rows, columns, channels = task.image_shape
     sizes = {
         "image": f"{rows} × {columns}, {'grey' if channels == 1 else 'colour'}",
-        "pixels": task.binarisation.value.replace("_", " ") if task.binary else "intensities",
+        "binarisation": task.binarisation.value.replace("_", " "),
         "steps T": str(task.glimpses),
         "LSTM units": str(task.lstm_units),
     }
@@ -40,7 +40,7 @@ def body(run: Run) -> str:
             table.append((f"gate.{name}, as judged", json.dumps(found[name]), GIVEN))
     return markup.facts(sizes) + markup.details(
         f"All {len(table)} values and where each comes from",
-        markup.table("The resolved task", ("value", "", "source"), table, kind="values"),
+        markup.table("The resolved task", ("name", "value", "source"), table, kind="values"),
     )
 
 

@@ -84,6 +84,7 @@ def _histogram(run: Run) -> dict[str, Any]:
         "kind": "lines",
         "x": {"label": "intensity"},
         "y": {"label": "percent of the pixels", "log": True},
+        "points": True,
         "series": series,
         "limit": None,
     }

@@ -12,13 +12,6 @@ from trainer.task import Attention, GenerativeTask
 
 _DRAWINGS = 12
 _SAMPLES = 60
-_MOST_NUMBERS = 1_200_000
-"""Of the pictures of one figure, so that the page stays small."""
-
-
-def affordable(most: int, numbers: int) -> int:
-    """How many pictures of so many numbers each a figure may have."""
-    return max(2, min(most, _MOST_NUMBERS // numbers))
 
 
 def body(run: Run) -> str:
@@ -26,7 +19,7 @@ def body(run: Run) -> str:
     task = run.task
     assert isinstance(task, GenerativeTask)
     numbers = math.prod(task.image_shape)
-    count = affordable(_DRAWINGS, task.glimpses * numbers)
+    count = markup.affordable(_DRAWINGS, task.glimpses * numbers)
     drawn = run.model.ask("sample_sequence", ("canvas", "write_window"), seed=seeds(count))
     windows = {}
     caption = "The canvas after each step, from nothing but noise."
@@ -34,7 +27,7 @@ def body(run: Run) -> str:
         windows["write window"] = attention_map.rectangles(drawn["write_window"], task.attention.write)
         caption += " The rectangle is where the model writes; the heavier its border, the sharper its filters."
     player = markup.player(to_bytes(drawn["canvas"]), windows, title=f"{count} drawings, step by step", caption=caption)
-    several = affordable(_SAMPLES, numbers)
+    several = markup.affordable(_SAMPLES, numbers)
     images = run.model.ask("sample", ("image",), seed=seeds(several))["image"]
     grid = markup.tiles(
         to_bytes(images),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from components.run_report import attention_map, markup
+from components.run_report.examples import Images
 from components.run_report.run import Run
-from components.run_report.sections.drawings import affordable
 from components.run_report.sections.reconstructions import maps
 from trainer.task import ClassifyingTask
 
@@ -17,8 +17,8 @@ _LOOKED_AT = 256
 
 def body(run: Run) -> str:
     """Its glimpses over test images, and maps of all of them."""
-    task, found, images = _parts(run)
-    count = min(len(images.pixels), affordable(_PLAYED, images.pixels[0].size))
+    task, found, images, _ = _parts(run)
+    count = min(len(images.pixels), markup.affordable(_PLAYED, images.pixels[0].size))
     windows = attention_map.rectangles(found["glimpse_window"], task.read)
     player = markup.player(
         images.pixels[:count, None],
@@ -33,13 +33,12 @@ def body(run: Run) -> str:
 
 def mistakes(run: Run) -> str:
     """The confusion matrix and the errors that it was surest of."""
-    task, found, images = _parts(run)
-    assert images.labels is not None
+    task, found, images, labels = _parts(run)
     matrix = np.zeros((task.classes, task.classes), int)
-    np.add.at(matrix, (images.labels, found["label"]), 1)
-    wrong = np.flatnonzero(found["label"] != images.labels)
+    np.add.at(matrix, (labels, found["label"]), 1)
+    wrong = np.flatnonzero(found["label"] != labels)
     surest = wrong[np.argsort(-found["probabilities"].max(axis=1)[wrong], kind="stable")][:_WORST]
-    text = f"On the first {len(images.labels):,} images of split {task.data.test!r}, {len(wrong):,} are wrong."
+    text = f"On the first {len(labels):,} images of split {task.data.test!r}, {len(wrong):,} are wrong."
     parts = [markup.paragraph(text), _confusion(matrix)]
     if len(surest):
         parts.append(
@@ -54,15 +53,18 @@ def mistakes(run: Run) -> str:
     return "".join(parts)
 
 
-def _parts(run: Run) -> tuple:
+def _parts(run: Run) -> tuple[ClassifyingTask, dict[str, np.ndarray], Images, np.ndarray]:
+    """The task, the model's answers on the images of the split that the gate judged by, those, and their labels."""
     task = run.task
     assert isinstance(task, ClassifyingTask)
-    return task, run.answers, run.images(task.data.test)
+    images = run.images(task.data.test)
+    # A classifying task is of a data set with labels.
+    assert images.labels is not None
+    return task, run.answers, images, images.labels
 
 
 def _captions(run: Run, rows: np.ndarray) -> list[str]:
-    labels, found = run.images(run.task.data.test).labels, run.answers
-    assert labels is not None
+    _, found, _, labels = _parts(run)
     return [
         f"{labels[row]} → {found['label'][row]}, {found['probabilities'][row].max():.0%}"
         if labels[row] != found["label"][row]

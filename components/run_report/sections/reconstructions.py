@@ -9,7 +9,6 @@ import numpy as np
 from components.run_report import attention_map, markup
 from components.run_report.model import seeds
 from components.run_report.run import Run
-from components.run_report.sections.drawings import affordable
 from components.run_report.sprite import ramp, to_bytes
 from trainer.task import Attention, GenerativeTask
 
@@ -27,7 +26,7 @@ def body(run: Run) -> str:
     assert isinstance(task, GenerativeTask)
     numbers = math.prod(task.image_shape)
     originals = run.images(task.data.test).pixels
-    count = min(len(originals), affordable(_PLAYED, 2 * task.glimpses * numbers))
+    count = min(len(originals), markup.affordable(_PLAYED, 2 * task.glimpses * numbers))
     drawn = run.model.ask(
         "reconstruct", ("canvas", "read_window", "write_window"), image=originals[:count], seed=seeds(count)
     )
@@ -35,15 +34,14 @@ def body(run: Run) -> str:
     windows = {}
     caption = "Left a test image, right the canvas that is drawn after it."
     if isinstance(task.attention, Attention):
-        shift = np.array([task.image_shape[1], 0, task.image_shape[1], 0, 0])
         windows = {
             "read window": attention_map.rectangles(drawn["read_window"], task.attention.read),
-            "write window": attention_map.rectangles(drawn["write_window"], task.attention.write) + shift,
+            "write window": attention_map.rectangles(drawn["write_window"], task.attention.write),
         }
         caption += " The model looks through the one rectangle and writes into the other."
     beside = np.concatenate([np.broadcast_to(originals[:count, None], frames.shape), frames], axis=3)
-    player = markup.player(beside, windows, title="Read and write", caption=caption, halves=True)
-    several = min(len(originals), affordable(_PAIRS, 2 * numbers))
+    player = markup.player(beside, windows, title="Read and write", caption=caption, parts=2)
+    several = min(len(originals), markup.affordable(_PAIRS, 2 * numbers))
     copies = run.model.ask("reconstruct", ("image",), image=originals[:several], seed=seeds(several))["image"]
     pairs = np.concatenate([originals[:several], to_bytes(copies)], axis=2)
     return player + markup.tiles(
@@ -70,15 +68,16 @@ def attention(run: Run) -> str:
 
 def maps(windows: np.ndarray, size: int, shape: tuple[int, int, int], images: int) -> str:
     """Of all steps together, and of each, [n, T, 5]."""
-    by_step = attention_map.coverage(windows, size, *shape[:2])
+    by_step, inside = attention_map.coverage(windows, size, *shape[:2])
     steps = len(by_step)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, _MAPS)).round().astype(int))
     together = by_step.mean(axis=0)
-    pictures = [together / together.max(), *(by_step[shown] / by_step[shown].max())]
+    pictures = [together / (together.max() or 1), *(by_step[shown] / (by_step[shown].max() or 1))]
     return markup.tiles(
         ramp(np.stack(pictures)),
-        f"Where {images} test images are looked at, from dark blue, never, to yellow, most: all {steps} steps "
-        "together, then step by step.",
+        f"On which pixels of {images} test images the filters lie, from dark blue, never, to yellow, most: all {steps} "
+        f"steps together, then step by step. {inside:.0%} of the filters lie on the image; the others see its edge, "
+        "and are left out.",
         labels=["all", *(f"step {step + 1}" for step in shown)],
         describe="map of attention",
         smallest=84,

@@ -25,7 +25,7 @@ def body(run: Run) -> str:
     return (
         markup.paragraph("The same source, versions, data and kind of processor give the same weights, bit for bit.")
         + command
-        + markup.table("Versions, hashes and the machine that wrote this page", ("", ""), rows, kind="values")
+        + markup.table("Versions, hashes and the machine that wrote this page", ("what", "value"), rows, kind="values")
         + markup.details("The task as JSON", f'<pre tabindex="0">{escape(task.to_json())}</pre>')
     )
 

@@ -44,6 +44,7 @@ def _answer(run: Run, found: dict[str, Any]) -> str:
     if run.unservable is not None:
         said += ", the serving check did not" if found["blessed"] else ", and so did the serving check"
         reasons = [*reasons, run.unservable]
+    reasons = [*reasons, *_comparison(found)]
     passed = found["blessed"] and run.unservable is None
     where = f"Pushed to {run.pushed_to}" if run.pushed_to else f"Not pushed; the model is in {run.model_dir}"
     items = "".join(f"<li>{escape(reason[:1].upper() + reason[1:])}</li>" for reason in reasons)
@@ -52,6 +53,23 @@ def _answer(run: Run, found: dict[str, Any]) -> str:
         f'<div class="verdict {"passed" if passed else "refused"}"><p><b aria-hidden="true">{mark}</b> {said}</p>'
         f"<ul>{items}<li>{escape(where)}</li></ul></div>"
     )
+
+
+def _comparison(found: dict[str, Any]) -> list[str]:
+    """With the last blessed model, in a sentence; none where there is none."""
+    if found["baseline"] is None:
+        return []
+    if found["baseline_ignored"] is not None:
+        return [f"it was not compared with the last blessed model: {found['baseline_ignored']}"]
+    for name, scale, unit in (("nll_bound", 1, "nats"), ("error", 100, "percentage points")):
+        if difference := found["overall"].get(f"{name}_minus_baseline"):
+            mean, deviation = difference["mean"], difference["standard_error"]
+            if mean is None or deviation is None:
+                return ["the difference from the last blessed model is not finite"]
+            than = "more" if mean > 0 else "less"
+            size = f"{abs(scale * mean):.2f} {unit} {than} than the last blessed model"
+            return [f"{size}, on the same images (standard error {scale * deviation:.2f})"]
+    return []
 
 
 def _bound(run: Run, found: dict[str, Any]) -> str:
@@ -96,7 +114,7 @@ def _standing(run: Run, found: dict[str, Any]) -> str:
     rows = "".join(
         f'<tr class="{place.kind}"><th scope="row">{escape(place.name)}<small>{escape(place.source)}</small></th>'
         f'<td class="number">{escape(place.text)}</td>'
-        f'<td class="track"><i style="left:{100 * (place.value - low) / span:.2f}%"></i></td></tr>'
+        f'<td class="track"><div><i style="left:{100 * (place.value - low) / span:.2f}%"></i></div></td></tr>'
         for place in places
     )
     unit = "Error, percent" if isinstance(run.task, ClassifyingTask) else "Nats an image"

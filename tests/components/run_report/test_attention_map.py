@@ -23,7 +23,7 @@ def _filter(centre: float, stride: float, variance: float, pixels: int) -> list[
 
 
 def test_coverage_is_the_mean_of_the_filters_over_images_and_filters() -> None:
-    windows = np.random.default_rng(3).uniform(0.6, 2.4, (4, 2, 5))
+    windows = np.random.default_rng(3).uniform(0.6, 1.6, (4, 2, 5)) + np.array([1, 1.5, 0, 0, 0])
     expected = np.zeros((2, HEIGHT, WIDTH))
     for image in windows:
         for step, (x, y, stride, variance, _) in enumerate(image):
@@ -31,16 +31,17 @@ def test_coverage_is_the_mean_of_the_filters_over_images_and_filters() -> None:
             for row in f_y:
                 for column in f_x:
                     expected[step] += np.outer(row, column) / SIZE**2 / len(windows)
-    found = coverage(windows, SIZE, HEIGHT, WIDTH)
+    found, inside = coverage(windows, SIZE, HEIGHT, WIDTH)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
-    np.testing.assert_allclose(found.sum(axis=(1, 2)), 1)
+    assert inside == pytest.approx(1)
 
 
-def test_a_window_far_outside_or_without_width_still_looks_somewhere() -> None:
-    windows = np.array([[[-900.0, 2.0, 1.0, 0.0, 1.0]]])
-    found = coverage(windows, SIZE, HEIGHT, WIDTH)
-    assert found.sum() == pytest.approx(1)
-    assert found[0, :, 0].sum() == pytest.approx(1)
+def test_filters_beyond_the_image_are_left_out_and_one_without_width_is_a_pixel() -> None:
+    # Of the three filters along a side, those at -2 are outside, those at 0.6 and 3.2 lie on pixels 1 and 3.
+    windows = np.array([[[0.6, 2.0, 2.6, 0.0, 1.0]]])
+    found, inside = coverage(windows, SIZE, 20, WIDTH)
+    assert inside == pytest.approx(2 / 3 * 2 / 3)
+    assert np.flatnonzero(found[0].sum(axis=0)).tolist() == [1, 3]
 
 
 def test_a_rectangle_reaches_from_the_first_filter_to_the_last_and_the_sharpest_is_one() -> None:

@@ -87,7 +87,7 @@ def test_the_players_show_every_step_with_its_windows(reports: dict[str, Path]) 
     steps = TASKS["generative"].glimpses
     assert (drawings["steps"], drawings["frames"], len(drawings["windows"])) == (steps, steps, 1)
     assert [len(rows) for rows in drawings["windows"][0]] == [steps] * drawings["count"]
-    assert pairs["halves"] and pairs["width"] == 2 * drawings["width"] and len(pairs["windows"]) == 2
+    assert pairs["parts"] == len(pairs["windows"]) == 2 and pairs["width"] == drawings["width"]
     (glimpses,) = _figures(reports["classifier"].read_text(encoding="utf-8"), "player")
     assert (glimpses["frames"], glimpses["steps"]) == (1, TASKS["classifier"].glimpses)
 
