@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -254,3 +255,11 @@ def test_the_users_own_package_pipeline_is_not_in_the_way(monkeypatch: pytest.Mo
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pipeline", type(sys)("pipeline"))
     assert importlib.import_module(draw_tfx_startup.SERVED).KubeflowHandler
+
+
+def test_our_handler_stands_back_where_tfx_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert draw_tfx_startup._Finder.find_spec(draw_tfx_startup.SERVED) is not None
+    present = type(sys)(draw_tfx_startup.NEEDED)
+    present.__spec__ = importlib.machinery.ModuleSpec(draw_tfx_startup.NEEDED, None)
+    monkeypatch.setitem(sys.modules, draw_tfx_startup.NEEDED, present)
+    assert draw_tfx_startup._Finder.find_spec(draw_tfx_startup.SERVED) is None
