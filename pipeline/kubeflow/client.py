@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -68,6 +68,7 @@ class Api:
         Raises ApiFailed.
         """
         self.namespace: str | None = namespace
+        endpoint = endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")  # as kfp reads it
         self._endpoint = endpoint or "the cluster of this machine's kube configuration (no --endpoint was given)"
         with self.failures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -145,6 +146,3 @@ def _message(body: str | bytes | None) -> str:
         if parsed.get(key):
             return " ".join(str(parsed[key]).split()).rstrip(".")
     return ""
-
-
-logging.getLogger("urllib3").setLevel(logging.ERROR)
