@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,9 +202,11 @@ def test_what_the_server_refuses_is_one_line(
     assert len(api.requests) == 0, "the answer came from the refusal"
 
 
-def test_where_nothing_answers_that_is_told_at_once(tfx: Tfx) -> None:
-    line = refused(tfx("pipeline", "create", f"--pipeline_path={PLAIN}", endpoint="http://127.0.0.1:9"))
-    assert line.startswith("Nothing answers at http://127.0.0.1:9: ") and "refused" in line and "<" not in line
+def test_where_nothing_answers_that_is_told_at_once(tfx: Tfx, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = "Nothing answers at http://127.0.0.1:9: Failed to establish a new connection"
+    assert refused(tfx("run", "list", "--pipeline_name=a", endpoint="http://127.0.0.1:9")).startswith(expected)
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "http://127.0.0.1:9")
+    assert refused(tfx("run", "list", "--pipeline_name=a")).startswith(expected)
 
 
 def test_names_and_ids_that_do_not_exist_are_told(tfx: Tfx, api: FakeApi) -> None:
@@ -254,3 +257,11 @@ def test_the_users_own_package_pipeline_is_not_in_the_way(monkeypatch: pytest.Mo
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pipeline", type(sys)("pipeline"))
     assert importlib.import_module(draw_tfx_startup.SERVED).KubeflowHandler
+
+
+def test_our_handler_stands_back_where_tfx_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert draw_tfx_startup._Finder.find_spec(draw_tfx_startup.SERVED) is not None
+    present = type(sys)(draw_tfx_startup.NEEDED)
+    present.__spec__ = importlib.machinery.ModuleSpec(draw_tfx_startup.NEEDED, None)
+    monkeypatch.setitem(sys.modules, draw_tfx_startup.NEEDED, present)
+    assert draw_tfx_startup._Finder.find_spec(draw_tfx_startup.SERVED) is None
