@@ -56,6 +56,7 @@ def create_pipeline(
     beam_pipeline_args: Sequence[str],
     initial_state: str | None = None,
     score_samples: int | None = None,
+    resolve_baseline: bool = True,
 ) -> Pipeline:
     """The pipeline of one task.
 
@@ -75,6 +76,8 @@ def create_pipeline(
         initial_state: the .npz where training begins, see `trainer.loop.train`; None for the beginning.
         score_samples: how many samples of each image of the test split are scored in a stage of its own, of a
             generative task; None for no such stage.
+        resolve_baseline: whether the last blessed model is looked up in the metadata, by a stage of its own. If not,
+            a model is compared with the last one in `serving_dir`, for Kubeflow Pipelines 2.x has no resolvers.
     """
     example_gen = TfdsExampleGen(task=task, data_dir=data_dir).with_id(EXAMPLE_GEN)
     examples = example_gen.outputs["examples"]
@@ -103,19 +106,24 @@ def create_pipeline(
     trainer.add_upstream_node(validator)
     model = trainer.outputs["model"]
 
-    baseline = Resolver(
-        strategy_class=LatestOtherBlessedModel,
-        candidate=model,
-        model=Channel(type=Model),
-        model_blessing=Channel(type=ModelBlessing),
-    ).with_id(BASELINE)
     judged: dict[str, Any] = {
         "examples": examples,
         "model": model,
         "split": task.data.test,
         "tolerance": gate.tolerance,
-        "baseline_model": baseline.outputs["model"],
     }
+    resolvers = []
+    if resolve_baseline:
+        baseline = Resolver(
+            strategy_class=LatestOtherBlessedModel,
+            candidate=model,
+            model=Channel(type=Model),
+            model_blessing=Channel(type=ModelBlessing),
+        ).with_id(BASELINE)
+        resolvers.append(baseline)
+        judged["baseline_model"] = baseline.outputs["model"]
+    else:
+        judged["pushed_models"] = serving_dir
     evaluator = (
         ErrorEvaluator(**judged, max_error=gate.max_error)
         if isinstance(gate, ErrorGate)
@@ -149,7 +157,7 @@ def create_pipeline(
             statistics_gen,
             validator,
             trainer,
-            baseline,
+            *resolvers,
             evaluator,
             serving_check,
             pusher,

@@ -13,7 +13,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.error_evaluator import executor
 from components.evaluation import component
-from components.evaluation.executor import SPLIT_KEY, TOLERANCE_KEY
+from components.evaluation.executor import PUSHED_MODELS_KEY, SPLIT_KEY, TOLERANCE_KEY
 
 
 class ErrorEvaluatorSpec(ComponentSpec):
@@ -23,6 +23,7 @@ class ErrorEvaluatorSpec(ComponentSpec):
         SPLIT_KEY: ExecutionParameter(type=str),
         executor.MAX_ERROR_KEY: ExecutionParameter(type=float),
         TOLERANCE_KEY: ExecutionParameter(type=float),
+        PUSHED_MODELS_KEY: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = component.INPUTS
     OUTPUTS: ClassVar[dict[str, ChannelParameter]] = component.OUTPUTS
@@ -55,6 +56,7 @@ class ErrorEvaluator(BaseBeamComponent):
         max_error: float | RuntimeParameter,
         tolerance: float | RuntimeParameter,
         baseline_model: types.BaseChannel | None = None,
+        pushed_models: str | RuntimeParameter | None = None,
     ) -> None:
         """Wires the component.
 
@@ -65,7 +67,13 @@ class ErrorEvaluator(BaseBeamComponent):
           max_error: greatest error of a blessed model, a fraction of the examples.
           tolerance: by how much the error may be above the baseline's, a fraction of the examples.
           baseline_model: the last blessed model; the channel may be empty.
+          pushed_models: TF Serving's model_base_path, in place of `baseline_model` where an orchestrator cannot look
+            that up, as Kubeflow Pipelines cannot: the baseline is then the latest version there other than the model
+            itself. It may be empty, or not there yet; `""` for no baseline.
+
+        Raises ValueError where both of the last two are given.
         """
+        component.check_one_baseline(baseline_model, pushed_models)
         super().__init__(
             ErrorEvaluatorSpec(
                 examples=examples,
@@ -74,6 +82,7 @@ class ErrorEvaluator(BaseBeamComponent):
                 split=split,
                 max_error=component.number(max_error),
                 tolerance=component.number(tolerance),
+                pushed_models=pushed_models,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
             )

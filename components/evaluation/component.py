@@ -1,7 +1,8 @@
-"""The channels that both evaluators have."""
+"""What the contracts of both evaluators have in common."""
 
 from __future__ import annotations
 
+from tfx import types
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter
@@ -20,3 +21,9 @@ OUTPUTS = {
 def number(value: float | RuntimeParameter) -> float | RuntimeParameter:
     """TFX refuses a whole number where it wants a float."""
     return value if isinstance(value, RuntimeParameter) else float(value)
+
+
+def check_one_baseline(baseline_model: types.BaseChannel | None, pushed_models: str | RuntimeParameter | None) -> None:
+    """Raises ValueError where a baseline is looked for in two places."""
+    if baseline_model is not None and pushed_models is not None:
+        raise ValueError("Both baseline_model and pushed_models are given; expected one of them, for one baseline.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import json
 import logging
 import os
@@ -18,12 +19,14 @@ from tfx.utils import io_utils, path_utils
 
 from components.evaluation.baseline import incomparable
 from components.evaluation.moments import Moments, Summary
+from components.evaluation.pushed_models import latest_other
 from components.evaluation.report import Evaluation
 from components.evaluation.scoring import OVERALL, ScoreSplit, Scoring
 from components.evaluation.verdict import Verdict
 
 SPLIT_KEY = "split"
 TOLERANCE_KEY = "tolerance"
+PUSHED_MODELS_KEY = "pushed_models"
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.md"
@@ -65,32 +68,31 @@ class EvaluatingExecutor(BaseBeamExecutor, abc.ABC):
         Args:
           input_dict: `model`, `examples` and, if there is one, `baseline_model`.
           output_dict: `evaluation` and `blessing`.
-          exec_properties: `split`, `tolerance` and the gate's greatest value.
+          exec_properties: `split`, `tolerance`, the gate's greatest value, and maybe `pushed_models`: a folder of
+            versions, the latest of which is the baseline where no `baseline_model` is given.
 
         Raises:
           ValueError: where the split is missing or empty, or a model lacks the signature that is asked.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
-        baselines = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY)
-        baseline = artifact_utils.get_single_instance(baselines) if baselines else None
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         split = exec_properties[SPLIT_KEY]
         thresholds = self.thresholds(exec_properties)
 
         model_dir = _saved_model(model)
-        baseline_dir = None if baseline is None else _saved_model(baseline)
-        ignored = None if baseline_dir is None else incomparable(model_dir, baseline_dir)
-        if ignored is not None:
-            _LOG.warning("The baseline %s is ignored: %s.", baseline_dir, ignored)
-            baseline_dir = None
+        baseline = _baseline(input_dict, exec_properties, model_dir)
+        ignored = None if baseline is None else incomparable(model_dir, baseline.model_dir)
+        if baseline is not None and ignored is not None:
+            _LOG.warning("The baseline %s is ignored: %s.", baseline.model_dir, ignored)
+        compared = None if ignored else baseline
         slices = self._score(
             self.evaluation_class.SCORING,
             examples=input_dict[standard_component_specs.EXAMPLES_KEY],
             split=split,
             model_dir=model_dir,
-            baseline_dir=baseline_dir,
+            baseline_dir=None if compared is None else compared.model_dir,
             work_file=os.path.join(evaluation.uri, "slices.json"),
         )
         verdict = self.decide(slices[OVERALL], thresholds)
@@ -106,7 +108,7 @@ class EvaluatingExecutor(BaseBeamExecutor, abc.ABC):
         )
         io_utils.write_string_file(os.path.join(evaluation.uri, EVALUATION_FILE), found.to_json())
         io_utils.write_string_file(os.path.join(evaluation.uri, REPORT_FILE), found.to_markdown())
-        _write_blessing(blessing, verdict, model=model, baseline=None if ignored else baseline)
+        _write_blessing(blessing, verdict, model=model, baseline=compared)
         if not verdict.blessed:
             _LOG.warning("The model %s is not blessed: %s.", model.uri, "; ".join(verdict.reasons))
 
@@ -140,6 +142,29 @@ class EvaluatingExecutor(BaseBeamExecutor, abc.ABC):
         return slices
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Baseline:
+    """The model to compare with."""
+
+    uri: str
+    """As reports name it."""
+    model_dir: str
+    artifact_id: int | None
+    """None of a model that was found where models are pushed to."""
+
+
+def _baseline(
+    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any], model_dir: str
+) -> _Baseline | None:
+    artifacts = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY)
+    if artifacts:
+        artifact = artifact_utils.get_single_instance(artifacts)
+        return _Baseline(uri=artifact.uri, model_dir=_saved_model(artifact), artifact_id=artifact.id)
+    pushed_models = exec_properties.get(PUSHED_MODELS_KEY)
+    found = latest_other(pushed_models, model_dir) if pushed_models else None
+    return None if found is None else _Baseline(uri=found, model_dir=found, artifact_id=None)
+
+
 def _saved_model(model: types.Artifact) -> str:
     return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
 
@@ -161,7 +186,7 @@ def _slices_from_json(text: str) -> dict[str, Summary]:
 
 
 def _write_blessing(
-    blessing: types.Artifact, verdict: Verdict, *, model: types.Artifact, baseline: types.Artifact | None
+    blessing: types.Artifact, verdict: Verdict, *, model: types.Artifact, baseline: _Baseline | None
 ) -> None:
     """The properties are for Pusher and resolvers; the file is for people, so NOT_BLESSED says why."""
     name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
@@ -175,4 +200,5 @@ def _write_blessing(
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
     if baseline is not None:
         blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
-        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
+        if baseline.artifact_id is not None:
+            blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.artifact_id)

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import pathlib
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,7 @@ def evaluate(digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Pat
         split: str = "test",
         max_nll_bound: float = 1000.0,
         tolerance: float = 0.5,
+        pushed_models: pathlib.Path | None = None,
         beam_args: tuple[str, ...] = (),
     ) -> Result:
         evaluation, blessing = standard_artifacts.ModelEvaluation(), standard_artifacts.ModelBlessing()
@@ -65,7 +67,8 @@ def evaluate(digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Pat
         Executor(BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args))).Do(
             inputs,
             {"evaluation": [evaluation], "blessing": [blessing]},
-            {"split": split, "max_nll_bound": max_nll_bound, "tolerance": tolerance},
+            {"split": split, "max_nll_bound": max_nll_bound, "tolerance": tolerance}
+            | ({} if pushed_models is None else {"pushed_models": str(pushed_models)}),
         )
         folder = pathlib.Path(evaluation.uri)
         assert sorted(path.name for path in folder.iterdir()) == ["evaluation.json", "report.md"]
@@ -262,6 +265,35 @@ def test_a_baseline_of_another_size_or_recipe_is_compared(
     result = evaluate(model, _saved(KnownBound, tmp_path / "smaller", offset=-50.0, task=task))
     assert not result.evaluation["blessed"]
     assert result.evaluation["baseline_ignored"] is None
+
+
+def test_what_was_pushed_last_can_be_the_baseline(
+    evaluate: Callable[..., Result], model: types.Artifact, tmp_path: pathlib.Path
+) -> None:
+    better = _saved(KnownBound, tmp_path / "better", offset=-3.0)
+    version = tmp_path / "serving" / "1700000000"
+    shutil.copytree(f"{better.uri}/Format-Serving", version)
+    result = evaluate(model, pushed_models=version.parent)
+    assert result.evaluation["baseline"] == str(version)
+    assert result.evaluation["overall"]["nll_bound_minus_baseline"]["mean"] == pytest.approx(3, rel=1e-5)
+    assert "above the baseline's" in "".join(result.evaluation["reasons"])
+    # It is no artifact: there is an address, and no id.
+    assert result.blessing.get_string_custom_property("baseline_model") == str(version)
+    assert not result.blessing.has_custom_property("baseline_model_id")
+
+
+def test_a_baseline_is_looked_for_in_one_place() -> None:
+    examples, model = (types.Channel(type=kind) for kind in (standard_artifacts.Examples, standard_artifacts.Model))
+    with pytest.raises(ValueError, match="Both baseline_model and pushed_models"):
+        BoundEvaluator(
+            examples=examples,
+            model=model,
+            split="test",
+            max_nll_bound=1,
+            tolerance=1,
+            baseline_model=model,
+            pushed_models="/serving",
+        )
 
 
 def test_without_a_task_nothing_is_comparable(

@@ -34,7 +34,12 @@ class _Compiler(IrBasedRunner):
 
 
 def _compile(
-    task: Task, *, enable_cache: bool = True, initial_state: str | None = None, score_samples: int | None = None
+    task: Task,
+    *,
+    enable_cache: bool = True,
+    initial_state: str | None = None,
+    score_samples: int | None = None,
+    resolve_baseline: bool = True,
 ) -> dict[str, pipeline_pb2.PipelineNode]:
     """The pipeline's nodes by name."""
     compiler = _Compiler()
@@ -57,6 +62,7 @@ def _compile(
             beam_pipeline_args=["--runner=DirectRunner"],
             initial_state=initial_state,
             score_samples=score_samples,
+            resolve_baseline=resolve_baseline,
         )
     )
     return {node.pipeline_node.node_info.id: node.pipeline_node for node in compiler.pipeline.nodes}
@@ -141,6 +147,14 @@ def test_gate_judges_the_test_split_against_the_baseline(
     assert _producers(judge, "baseline_model") == {"Baseline"}
     assert judge.inputs.inputs["baseline_model"].min_count == 0
     assert list(nodes["Baseline"].upstream_nodes) == ["Trainer"]
+
+
+def test_without_a_resolver_the_baseline_is_what_was_pushed(task: Task, evaluator: str) -> None:
+    nodes = _compile(task, resolve_baseline=False)
+    assert set(nodes) == (STAGES | {evaluator}) - {"Baseline"}
+    assert "baseline_model" not in nodes[evaluator].inputs.inputs
+    destination = json.loads(str(_parameter(nodes["Pusher"], "push_destination")))
+    assert _parameter(nodes[evaluator], "pushed_models") == destination["filesystem"]["base_directory"]
 
 
 def test_a_model_needs_both_blessings_to_be_pushed(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
