@@ -69,7 +69,8 @@ class ErrorEvaluator(BaseBeamComponent):
           baseline_model: the last blessed model; the channel may be empty.
           pushed_models: TF Serving's model_base_path, in place of `baseline_model` where an orchestrator cannot look
             that up, as Kubeflow Pipelines cannot: the baseline is then the latest version there other than the model
-            itself. It may be empty, or not there yet; `""` for no baseline.
+            itself. It may be empty, or not there yet; `""` for no baseline. No cache looks into it: a verdict that an
+            orchestrator has stands, whatever was pushed since, and so a model is pushed once.
 
         Raises ValueError where both of the last two are given.
         """

@@ -1,0 +1,131 @@
+"""What the container of every task runs on Kubeflow Pipelines 2.x: TFX's entry point, adapted to KFP's launcher.
+
+The exit status is 0 when the stage has done its work, and 1 when it has not; the launcher knows no others, and the
+task's retries follow from it. A model that a gate refuses is a result: the stage and the run succeed, as TFX's users
+expect, the pusher leaves the model, and log and metadata (`blessed`, `pushed`) say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.kubeflow.executor_input import Mirror, NoMirror, addresses, for_launcher, for_tfx
+from pipeline.run_failure import is_foreseen, reason
+
+MIRROR_ROOT_VARIABLE = "KFP_MIRROR_ROOT"
+"""Names the folder that the launcher's mirrors lie in, where that is not `/`, as in a pod."""
+
+_FINDINGS = ("blessed", "pushed")
+"""Properties of TFX's artifacts in which a gate, or the pusher, says yes or no."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one stage; its answer is complete where the launcher looks for it, or is not there."""
+    options, beam_arguments = _parser().parse_known_args(arguments)
+    try:
+        executor_input = _json(options.json_serialized_invocation_args)
+        inputs_spec = _json(options.json_serialized_inputs_spec_args)
+        mirror = _mirror(executor_input, beam_arguments)
+        adapted = for_tfx(executor_input, inputs_spec, mirror)
+        answer = for_launcher(_run(options.executor_class_path, adapted, inputs_spec, beam_arguments), mirror)
+        _write(answer, Path(executor_input["outputs"]["outputFile"]))
+    except Exception as error:
+        if not is_foreseen(error):
+            traceback.print_exc()
+        print(f"Error: {reason(error)}", file=sys.stderr)
+        return 1
+    for finding in _findings(answer):
+        print(finding)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    # The names are those that TFX compiles into a task; what is left over is for Beam.
+    parser = argparse.ArgumentParser(prog="python -m pipeline.kubeflow.container_entrypoint", allow_abbrev=False)
+    parser.add_argument("--executor_class_path", required=True, help="where to import the stage's executor from")
+    parser.add_argument("--json_serialized_invocation_args", required=True, help="the launcher's ExecutorInput")
+    parser.add_argument("--json_serialized_inputs_spec_args", required=True, help="the component's inputs")
+    return parser
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise ValueError(
+            f"An argument is no JSON: {text[:80]!r}. TFX's compiler writes one, and KFP's launcher the other, in place "
+            "of {{$}}: run the task in a pipeline."
+        ) from error
+
+
+def _mirror(executor_input: Mapping[str, Any], beam_arguments: Sequence[str]) -> Mirror:
+    """Raises ValueError where Beam's workers are in pods of their own and cannot read what the stage is about."""
+    runner = _remote_runner(beam_arguments)
+    if runner is None:
+        return Mirror(os.environ.get(MIRROR_ROOT_VARIABLE, "/"))
+    unreadable = [address for address in addresses(executor_input) if not address.startswith("gs://")]
+    if unreadable:
+        raise ValueError(
+            f"{runner}'s workers see neither this pod's files nor {unreadable[0]}. Take a pipeline root at gs://, or "
+            "--runner=DirectRunner."
+        )
+    return NoMirror()
+
+
+def _remote_runner(beam_arguments: Sequence[str]) -> str | None:
+    """The name of the Beam runner, where its workers are not in this pod."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", default="DirectRunner")
+    parser.add_argument("--environment_type")
+    options, _ = parser.parse_known_args(beam_arguments)
+    is_local = options.runner == "DirectRunner" or options.environment_type == "LOOPBACK"
+    return None if is_local else str(options.runner)
+
+
+def _run(
+    executor: str, executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], beam_arguments: list[str]
+) -> dict[str, Any]:
+    """TFX's ExecutorOutput."""
+    # Not at the top: it takes 20 s, and a wrong argument should not.
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
+
+    with tempfile.TemporaryDirectory() as scratch:
+        # TFX takes a file that is there already for the answer of a driver, of which KFP has none.
+        output_file = Path(scratch) / "output_metadata.json"
+        outputs = {**executor_input["outputs"], "outputFile": str(output_file)}
+        arguments = argparse.Namespace(
+            executor_class_path=executor,
+            json_serialized_invocation_args=json.dumps({**executor_input, "outputs": outputs}),
+            json_serialized_inputs_spec_args=json.dumps(inputs_spec),
+        )
+        kubeflow_v2_run_executor.main((arguments, beam_arguments))
+        return dict(json.loads(output_file.read_text(encoding="utf-8")))
+
+
+def _write(answer: Mapping[str, Any], output_file: Path) -> None:
+    output_file.parent.mkdir(parents=True, exist_ok=True)
+    partial = output_file.with_name(f"{output_file.name}.partial")
+    partial.write_text(json.dumps(answer), encoding="utf-8")
+    partial.replace(output_file)
+
+
+def _findings(answer: Mapping[str, Any]) -> Iterator[str]:
+    for key, several in answer.get("artifacts", {}).items():
+        for artifact in several["artifacts"]:
+            metadata = artifact.get("metadata", {})
+            yield from (f"{key}: {'' if metadata[name] else 'not '}{name}" for name in _FINDINGS if name in metadata)
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    # TFX's executors read the command line too: absl, and Beam, would take ours for theirs.
+    del sys.argv[1:]
+    sys.exit(main(words))

@@ -1,0 +1,45 @@
+"""Executors of stages that a test can look into."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import standard_artifacts
+
+
+class Judge(BaseExecutor):
+    """Blesses a model where `greatest` is at least what is in the model's file; says what it has seen."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        (model,), (examples,), (blessing,) = input_dict["model"], input_dict["examples"], output_dict["blessing"]
+        assert isinstance(model, standard_artifacts.Model)
+        assert isinstance(examples, standard_artifacts.Examples)
+        assert examples.split_names == '["test"]'
+        assert exec_properties == {"greatest": 7, "tolerance": 0.5}
+        blessed = int((pathlib.Path(model.uri) / "bound").read_text()) <= exec_properties["greatest"]
+        folder = pathlib.Path(blessing.uri)
+        folder.mkdir()
+        (folder / "seen").write_text("\n".join((model.uri, examples.uri, blessing.uri)))
+        blessing.set_int_custom_property("blessed", int(blessed))
+        blessing.set_string_custom_property("current_model", model.uri)
+        blessing.mlmd_artifact.custom_properties["never_set"].SetInParent()
+
+
+class Defective(BaseExecutor):
+    """Raises what nobody has foreseen."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        raise KeyError("image")
