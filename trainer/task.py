@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -137,8 +138,10 @@ class Gate:
     """By how much the bound may be worse than that of the last blessed model."""
 
     def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise ValueError(f"gate.tolerance is {self.tolerance}: it must be at least 0.")
+        if not math.isfinite(self.max_nll_bound):
+            raise ValueError(f"gate.max_nll_bound is {self.max_nll_bound}: it must be a number of nats.")
+        if not 0 <= self.tolerance < math.inf:
+            raise ValueError(f"gate.tolerance is {self.tolerance}: it must be a number of nats, at least 0.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
