@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline.kubeflow.executor_input import Mirror, NoMirror, addresses, for_launcher, for_tfx
 from pipeline.run_failure import is_foreseen, reason
+from pipeline.run_log import quiet_native_code
 
 MIRROR_ROOT_VARIABLE = "KFP_MIRROR_ROOT"
 """Names the folder that the launcher's mirrors lie in, where that is not `/`, as in a pod."""
@@ -95,7 +96,8 @@ def _run(
 ) -> dict[str, Any]:
     """TFX's ExecutorOutput."""
     # Not at the top: it takes 20 s, and a wrong argument should not.
-    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
+    with quiet_native_code():
+        from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
     with tempfile.TemporaryDirectory() as scratch:
         # TFX takes a file that is there already for the answer of a driver, of which KFP has none.

@@ -1,9 +1,10 @@
 """What KFP's launcher hands to a task, as TFX reads it; and TFX's answer, as the launcher does.
 
-TFX's entry point was made for Vertex AI. The open-source back end differs in three ways:
+TFX's entry point was made for Vertex AI. The open-source back end differs in four ways:
 
-- An input artifact comes without its type (tensorflow/tfx#7768), which TFX needs to make an object of it. The
-  component's inputs specification has the type.
+- An input artifact comes without its type (tensorflow/tfx#7768) or with a generic one, and TFX needs it to make an
+  object. The component's inputs specification has the type.
+- Where the cluster keeps logs, `executor-logs` is among the outputs: the launcher's own, of no type that TFX knows.
 - An artifact's address is one in an object store, which TensorFlow can open on Google Cloud alone. The launcher has
   copied the inputs to a local mirror, /minio/bucket/key of minio://bucket/key, and copies the outputs from there.
   In the answer it wants the addresses again: what has a path there is not uploaded.
@@ -62,8 +63,12 @@ def for_tfx(executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], m
         if key in specified:
             artifact["type"] = specified[key]["artifactType"]
         artifact["uri"] = mirror.path(artifact["uri"])
-    for _, artifact in _artifacts(adapted.get("outputs", {})):
+    outputs = adapted["outputs"].get("artifacts", {})
+    for key, artifact in list(_artifacts(adapted["outputs"])):
         artifact["uri"] = mirror.path(artifact["uri"])
+        # TFX compiles a schema for every output of a stage.
+        if "instanceSchema" not in artifact["type"]:
+            del outputs[key]
     return adapted
 
 

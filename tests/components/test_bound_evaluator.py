@@ -503,6 +503,11 @@ def test_thresholds_may_be_runtime_parameters_or_whole_numbers() -> None:
     }
     parameter = RuntimeParameter("max_nll_bound", ptype=float, default=112.0)
     component = BoundEvaluator(**channels, split="test", max_nll_bound=parameter, tolerance=1)
-    assert component.exec_properties == {"split": "test", "max_nll_bound": parameter, "tolerance": 1.0}
+    assert component.exec_properties == {
+        "split": "test",
+        "max_nll_bound": parameter,
+        "tolerance": 1.0,
+        "pushed_models": None,
+    }
     assert "baseline_model" not in component.inputs
     assert component.outputs["blessing"].type is standard_artifacts.ModelBlessing

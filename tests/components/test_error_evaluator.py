@@ -262,4 +262,9 @@ def test_a_threshold_may_be_given_at_run_time() -> None:
     }
     parameter = RuntimeParameter("max_error", ptype=float, default=0.06)
     component = ErrorEvaluator(**channels, split="test", max_error=parameter, tolerance=1)
-    assert component.exec_properties == {"split": "test", "max_error": parameter, "tolerance": 1.0}
+    assert component.exec_properties == {
+        "split": "test",
+        "max_error": parameter,
+        "tolerance": 1.0,
+        "pushed_models": None,
+    }

@@ -34,6 +34,8 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 PROJECT = Path(__file__).resolve().parents[3]
 
 _SCHEMES = {"gs": "gcs", "minio": "minio", "s3": "s3"}
+_LOGS = {"executor-logs": {"artifactType": {"schemaTitle": "system.Artifact"}}}
+"""An output that the back end gives to every task, from 2.5 on, where it keeps logs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,7 +189,9 @@ class Cluster:
                 log.append(line)
                 if kill_at is not None and kill_at in line:
                     os.killpg(process.pid, signal.SIGKILL)
-        return process.returncode == 0, "".join(log)
+        text = "".join(log)
+        _mirrored(pod, executor_input["outputs"]["artifacts"]["executor-logs"]["artifacts"][0]["uri"]).write_text(text)
+        return process.returncode == 0, text
 
     def _publish(self, pod: Path, executor_input: Mapping[str, Any]) -> dict[str, Artifact]:
         """Uploads the outputs, and records them as the task describes them in its answer."""
@@ -262,12 +266,14 @@ def _executor_input(
                 }
             ]
         }
-        for key, definition in component.get("outputDefinitions", {}).get("artifacts", {}).items()
+        for key, definition in (component.get("outputDefinitions", {}).get("artifacts", {}) | _LOGS).items()
     }
-    executor_input = {
+    # Protobuf's JSON leaves out what is empty.
+    sides = {
         "inputs": {"parameterValues": values, "artifacts": taken},
         "outputs": {"artifacts": provisioned},
     }
+    executor_input = {side: {name: what for name, what in holds.items() if what} for side, holds in sides.items()}
     json_format.ParseDict(executor_input, pipeline_spec_pb2.ExecutorInput())
     return executor_input
 
@@ -276,7 +282,7 @@ def _cache_key(executor_input: Mapping[str, Any], container: Mapping[str, Any]) 
     """By the inputs' names and values, the outputs but for their places, image and command."""
     inputs = executor_input["inputs"]
     words = [
-        inputs["parameterValues"],
+        inputs.get("parameterValues", {}),
         {key: artifact["name"] for key, artifact in _artifacts(inputs)},
         {key: {**artifact, "uri": ""} for key, artifact in _artifacts(executor_input["outputs"])},
         [container["image"], *container.get("command", ()), *container.get("args", ()), container.get("env", [])],
@@ -298,7 +304,7 @@ def _recorded(value: Any) -> Any:
 
 
 def _artifacts(side: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(key, several["artifacts"][0]) for key, several in side["artifacts"].items()]
+    return [(key, several["artifacts"][0]) for key, several in side.get("artifacts", {}).items()]
 
 
 def _output_file(pod: Path) -> Path:
