@@ -28,7 +28,7 @@ from components.task_pusher.component import TaskPusher
 from components.task_trainer.component import TaskTrainer
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline import LatestOtherBlessedModel
-from pipeline.task_arguments import MAX_ERROR, TaskArguments
+from pipeline.task_arguments import TaskArguments
 from trainer.task import ErrorGate, Gate
 
 # Node ids, by which a run's metadata is read again.
@@ -96,11 +96,11 @@ def create_pipeline(
     checks = []
     if isinstance(task.name, RuntimeParameter):
         check = ParameterCheck(
-            greatest_name=task.judged_by,
+            limit_name=task.limit_name,
             task=task.name,
             steps=task.steps,
             train_examples=task.train_examples,
-            greatest=task.greatest,
+            limit=task.limit,
             tolerance=task.tolerance,
             data_dir=data_dir,
             checkpoint_root=checkpoint_root,
@@ -138,9 +138,9 @@ def create_pipeline(
     else:
         judged["pushed_models"] = serving_dir
     evaluator = (
-        ErrorEvaluator(**judged, max_error=task.greatest).with_id(ERROR_EVALUATOR)
-        if task.judged_by == MAX_ERROR
-        else BoundEvaluator(**judged, max_nll_bound=task.greatest).with_id(BOUND_EVALUATOR)
+        ErrorEvaluator(**judged, max_error=task.limit).with_id(ERROR_EVALUATOR)
+        if task.limit_name == ErrorGate.LIMIT
+        else BoundEvaluator(**judged, max_nll_bound=task.limit).with_id(BOUND_EVALUATOR)
     )
     serving_check = ServingCheck(model=model, examples=examples, timeout_seconds=SERVING_CHECK_SECONDS).with_id(
         SERVING_CHECK

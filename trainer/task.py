@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 PRODUCTS = ("float32", "bfloat16")
 TABLE_3 = "the paper's Table 3"
@@ -133,6 +133,9 @@ class Recipe:
 class Gate:
     """What a generative model must reach on the test split to be blessed, in nats an image."""
 
+    LIMIT: ClassVar[str] = "max_nll_bound"
+    """The field that says what a model may not exceed."""
+
     max_nll_bound: float
     tolerance: float
     """By how much the bound may be worse than that of the last blessed model."""
@@ -147,6 +150,8 @@ class Gate:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ErrorGate:
     """What a classifier must reach on the test split to be blessed; both are fractions of the examples."""
+
+    LIMIT: ClassVar[str] = "max_error"
 
     max_error: float
     tolerance: float

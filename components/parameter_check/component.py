@@ -17,10 +17,10 @@ class ParameterCheckSpec(ComponentSpec):
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
         executor.TASK_KEY: ExecutionParameter(type=str),
-        executor.GREATEST_NAME_KEY: ExecutionParameter(type=str),
+        executor.LIMIT_NAME_KEY: ExecutionParameter(type=str),
         executor.STEPS_KEY: ExecutionParameter(type=int),
         executor.TRAIN_EXAMPLES_KEY: ExecutionParameter(type=int),
-        executor.GREATEST_KEY: ExecutionParameter(type=float),
+        executor.LIMIT_KEY: ExecutionParameter(type=float),
         executor.TOLERANCE_KEY: ExecutionParameter(type=float),
         executor.DATA_DIR_KEY: ExecutionParameter(type=str),
         executor.CHECKPOINT_ROOT_KEY: ExecutionParameter(type=str),
@@ -42,11 +42,11 @@ class ParameterCheck(BaseComponent):
     def __init__(
         self,
         *,
-        greatest_name: str,
+        limit_name: str,
         task: RuntimeParameter,
         steps: RuntimeParameter,
         train_examples: RuntimeParameter,
-        greatest: RuntimeParameter,
+        limit: RuntimeParameter,
         tolerance: RuntimeParameter,
         data_dir: RuntimeParameter,
         checkpoint_root: RuntimeParameter,
@@ -55,11 +55,11 @@ class ParameterCheck(BaseComponent):
         """Wires the component.
 
         Args:
-          greatest_name: `max_nll_bound` in a pipeline of generative tasks, `max_error` in one of classifiers.
+          limit_name: `max_nll_bound` in a pipeline of generative tasks, `max_error` in one of classifiers.
           task: its name.
           steps: and the numbers that follow: OWN for the task's.
           train_examples: of the task.
-          greatest: of the gate.
+          limit: of the gate.
           tolerance: of the gate.
           data_dir: where our code opens files of itself, as at the two that follow; "" for TFDS's own default.
           checkpoint_root: of the training.
@@ -67,11 +67,11 @@ class ParameterCheck(BaseComponent):
         """
         super().__init__(
             ParameterCheckSpec(
-                greatest_name=greatest_name,
+                limit_name=limit_name,
                 task=task,
                 steps=steps,
                 train_examples=train_examples,
-                greatest=greatest,
+                limit=limit,
                 tolerance=tolerance,
                 data_dir=data_dir,
                 checkpoint_root=checkpoint_root,
