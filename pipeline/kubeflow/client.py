@@ -62,6 +62,7 @@ class Api:
 
         Raises ApiFailed.
         """
+        self.namespace: str | None = namespace
         self._endpoint = endpoint or "the cluster of this machine's kube configuration (no --endpoint was given)"
         with self.failures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -97,15 +98,13 @@ class Api:
                 "~/.config/kfp/context.json."
             )
         if error.status == 403:
-            return f"{self._endpoint} does not allow this in namespace {self._shown_namespace()} ({said})."
+            where = f" in namespace {self.namespace!r}" if self.namespace else ""
+            return f"{self._endpoint} does not allow this{where} ({said})."
         if error.status == 404:
             return f"{self._endpoint} has no such thing ({said}). Are --endpoint and the id right?"
         if error.status >= 500:
             return f"{self._endpoint} failed ({said}). Its own log says why."
         return f"{self._endpoint} refused the request ({said})."
-
-    def _shown_namespace(self) -> str:
-        return repr(getattr(self, "namespace", None) or self.client.get_user_namespace() or "kubeflow")
 
     def all(self, call: Callable[..., Any], field: str, **options: Any) -> list[Any]:
         """The items of all pages of a list."""

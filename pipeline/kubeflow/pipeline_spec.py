@@ -31,7 +31,7 @@ class InvalidPipelineSpec(ValueError):
 
 
 def from_job(job: Mapping[str, Any]) -> Document:
-    """The bare PipelineSpec of a PipelineJob, which `KubeflowV2DagRunner.run` returns; the job's root is its default."""
+    """The bare PipelineSpec of the PipelineJob that `KubeflowV2DagRunner.run` returns, with the job's root."""
     spec = copy.deepcopy(dict(job["pipelineSpec"]))
     root = job.get("runtimeConfig", {}).get("gcsOutputDirectory")
     if root:

@@ -308,7 +308,7 @@ def serving(fake: FakeApi) -> Iterator[FakeApi]:
                     error = {"error": str(refused), "code": 3, "message": str(refused), "details": []}
                 return refused.status, "application/json", json.dumps(error)
 
-        do_GET = do_POST = do_DELETE = _respond  # noqa: N815
+        do_GET = do_POST = do_DELETE = _respond
 
         def log_message(self, *arguments: object) -> None:
             pass
