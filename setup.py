@@ -21,7 +21,7 @@ PTH = 'import sys; exec("try:\\n import draw_tfx_startup\\n draw_tfx_startup.ins
 class BuildPyWithPth(build_py):
     """Puts the .pth file beside the packages, where the wheel takes it from."""
 
-    def run(self):
+    def run(self):  # noqa: D102
         super().run()
         if not self.editable_mode:
             Path(self.build_lib, PTH_NAME).write_text(PTH)
@@ -30,7 +30,7 @@ class BuildPyWithPth(build_py):
 class EditableWheelWithPth(editable_wheel):
     """Adds the .pth file to an editable install's wheel, which holds no packages."""
 
-    def run(self):
+    def run(self):  # noqa: D102
         super().run()
         (path,) = Path(self.dist_dir).glob("*.whl")
         with zipfile.ZipFile(path) as wheel:

@@ -21,7 +21,7 @@ from tests.pipeline.kubeflow.fake_api import FakeApi, serving
 ROOT = Path(pipeline.__file__).parents[1]
 PLAIN = Path(__file__).with_name("plain_pipeline.py")
 # The new environment has its own pip, and gets our package by an install.
-NOT_LINKED = ("pip", "draw_tfx", "__editable__", "_distutils_hack", "distutils-precedence")
+NOT_LINKED = ("pip", "draw_tfx", "__editable__")
 
 pytestmark = pytest.mark.slow
 
@@ -33,10 +33,10 @@ class Environment:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         self.bin = folder / "bin"
         self.packages = next((folder / "lib").glob("python3.*")) / "site-packages"
+        self.run("pip", "uninstall", "--yes", "--quiet", "setuptools", folder=folder)  # Python 3.10 brings an old one.
         for package in Path(sysconfig.get_path("purelib")).iterdir():
-            target = self.packages / package.name
-            if not package.name.startswith(NOT_LINKED) and not target.exists():
-                target.symlink_to(package)
+            if not package.name.startswith(NOT_LINKED) and package.name != "__pycache__":
+                (self.packages / package.name).symlink_to(package)
         script = Path(sys.executable).with_name("tfx").read_text(encoding="utf-8").partition("\n")[2]
         (self.bin / "tfx").write_text(f"#!{self.bin / 'python'}\n{script}", encoding="utf-8")
         (self.bin / "tfx").chmod(0o755)
