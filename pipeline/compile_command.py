@@ -92,7 +92,7 @@ def compile_pipeline(output: Path | None, **words: str | int | float | None) -> 
         if output.suffix not in (".yaml", ".yml"):
             raise ValueError(f"The package is to be {output}: Kubeflow Pipelines takes a .yaml.")
         with quiet_native_code():
-            kubeflow_runner.run(settings, output)
+            output = kubeflow_runner.run(settings, output)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"package  {output}")

@@ -29,7 +29,7 @@ from components.task_trainer.component import TaskTrainer
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline import LatestOtherBlessedModel
 from pipeline.task_arguments import TaskArguments
-from trainer.task import ErrorGate, Gate
+from trainer.task import ErrorGate, Gate, Task
 
 # Node ids, by which a run's metadata is read again.
 TRAINER = "Trainer"
@@ -81,23 +81,25 @@ def create_pipeline(
         resolve_baseline: whether the last blessed model is looked up in the metadata, by a stage of its own. If not,
             a model is compared with the last one in `serving_dir`, for Kubeflow Pipelines 2.x has no resolvers.
     """
-    example_gen = TfdsExampleGen(task=task.ingested, train_examples=task.train_examples, data_dir=data_dir).with_id(
+    example_gen = TfdsExampleGen(task=task.task, train_examples=task.train_examples, data_dir=data_dir).with_id(
         EXAMPLE_GEN
     )
     examples = example_gen.outputs["examples"]
 
     # The schema comes before the statistics: it marks `image` as such, and StatisticsGen then measures the bytes
     # instead of counting every image as a distinct word.
-    schema_gen = CuratedSchema(task=task.name, package=__package__).with_id(SCHEMA_GEN)
+    schema_gen = CuratedSchema(
+        task=task.task.name if isinstance(task.task, Task) else task.task, package=__package__
+    ).with_id(SCHEMA_GEN)
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=examples, schema=schema)
     validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
 
     checks = []
-    if isinstance(task.name, RuntimeParameter):
+    if isinstance(task.task, RuntimeParameter):
         check = ParameterCheck(
             limit_name=task.limit_name,
-            task=task.name,
+            task=task.task,
             steps=task.steps,
             train_examples=task.train_examples,
             limit=task.limit,
@@ -114,7 +116,7 @@ def create_pipeline(
     trainer = TaskTrainer(
         examples=examples,
         run_fn="trainer.run_fn.run_fn",
-        task=task.trained,
+        task=task.task,
         steps=task.steps,
         train_examples=task.train_examples,
         checkpoint_root=checkpoint_root,

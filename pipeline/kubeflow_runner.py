@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 ENTRY_POINT = ("python", "-m", "pipeline.kubeflow.container_entrypoint")
 
 
-def run(settings: CompileSettings, output: Path) -> None:
-    """Writes the package to `output`, a .yaml, unless `tfx pipeline` has it written elsewhere.
+def run(settings: CompileSettings, output: Path) -> Path:
+    """Writes the package to `output`, a .yaml, unless `tfx pipeline` has it written elsewhere; returns where it is.
 
     Raises ValueError where the cluster's file speaks of stages that there are not.
     """
@@ -35,11 +35,17 @@ def run(settings: CompileSettings, output: Path) -> None:
         def documents(self, spec: Document) -> list[Document]:
             return platform_spec.configure(spec, cluster)
 
-    Runner(
+        @property
+        def output(self) -> Path:
+            return Path(self._output_dir, self._output_filename)
+
+    runner = Runner(
         config=KubeflowV2DagRunnerConfig(default_image=cluster.image, default_commands=list(ENTRY_POINT)),
         output_dir=str(output.parent),
         output_filename=output.name,
-    ).run(_pipeline(settings))
+    )
+    runner.run(_pipeline(settings))
+    return runner.output
 
 
 def _pipeline(settings: CompileSettings) -> Any:

@@ -16,11 +16,8 @@ class TaskArguments:
 
     limit_name: str
     """By which a model is judged: the LIMIT of the gates of all these tasks."""
-    name: str | RuntimeParameter
-    ingested: Task | RuntimeParameter
-    """A parameter is the task's name, here and below."""
-    trained: str | RuntimeParameter
-    """As JSON where it is known, for the cache's key is to hold the whole task."""
+    task: Task | RuntimeParameter
+    """A parameter is a task's name."""
     steps: int | RuntimeParameter = tasks.OWN
     train_examples: int | RuntimeParameter = tasks.OWN
     limit: float | RuntimeParameter
@@ -32,9 +29,7 @@ class TaskArguments:
         """One task."""
         return cls(
             limit_name=gate.LIMIT,
-            name=task.name,
-            ingested=task,
-            trained=task.to_json(),
+            task=task,
             limit=getattr(gate, gate.LIMIT),
             tolerance=gate.tolerance,
         )
@@ -44,12 +39,9 @@ class TaskArguments:
         cls, *, limit_name: str, task: str, steps: int, train_examples: int, limit: float, tolerance: float
     ) -> TaskArguments:
         """The task that a run names, among those that are judged alike; what it does not say is as given here."""
-        name = RuntimeParameter("task", str, default=task)
         return cls(
             limit_name=limit_name,
-            name=name,
-            ingested=name,
-            trained=name,
+            task=RuntimeParameter("task", str, default=task),
             steps=RuntimeParameter("steps", int, default=steps),
             train_examples=RuntimeParameter("train_examples", int, default=train_examples),
             limit=RuntimeParameter(limit_name, float, default=float(limit)),

@@ -15,6 +15,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.task_trainer import executor
 from trainer import tasks
+from trainer.task import Task
 
 
 class TaskTrainerSpec(ComponentSpec):
@@ -56,7 +57,7 @@ class TaskTrainer(BaseComponent):
         *,
         examples: types.BaseChannel,
         run_fn: str,
-        task: str | RuntimeParameter,
+        task: Task | RuntimeParameter,
         steps: int | RuntimeParameter = tasks.OWN,
         train_examples: int | RuntimeParameter = tasks.OWN,
         checkpoint_root: str | RuntimeParameter,
@@ -67,7 +68,7 @@ class TaskTrainer(BaseComponent):
         Args:
           examples: of our contract.
           run_fn: where the function is imported from that TFX's Trainer calls.
-          task: the name of a task, or its JSON.
+          task: the whole of it is in the cache's key. A parameter is a task's name.
           steps: of the training; OWN for the task's.
           train_examples: of the task; OWN for the task's.
           checkpoint_root: a folder that outlives a killed run.
@@ -77,7 +78,7 @@ class TaskTrainer(BaseComponent):
             TaskTrainerSpec(
                 examples=examples,
                 run_fn=run_fn,
-                task=task,
+                task=task.to_json() if isinstance(task, Task) else task,
                 steps=steps,
                 train_examples=train_examples,
                 checkpoint_root=checkpoint_root,
