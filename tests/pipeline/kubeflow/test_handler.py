@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import draw_tfx_startup
+from pipeline import kubeflow_runner
 from pipeline.kubeflow import pipeline_spec
 from tests.pipeline.kubeflow.fake_api import FakeApi, serving
 
@@ -235,6 +236,20 @@ def test_what_the_pipeline_is_wrong_about_is_told_before_anything_is_uploaded(
     monkeypatch.setenv("PLAIN_STEPS", "0")
     assert refused(create(tfx, api)) == f"{PLAIN}: PLAIN_STEPS is 0: give at least 1."
     assert not api.uploads
+
+
+def test_our_own_pipeline_trains_another_task_than_it_was_made_with(
+    tfx: Tfx, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TASK": "digits", "IMAGE": "draw:1", "PIPELINE_ROOT": "gs://bucket/draw"}.items():
+        monkeypatch.setenv(name, value)
+    creation = ("pipeline", "create", f"--pipeline_path={Path(kubeflow_runner.__file__)}")
+    assert 'Pipeline "draw" created successfully.' in tfx(*creation, endpoint=api.url).stdout
+    parameters = ("--runtime_parameter=task=mnist", "--runtime_parameter=steps=2000")
+    assert tfx("run", "create", "--pipeline_name=draw", *parameters, endpoint=api.url).exit_code == 0
+    assert api.rows("runs")[0]["runtime_config"] == {"parameters": {"task": "mnist", "steps": 2000}}
+    monkeypatch.setenv("TASK", "minst")
+    assert refused(tfx(*creation, endpoint=api.url)).startswith("There is no task 'minst'. The tasks are: digits, ")
 
 
 def test_an_image_is_built_where_docker_is(
