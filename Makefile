@@ -34,7 +34,7 @@ test-all: $(INSTALLED) $(ACCELERATORS)  ## all the tests, then those of `test` o
 	@tests/second_line.sh make test
 
 bench: $(INSTALLED)  ## measures the speed of every task (TASK=, AGAINST=a git revision)
-	@$(BIN)/python -m benchmarks.bench $(if $(filter file,$(origin TASK)),,"$(TASK)") \
+	@$(BIN)/python -W ignore::FutureWarning -m benchmarks.bench $(if $(filter file,$(origin TASK)),,"$(TASK)") \
 		$(if $(AGAINST),--against "$(AGAINST)")
 
 lint: $(INSTALLED)  ## checks style, types and the direction of imports

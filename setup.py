@@ -4,7 +4,45 @@ The ranges admit both supported lines, TFX 1.16 on Python 3.10 and TFX 1.21 on P
 the exact versions of each.
 """
 
+import base64
+import hashlib
+import zipfile
+from pathlib import Path
+
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
+
+# Runs at each start of Python, and must never fail: an editable install's checkout may be gone.
+PTH_NAME = "draw_tfx_startup.pth"
+PTH = 'import sys; exec("try:\\n import draw_tfx_startup\\n draw_tfx_startup.install()\\nexcept Exception:\\n pass")\n'
+
+
+class BuildPyWithPth(build_py):
+    """Puts the .pth file beside the packages, where the wheel takes it from."""
+
+    def run(self):  # noqa: D102
+        super().run()
+        if not self.editable_mode:
+            Path(self.build_lib, PTH_NAME).write_text(PTH)
+
+
+class EditableWheelWithPth(editable_wheel):
+    """Adds the .pth file to an editable install's wheel, which holds no packages."""
+
+    def run(self):  # noqa: D102
+        super().run()
+        (path,) = Path(self.dist_dir).glob("*.whl")
+        with zipfile.ZipFile(path) as wheel:
+            contents = {name: wheel.read(name) for name in wheel.namelist()}
+        digest = base64.urlsafe_b64encode(hashlib.sha256(PTH.encode()).digest()).rstrip(b"=").decode()
+        (record,) = (name for name in contents if name.endswith(".dist-info/RECORD"))
+        contents[record] += f"{PTH_NAME},sha256={digest},{len(PTH)}\n".encode()
+        contents[PTH_NAME] = PTH.encode()
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+            for name, content in contents.items():
+                wheel.writestr(name, content)
+
 
 setup(
     name="draw-tfx",
@@ -16,6 +54,8 @@ setup(
     packages=find_packages(
         include=["components", "components.*", "pipeline", "pipeline.*", "serving", "serving.*", "trainer", "trainer.*"]
     ),
+    py_modules=["draw_tfx_startup"],
+    cmdclass={"build_py": BuildPyWithPth, "editable_wheel": EditableWheelWithPth},
     package_data={
         "components.datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt"],
         "pipeline": ["schema/**/*"],

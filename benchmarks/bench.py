@@ -1,7 +1,8 @@
 """`make bench`: how fast each task trains, samples and scores on this machine, beside the same code's plain version.
 
-The two sides are processes that take turns, step by step, so that whatever else the machine does falls on both alike; a
-ratio is the median of the ratios of neighbours. With --against, the other side is an earlier revision.
+The sides are processes that take turns, step by step, so that whatever else the machine does falls on all alike; a
+ratio is the median of the ratios of neighbours. A third side multiplies in bfloat16. With --against, an earlier
+revision is the only other side.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Read when TensorFlow is imported.
+
 from trainer import objective, tasks
 from trainer.task import ClassifyingTask, Task
 
@@ -36,7 +39,7 @@ class Side:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", task, variant],
             cwd=code,
-            env={**os.environ, "PYTHONPATH": str(code), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, "PYTHONPATH": str(code)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -72,42 +75,55 @@ def products(task: Task) -> float:
     return 3 * 2 * weights * task.glimpses * task.recipe.batch_size / 1e9
 
 
-def compare(task: Task, *, other: Sequence[str], other_code: Path, seconds: float) -> dict[str, Any]:
-    """Measures the task's training step on both sides by turns, then sampling and scoring, or classifying, on ours."""
+def compare(task: Task, *, against: str | None, code: Path, seconds: float) -> dict[str, Any]:
+    """Measures the task's training step on all sides by turns, then sampling and scoring, or classifying, on ours.
+
+    The other sides are the plain version and bfloat16; where there is a revision `against`, that one, whose checkout is
+    `code`.
+    """
     samples = () if isinstance(task, ClassifyingTask) else SAMPLE_BATCHES
-    ours, theirs = Side(task.name, "trained", code=ROOT), Side(task.name, *other, code=other_code)
-    try:
-        first = [side.ask("first")["seconds"] for side in (ours, theirs)]
-        times: tuple[list[float], list[float]] = ([], [])
-        for side in (ours, theirs):
+    variants = (("trained", code),) if against else (("plain", ROOT), ("bfloat16", ROOT))
+    with contextlib.ExitStack() as stack:
+        sides = [
+            stack.enter_context(contextlib.closing(Side(task.name, variant, code=folder)))
+            for variant, folder in (("trained", ROOT), *variants)
+        ]
+        ours, other, *bfloat16 = sides
+        first = [side.ask("first")["seconds"] for side in sides]
+        for side in sides:
             side.ask("step", 2)  # warm caches
-        while min(map(len, times)) < 5 or sum(map(sum, times)) < seconds * 1e3:
-            for side, found in zip((ours, theirs), times, strict=True):
+        times: list[list[float]] = [[] for _ in sides]
+        while len(times[0]) < 5 or sum(map(sum, times)) < seconds * 1e3:
+            for side, found in zip(sides, times, strict=True):
                 found += side.ask("step", 1)["ms"]
         rate = ours.ask("matmul")["gflops"]
-        memory = [side.ask("memory")["mib"] for side in (ours, theirs)]
         step = statistics.median(times[0])
-        return {
+        result = {
             "task": task.name,
             **ours.described,
             "step_ms": _spread(times[0]),
             "other_step_ms": _spread(times[1]),
-            "speedup": _spread([b / a for a, b in zip(*times, strict=True)]),
+            "speedup": _ratios(times[1], times[0]),
             "examples_per_second": task.recipe.batch_size / step * 1e3,
             "gflop": products(task),
             "gflops": products(task) / step * 1e3,
             "matmul_gflops": rate,
             "first_step_seconds": first[0],
             "other_first_step_seconds": first[1],
+            "memory_mib": ours.ask("memory")["mib"],
+            "other_memory_mib": other.ask("memory")["mib"],
             "wait_percent": ours.ask("input", INPUT_STEPS)["wait_percent"],
-            "memory_mib": memory[0],
-            "other_memory_mib": memory[1],
             "sample_ms": {str(batch): _spread(ours.ask("sample", batch)["ms"]) for batch in samples},
             "score_per_second": SCORE_BATCH / statistics.median(ours.ask("score", SCORE_BATCH)["ms"]) * 1e3,
         }
-    finally:
-        ours.close()
-        theirs.close()
+        if bfloat16:
+            result["bfloat16_step_ms"] = _spread(times[2])
+            result["bfloat16_speedup"] = _ratios(times[1], times[2])
+        return result
+
+
+def _ratios(slower: Sequence[float], faster: Sequence[float]) -> dict[str, float]:
+    return _spread([a / b for a, b in zip(slower, faster, strict=True)])
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
@@ -130,13 +146,14 @@ def revision(name: str) -> Iterator[Path]:
 
 
 def _row(result: dict[str, Any]) -> tuple[str, ...]:
-    speedup, step = result["speedup"], result["step_ms"]
+    step = result["step_ms"]
     return (
         result["task"],
         f"{step['median']:.0f} ({step['least']:.0f})",
         f"{result['examples_per_second']:,.0f}",
         f"{result['gflops']:.0f} of {result['matmul_gflops']:.0f}",
-        f"{speedup['median']:.2f} ({speedup['quartile_1']:.2f}-{speedup['quartile_3']:.2f})",
+        _times(result["speedup"]),
+        _times(result["bfloat16_speedup"]) if "bfloat16_speedup" in result else "-",
         f"{result['first_step_seconds']:.1f}",
         f"{result['wait_percent']:.1f}",
         f"{result['memory_mib']:,.0f}",
@@ -145,12 +162,17 @@ def _row(result: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _times(ratio: dict[str, float]) -> str:
+    return f"{ratio['median']:.2f} ({ratio['quartile_1']:.2f}-{ratio['quartile_3']:.2f})"
+
+
 HEADINGS = (
     "task",
     "ms a step (least)",
     "examples/s",
     "GFLOP/s",
     "times faster",
+    "bfloat16",
     "first step, s",
     "waits for data, %",
     "MiB",
@@ -164,7 +186,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="by default all of them")
     parser.add_argument("--against", metavar="REVISION", help="compare with this revision, not with the plain version")
-    parser.add_argument("--seconds", type=float, default=30.0, help="for the training steps of each task")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="for the training steps of each task, all sides together"
+    )
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()
     chosen = [tasks.get(name) for name in options.tasks or tasks.NAMES]
@@ -179,9 +203,7 @@ def main() -> None:
         print(f"times faster than: {options.against or 'autodiff without XLA in one piece on default threads'}")
         show(HEADINGS)
         for task in chosen:
-            result = compare(
-                task, other=["trained" if options.against else "plain"], other_code=code, seconds=options.seconds
-            )
+            result = compare(task, against=options.against, code=code, seconds=options.seconds)
             results.append(result)
             show(_row(result))
     report = {

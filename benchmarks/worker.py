@@ -6,6 +6,7 @@ keeps to what earlier revisions offer too, for `bench --against` runs it on one.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -176,11 +177,14 @@ def _milliseconds(function: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    """`python -m benchmarks.worker TASK VARIANT`, VARIANT being `plain` or `trained`."""
+    """`python -m benchmarks.worker TASK VARIANT`, VARIANT being `plain`, `trained`, or `bfloat16`: trained in it."""
     name, variant = sys.argv[1:]
+    task = tasks.get(name)
+    if variant == "bfloat16":
+        task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, products=variant))
     if variant != "plain":
         host.configure_threads()
-    worker = Worker(tasks.get(name), variant)
+    worker = Worker(task, variant)
     print(json.dumps({"tensorflow": tf.__version__, "slices": host.slices(worker.task.recipe.batch_size)}), flush=True)
     for line in sys.stdin:
         command, *arguments = line.split()

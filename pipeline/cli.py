@@ -9,6 +9,7 @@ import click
 # Where each subcommand is: module and name, with the line that the group's help shows.
 SUBCOMMANDS = {
     "run": ("pipeline.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
+    "compile": ("pipeline.compile_command", "compile_pipeline", "Write the pipeline for Kubeflow, as a package."),
     "report": ("pipeline.report_command", "report", "Show the paper's table with a row for the last evaluated model."),
     "train": (
         "pipeline.train_command",

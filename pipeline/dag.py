@@ -8,29 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx.components.pusher.component import Pusher
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
-from tfx.components.trainer.component import Trainer
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.io import fileio
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
-from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components.bound_evaluator.component import BoundEvaluator
+from components.curated_schema.component import CuratedSchema
+from components.curated_schema.executor import curated_schema as schema_in
 from components.error_evaluator.component import ErrorEvaluator
+from components.parameter_check.component import ParameterCheck
 from components.serving_check.component import ServingCheck
 from components.split_scorer.component import SplitScorer
 from components.strict_example_validator.component import StrictExampleValidator
+from components.task_pusher.component import TaskPusher
+from components.task_trainer.component import TaskTrainer
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline import LatestOtherBlessedModel
+from pipeline.task_arguments import TaskArguments
 from trainer.task import ErrorGate, Gate, Task
 
 # Node ids, by which a run's metadata is read again.
 TRAINER = "Trainer"
+PARAMETER_CHECK = "ParameterCheck"
 EXAMPLE_GEN = "TfdsExampleGen"
+SCHEMA_GEN = "ImportSchemaGen"
 BASELINE = "Baseline"
 BOUND_EVALUATOR = "BoundEvaluator"
 ERROR_EVALUATOR = "ErrorEvaluator"
@@ -43,33 +48,30 @@ SERVING_CHECK_SECONDS = 300
 
 def create_pipeline(
     *,
-    task: Task,
-    gate: Gate | ErrorGate,
+    task: TaskArguments,
     pipeline_name: str,
     pipeline_root: str,
-    data_dir: str | None,
-    serving_dir: str,
-    checkpoint_root: str,
-    schema_path: str,
+    data_dir: str | RuntimeParameter | None,
+    serving_dir: str | RuntimeParameter,
+    checkpoint_root: str | RuntimeParameter,
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None,
     enable_cache: bool,
     beam_pipeline_args: Sequence[str],
     initial_state: str | None = None,
-    score_samples: int | None = None,
+    score_samples: int | RuntimeParameter | None = None,
     resolve_baseline: bool = True,
 ) -> Pipeline:
-    """The pipeline of one task.
+    """The pipeline of one task, or of one kind of tasks.
 
     Args:
-        task: what is trained, on what.
-        gate: what a model must reach to be pushed. Beside the task, not in it: the Trainer's cache key holds the
-            task, and a model need not be trained again to be judged again.
+        task: what is trained, on what, and what a model must reach to be pushed. Where a run says so, another stage
+            comes first that checks what it says.
         pipeline_name: stays the same from run to run; the last blessed model is looked for under it.
         pipeline_root: where the artifacts go.
-        data_dir: TFDS's data directory; None for TFDS's own default.
-        serving_dir: TF Serving's model_base_path; a pushed model is a numbered folder in it.
+        data_dir: TFDS's data directory; None, or "", for TFDS's own default.
+        serving_dir: TF Serving's model_base_path; a pushed model is a numbered folder in it. `{task}` in it is the name
+            of the task.
         checkpoint_root: a folder that outlives a killed run.
-        schema_path: the curated schema, a .pbtxt.
         metadata_connection_config: MLMD's store; None where the orchestrator brings its own.
         enable_cache: whether a stage whose inputs and parameters have not changed takes its former outputs.
         beam_pipeline_args: for the stages that run on Beam.
@@ -79,39 +81,52 @@ def create_pipeline(
         resolve_baseline: whether the last blessed model is looked up in the metadata, by a stage of its own. If not,
             a model is compared with the last one in `serving_dir`, for Kubeflow Pipelines 2.x has no resolvers.
     """
-    example_gen = TfdsExampleGen(task=task, data_dir=data_dir).with_id(EXAMPLE_GEN)
+    example_gen = TfdsExampleGen(task=task.task, train_examples=task.train_examples, data_dir=data_dir).with_id(
+        EXAMPLE_GEN
+    )
     examples = example_gen.outputs["examples"]
 
     # The schema comes before the statistics: it marks `image` as such, and StatisticsGen then measures the bytes
     # instead of counting every image as a distinct word.
-    schema_gen = ImportSchemaGen(schema_file=schema_path)
+    schema_gen = CuratedSchema(
+        task=task.task.name if isinstance(task.task, Task) else task.task, package=__package__
+    ).with_id(SCHEMA_GEN)
     schema = schema_gen.outputs["schema"]
     statistics_gen = StatisticsGen(examples=examples, schema=schema)
     validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
 
-    custom_config: dict[str, Any] = {"task": task.to_json(), "checkpoint_root": checkpoint_root}
-    if initial_state is not None:
-        # The cache compares what is in the file, not where it lies.
-        with fileio.open(initial_state, "rb") as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
-        custom_config["initial_state"] = {"path": initial_state, "sha256": digest}
-    trainer = Trainer(
-        run_fn="trainer.run_fn.run_fn",
+    checks = []
+    if isinstance(task.task, RuntimeParameter):
+        check = ParameterCheck(
+            limit_name=task.limit_name,
+            task=task.task,
+            steps=task.steps,
+            train_examples=task.train_examples,
+            limit=task.limit,
+            tolerance=task.tolerance,
+            data_dir=data_dir,
+            checkpoint_root=checkpoint_root,
+            serving_dir=serving_dir,
+        ).with_id(PARAMETER_CHECK)
+        # No data flows from it, but nothing is made of parameters that cannot be.
+        for first in (example_gen, schema_gen):
+            first.add_upstream_node(check)
+        checks.append(check)
+
+    trainer = TaskTrainer(
         examples=examples,
-        train_args=trainer_pb2.TrainArgs(splits=[task.data.train], num_steps=task.recipe.steps),
-        eval_args=trainer_pb2.EvalArgs(splits=[task.data.validation]),
-        custom_config=custom_config,
+        run_fn="trainer.run_fn.run_fn",
+        task=task.task,
+        steps=task.steps,
+        train_examples=task.train_examples,
+        checkpoint_root=checkpoint_root,
+        initial_state=None if initial_state is None else _file(initial_state),
     ).with_id(TRAINER)
     # No data flows between the two, but nothing is trained on data with an anomaly.
     trainer.add_upstream_node(validator)
     model = trainer.outputs["model"]
 
-    judged: dict[str, Any] = {
-        "examples": examples,
-        "model": model,
-        "split": task.data.test,
-        "tolerance": gate.tolerance,
-    }
+    judged: dict[str, Any] = {"examples": examples, "model": model, "tolerance": task.tolerance}
     resolvers = []
     if resolve_baseline:
         baseline = Resolver(
@@ -125,25 +140,22 @@ def create_pipeline(
     else:
         judged["pushed_models"] = serving_dir
     evaluator = (
-        ErrorEvaluator(**judged, max_error=gate.max_error)
-        if isinstance(gate, ErrorGate)
-        else BoundEvaluator(**judged, max_nll_bound=gate.max_nll_bound)
-    ).with_id(evaluator_of(gate))
-    serving_check = ServingCheck(
-        model=model, examples=examples, split=task.data.test, timeout_seconds=SERVING_CHECK_SECONDS
-    ).with_id(SERVING_CHECK)
-    # Without a model of its own it pushes the one in the infra blessing, which has requests to warm it up.
-    pusher = Pusher(
+        ErrorEvaluator(**judged, max_error=task.limit).with_id(ERROR_EVALUATOR)
+        if task.limit_name == ErrorGate.LIMIT
+        else BoundEvaluator(**judged, max_nll_bound=task.limit).with_id(BOUND_EVALUATOR)
+    )
+    serving_check = ServingCheck(model=model, examples=examples, timeout_seconds=SERVING_CHECK_SECONDS).with_id(
+        SERVING_CHECK
+    )
+    pusher = TaskPusher(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
-        ),
+        serving_dir=serving_dir,
     ).with_id(PUSHER)
 
     scorers = []
     if score_samples is not None:
-        scorer = SplitScorer(examples=examples, model=model, split=task.data.test, samples=score_samples)
+        scorer = SplitScorer(examples=examples, model=model, samples=score_samples)
         # No data flows between the two, but a model that may be pushed does not wait for its scores.
         scorer.add_upstream_node(pusher)
         scorers.append(scorer.with_id(SPLIT_SCORER))
@@ -152,6 +164,7 @@ def create_pipeline(
         pipeline_name=pipeline_name,
         pipeline_root=pipeline_root,
         components=[
+            *checks,
             example_gen,
             schema_gen,
             statistics_gen,
@@ -176,4 +189,10 @@ def evaluator_of(gate: Gate | ErrorGate) -> str:
 
 def curated_schema(task_name: str) -> Path:
     """The path of a task's schema as it was installed with this package."""
-    return Path(__file__).resolve().parent / "schema" / task_name / "schema.pbtxt"
+    return schema_in(__package__, task_name)
+
+
+def _file(path: str) -> dict[str, str]:
+    """A file by its content, for the cache compares what is in it."""
+    with fileio.open(path, "rb") as file:
+        return {"path": path, "sha256": hashlib.sha256(file.read()).hexdigest()}

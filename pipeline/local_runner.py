@@ -60,6 +60,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     from pipeline import dag
     from pipeline.observed_runner import ObservedLocalDagRunner
     from pipeline.run_outcome import read_outcome
+    from pipeline.task_arguments import TaskArguments
     from serving.glimpses import write_glimpse_sheet
     from serving.samples import write_sample_sheet
     from trainer import host
@@ -70,14 +71,12 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     runner = ObservedLocalDagRunner(announce=console.expect)
     runner.run(
         dag.create_pipeline(
-            task=settings.task,
-            gate=settings.gate,
+            task=TaskArguments.of(settings.task, settings.gate),
             pipeline_name=settings.pipeline_name,
             pipeline_root=str(settings.folder),
             data_dir=None if settings.data_dir is None else str(settings.data_dir),
             serving_dir=str(settings.serving_dir),
             checkpoint_root=str(settings.checkpoint_root),
-            schema_path=str(dag.curated_schema(settings.task.name)),
             metadata_connection_config=connection,
             enable_cache=settings.use_cache,
             beam_pipeline_args=BEAM_ARGUMENTS,

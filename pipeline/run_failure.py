@@ -38,7 +38,7 @@ def is_foreseen(error: BaseException) -> bool:
     """Whether a file of ours has raised the error in words that are for the user, who needs no stack frames then."""
     stack = _stack_in_beam(error)
     files = _FRAME.findall(stack) if stack else [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    ours = bool(files) and any(Path(files[-1]).is_relative_to(_ROOT / package) for package in OUR_PACKAGES)
+    ours = bool(files) and any(Path(files[-1]).resolve().is_relative_to(_ROOT / package) for package in OUR_PACKAGES)
     return ours and _speaks(_text(error).partition(": ")[0])
 
 

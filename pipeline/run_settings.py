@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from pathlib import Path
 
@@ -140,8 +139,4 @@ def _gate(
         return task.gate if max_error is None else dataclasses.replace(task.gate, max_error=max_error)
     if max_error is not None:
         raise ValueError(f"{task.name} is a generative task, which has no error: give the greatest bound instead.")
-    if max_nll_bound is None:
-        return task.gate
-    if not math.isfinite(max_nll_bound):
-        raise ValueError(f"The gate's bound is {max_nll_bound}: give a number of nats, or none for the task's own.")
-    return dataclasses.replace(task.gate, max_nll_bound=max_nll_bound)
+    return task.gate if max_nll_bound is None else dataclasses.replace(task.gate, max_nll_bound=max_nll_bound)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 PRODUCTS = ("float32", "bfloat16")
 TABLE_3 = "the paper's Table 3"
@@ -132,18 +133,25 @@ class Recipe:
 class Gate:
     """What a generative model must reach on the test split to be blessed, in nats an image."""
 
+    LIMIT: ClassVar[str] = "max_nll_bound"
+    """The field that says what a model may not exceed."""
+
     max_nll_bound: float
     tolerance: float
     """By how much the bound may be worse than that of the last blessed model."""
 
     def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise ValueError(f"gate.tolerance is {self.tolerance}: it must be at least 0.")
+        if not math.isfinite(self.max_nll_bound):
+            raise ValueError(f"gate.max_nll_bound is {self.max_nll_bound}: it must be a number of nats.")
+        if not 0 <= self.tolerance < math.inf:
+            raise ValueError(f"gate.tolerance is {self.tolerance}: it must be a number of nats, at least 0.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ErrorGate:
     """What a classifier must reach on the test split to be blessed; both are fractions of the examples."""
+
+    LIMIT: ClassVar[str] = "max_error"
 
     max_error: float
     tolerance: float

@@ -16,6 +16,7 @@ from trainer.task import (
     GenerativeTask,
     NoAttention,
     Recipe,
+    Task,
 )
 
 SECTION_4_1 = "the paper's section 4.1"
@@ -290,9 +291,23 @@ _TASKS = {
 }
 NAMES = tuple(_TASKS)
 
+OWN = -1
+"""In place of a number: the task's own. A parameter of a Kubeflow run must have a value, and one of its type."""
+
 
 def get(name: str) -> GenerativeTask | ClassifyingTask:
     """The task of that name; raises ValueError that lists the names there are."""
     if name not in _TASKS:
         raise ValueError(f"There is no task {name!r}. The tasks are: {', '.join(NAMES)}.")
     return _TASKS[name]
+
+
+def resolve(text: str, *, steps: int = OWN, train_examples: int = OWN) -> GenerativeTask | ClassifyingTask:
+    """The task that `text` names, or is, as JSON; with so many steps and training examples, unless they are its own.
+
+    Raises ValueError where there is no such task, and for a number that it cannot have.
+    """
+    task = Task.from_json(text) if text.lstrip().startswith("{") else get(text)
+    if steps != OWN:
+        task = task.with_steps(steps)
+    return task if train_examples == OWN else task.with_train_examples(train_examples)

@@ -20,7 +20,7 @@ class ErrorEvaluatorSpec(ComponentSpec):
     """Channels and execution properties of ErrorEvaluator."""
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        SPLIT_KEY: ExecutionParameter(type=str),
+        SPLIT_KEY: ExecutionParameter(type=str, optional=True),
         executor.MAX_ERROR_KEY: ExecutionParameter(type=float),
         TOLERANCE_KEY: ExecutionParameter(type=float),
         PUSHED_MODELS_KEY: ExecutionParameter(type=str, optional=True),
@@ -52,9 +52,9 @@ class ErrorEvaluator(BaseBeamComponent):
         *,
         examples: types.BaseChannel,
         model: types.BaseChannel,
-        split: str,
         max_error: float | RuntimeParameter,
         tolerance: float | RuntimeParameter,
+        split: str | None = None,
         baseline_model: types.BaseChannel | None = None,
         pushed_models: str | RuntimeParameter | None = None,
     ) -> None:
@@ -63,14 +63,16 @@ class ErrorEvaluator(BaseBeamComponent):
         Args:
           examples: of our contract, with labels.
           model: a SavedModel with the signature `classify_examples`.
-          split: of the examples.
-          max_error: greatest error of a blessed model, a fraction of the examples.
-          tolerance: by how much the error may be above the baseline's, a fraction of the examples.
+          max_error: greatest error of a blessed model, a fraction of the examples; OWN for that of the model's
+            task.
+          tolerance: by how much the error may be above the baseline's, a fraction of the examples; OWN likewise.
+          split: of the examples; None for the one on which the model's task decides.
           baseline_model: the last blessed model; the channel may be empty.
           pushed_models: TF Serving's model_base_path, in place of `baseline_model` where an orchestrator cannot look
             that up, as Kubeflow Pipelines cannot: the baseline is then the latest version there other than the model
-            itself. It may be empty, or not there yet; `""` for no baseline. No cache looks into it: a verdict that an
-            orchestrator has stands, whatever was pushed since, and so a model is pushed once.
+            itself. It may be empty, or not there yet; `""` for no baseline. `{task}` in it is the name of the model's
+            task. No cache looks into it: a verdict that an orchestrator has stands, whatever was pushed since, and so a
+            model is pushed once.
 
         Raises ValueError where both of the last two are given.
         """

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from typing import Any
 
-from tfx.dsl.io import fileio
-
-TASK_FILE = os.path.join("assets", "task.json")
+from components import exported_task
 
 
 def incomparable(model_dir: str, baseline_dir: str) -> str | None:
@@ -21,15 +16,10 @@ def incomparable(model_dir: str, baseline_dir: str) -> str | None:
     Raises:
       FileNotFoundError: where the model to be judged does not say what its task is.
     """
-    task = _task(model_dir)
-    if task is None:
-        raise FileNotFoundError(
-            f"The SavedModel {model_dir} has no {TASK_FILE}, so it cannot be compared with a baseline. Export it with "
-            "its task as an asset."
-        )
-    baseline_task = _task(baseline_dir)
+    task = exported_task.require(model_dir)
+    baseline_task = exported_task.read(baseline_dir)
     if baseline_task is None:
-        return f"it has no {TASK_FILE}, so its task is unknown"
+        return f"it has no {exported_task.TASK_FILE}, so its task is unknown"
     differences = [
         f"{name} is {theirs!r} there and {ours!r} here"
         for name, ours, theirs in (
@@ -47,14 +37,5 @@ def cost_dimensions(model_dir: str) -> int | None:
 
     None, too, of a model that does not say what its task is.
     """
-    task = _task(model_dir)
+    task = exported_task.read(model_dir)
     return None if task is None or task["binarisation"] != "none" else math.prod(task["image_shape"])
-
-
-def _task(saved_model_dir: str) -> dict[str, Any] | None:
-    """The plain JSON, not a Task: a baseline may come from a version of ours whose Task had other fields."""
-    path = os.path.join(saved_model_dir, TASK_FILE)
-    if not fileio.exists(path):
-        return None
-    with fileio.open(path) as file:
-        return json.loads(file.read())

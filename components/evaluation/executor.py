@@ -17,12 +17,14 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
+from components import exported_task
 from components.evaluation.baseline import incomparable
 from components.evaluation.moments import Moments, Summary
 from components.evaluation.pushed_models import latest_other
 from components.evaluation.report import Evaluation
 from components.evaluation.scoring import OVERALL, ScoreSplit, Scoring
 from components.evaluation.verdict import Verdict
+from trainer import tasks
 
 SPLIT_KEY = "split"
 TOLERANCE_KEY = "tolerance"
@@ -68,8 +70,9 @@ class EvaluatingExecutor(BaseBeamExecutor, abc.ABC):
         Args:
           input_dict: `model`, `examples` and, if there is one, `baseline_model`.
           output_dict: `evaluation` and `blessing`.
-          exec_properties: `split`, `tolerance`, the gate's greatest value, and maybe `pushed_models`: a folder of
-            versions, the latest of which is the baseline where no `baseline_model` is given.
+          exec_properties: `tolerance` and the gate's greatest value, each maybe OWN; maybe `split`; and maybe
+            `pushed_models`: a folder of versions, the latest of which is the baseline where no `baseline_model` is
+            given.
 
         Raises:
           ValueError: where the split is missing or empty, or a model lacks the signature that is asked.
@@ -78,10 +81,10 @@ class EvaluatingExecutor(BaseBeamExecutor, abc.ABC):
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
-        split = exec_properties[SPLIT_KEY]
-        thresholds = self.thresholds(exec_properties)
-
         model_dir = _saved_model(model)
+        split = exec_properties.get(SPLIT_KEY) or exported_task.judging_split(model_dir)
+        thresholds = self.thresholds(_with_own_gate(exec_properties, model_dir))
+
         baseline = _baseline(input_dict, exec_properties, model_dir)
         ignored = None if baseline is None else incomparable(model_dir, baseline.model_dir)
         if baseline is not None and ignored is not None:
@@ -161,8 +164,18 @@ def _baseline(
         artifact = artifact_utils.get_single_instance(artifacts)
         return _Baseline(uri=artifact.uri, model_dir=_saved_model(artifact), artifact_id=artifact.id)
     pushed_models = exec_properties.get(PUSHED_MODELS_KEY)
-    found = latest_other(pushed_models, model_dir) if pushed_models else None
+    if not pushed_models:
+        return None
+    found = latest_other(exported_task.address_for(pushed_models, model_dir), model_dir)
     return None if found is None else _Baseline(uri=found, model_dir=found, artifact_id=None)
+
+
+def _with_own_gate(exec_properties: dict[str, Any], model_dir: str) -> dict[str, Any]:
+    """The properties, with what the gate of the model's task says in place of each OWN."""
+    if tasks.OWN not in exec_properties.values():
+        return exec_properties
+    gate = exported_task.require(model_dir)["gate"]
+    return {key: gate[key] if value == tasks.OWN else value for key, value in exec_properties.items()}
 
 
 def _saved_model(model: types.Artifact) -> str:

@@ -18,7 +18,7 @@ class ServingCheckSpec(ComponentSpec):
     """Channels and execution properties of ServingCheck."""
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        executor.SPLIT_KEY: ExecutionParameter(type=str),
+        executor.SPLIT_KEY: ExecutionParameter(type=str, optional=True),
         executor.TIMEOUT_SECONDS_KEY: ExecutionParameter(type=int),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
@@ -50,7 +50,7 @@ class ServingCheck(BaseComponent):
         *,
         model: types.BaseChannel,
         examples: types.BaseChannel,
-        split: str,
+        split: str | None = None,
         timeout_seconds: int | RuntimeParameter = 600,
     ) -> None:
         """Wires the component.
@@ -58,7 +58,7 @@ class ServingCheck(BaseComponent):
         Args:
           model: a SavedModel with the signatures `sample`, `score` and `score_examples`.
           examples: of our contract; a few of them are the requests.
-          split: of the examples.
+          split: of the examples; None for the one on which the model's task decides.
           timeout_seconds: within which the model has to be loaded and have answered.
         """
         super().__init__(

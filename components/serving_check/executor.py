@@ -16,6 +16,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
+from components import exported_task
 from components.serving_module import environment
 
 SPLIT_KEY = "split"
@@ -50,7 +51,7 @@ class Executor(BaseExecutor):
         Args:
           input_dict: `model` and `examples`.
           output_dict: `blessing`, which of a model that passed holds a copy with requests to warm it up.
-          exec_properties: `split` and `timeout_seconds`.
+          exec_properties: `timeout_seconds`, and maybe `split`.
 
         Raises:
           ValueError: where the split is missing or empty, or the time is not positive.
@@ -61,8 +62,9 @@ class Executor(BaseExecutor):
         timeout_seconds = int(exec_properties[TIMEOUT_SECONDS_KEY])
         if timeout_seconds <= 0:
             raise ValueError(f"timeout_seconds is {timeout_seconds}; expected at least 1.")
-        requests = _first_examples(input_dict[standard_component_specs.EXAMPLES_KEY], exec_properties[SPLIT_KEY])
         model_dir = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+        split = exec_properties.get(SPLIT_KEY) or exported_task.judging_split(model_dir)
+        requests = _first_examples(input_dict[standard_component_specs.EXAMPLES_KEY], split)
 
         with tempfile.TemporaryDirectory() as scratch:
             warmup_file = os.path.join(scratch, "warmup")

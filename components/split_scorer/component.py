@@ -18,7 +18,7 @@ class SplitScorerSpec(ComponentSpec):
     """Channels and execution properties of SplitScorer."""
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        executor.SPLIT_KEY: ExecutionParameter(type=str),
+        executor.SPLIT_KEY: ExecutionParameter(type=str, optional=True),
         executor.SAMPLES_KEY: ExecutionParameter(type=int),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
@@ -44,15 +44,20 @@ class SplitScorer(BaseBeamComponent):
     EXECUTOR_SPEC = BeamExecutorSpec(executor.Executor)
 
     def __init__(
-        self, *, examples: types.BaseChannel, model: types.BaseChannel, split: str, samples: int | RuntimeParameter
+        self,
+        *,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        samples: int | RuntimeParameter,
+        split: str | None = None,
     ) -> None:
         """Wires the component.
 
         Args:
           examples: of our contract.
           model: a SavedModel with the signature `score`.
-          split: of the examples.
           samples: of each image.
+          split: of the examples; None for the one on which the model's task decides.
         """
         super().__init__(
             SplitScorerSpec(

@@ -12,6 +12,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import path_utils
 
+from components import exported_task
 from components.serving_module import environment
 
 SPLIT_KEY = "split"
@@ -35,7 +36,7 @@ class Executor(BaseBeamExecutor):
         Args:
           input_dict: `model` and `examples`.
           output_dict: `scores`.
-          exec_properties: `split` and `samples`.
+          exec_properties: `samples`, and maybe `split`.
 
         Raises:
           RuntimeError: where the job failed, or an example could not be scored; it says what the job said.
@@ -43,11 +44,11 @@ class Executor(BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         scores = artifact_utils.get_single_instance(output_dict[SCORES_KEY])
-        (split_uri,) = artifact_utils.get_split_uris(
-            input_dict[standard_component_specs.EXAMPLES_KEY], exec_properties[SPLIT_KEY]
-        )
+        model_dir = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+        split = exec_properties.get(SPLIT_KEY) or exported_task.judging_split(model_dir)
+        (split_uri,) = artifact_utils.get_split_uris(input_dict[standard_component_specs.EXAMPLES_KEY], split)
         options = {
-            "--model": path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
+            "--model": model_dir,
             "--input": os.path.join(split_uri, "*"),
             "--output": os.path.join(scores.uri, "split"),
             "--samples": str(exec_properties[SAMPLES_KEY]),
@@ -62,4 +63,4 @@ class Executor(BaseBeamExecutor):
         )
         if job.returncode:
             said = (job.stderr.strip() or job.stdout.strip() or "nothing").splitlines()[-1]
-            raise RuntimeError(f"Scoring the split {exec_properties[SPLIT_KEY]!r} failed with {job.returncode}: {said}")
+            raise RuntimeError(f"Scoring the split {split!r} failed with {job.returncode}: {said}")

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from tfx.components.example_gen.component import QueryBasedExampleGen
-from tfx.dsl.components.base import executor_spec
-from tfx.proto import example_gen_pb2
+from typing import ClassVar
 
-from components.tfds_example_gen.executor import Executor
-from components.tfds_example_gen.settings import IngestionSettings
+from tfx import types
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.types import standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.tfds_example_gen import executor
+from components.tfds_example_gen.settings import BINARISATION_SEED, IngestionSettings
+from trainer import tasks
 from trainer.task import Task
 
-BINARISATION_SEED = 0
-"""Not the recipe's seed: another training run is measured on the same pixels."""
+
+class TfdsExampleGenSpec(ComponentSpec):
+    """Channels and execution properties of TfdsExampleGen."""
+
+    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
+        executor.TASK_KEY: ExecutionParameter(type=str),
+        executor.TRAIN_EXAMPLES_KEY: ExecutionParameter(type=int),
+        executor.DATA_DIR_KEY: ExecutionParameter(type=str),
+    }
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
+    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
+        standard_component_specs.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples)
+    }
 
 
-class TfdsExampleGen(QueryBasedExampleGen):
+class TfdsExampleGen(BaseBeamComponent):
     """Ingests the data set of a task from TensorFlow Datasets, preparing it first where it is not on disk.
+
+    Our own rather than a subclass of TFX's ExampleGens, whose splits are fixed when a pipeline is made: those of a task
+    follow from it when it runs. The driver of FileBasedExampleGen never runs on Kubeflow Pipelines 2, besides.
 
     Outputs:
       examples: `standard_artifacts.Examples`, a split for each of `task.data.splits`, of tf.Examples with `image`
@@ -26,16 +46,30 @@ class TfdsExampleGen(QueryBasedExampleGen):
     says; the message names the example.
     """
 
-    # QueryBased, because the driver of FileBasedExampleGen never runs on Kubeflow Pipelines 2.
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+    SPEC_CLASS = TfdsExampleGenSpec
+    EXECUTOR_SPEC = BeamExecutorSpec(executor.Executor)
 
-    def __init__(self, *, task: Task, data_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        task: Task | RuntimeParameter,
+        train_examples: int | RuntimeParameter = tasks.OWN,
+        data_dir: str | RuntimeParameter | None = None,
+    ) -> None:
         """Takes from the task what decides the bytes, so that TFX's cache holds when the rest changes.
 
         Args:
-          task: its `data`, `stored_shape` and `binarisation` decide what is written.
-          data_dir: TFDS's directory; None is TFDS's own default.
+          task: its `data`, `stored_shape` and `binarisation` decide what is written. A parameter is a task's name.
+          train_examples: of the task that a parameter names; OWN for the task's.
+          data_dir: TFDS's directory; None and "" are TFDS's own default.
         """
-        settings = IngestionSettings.of_task(task, data_dir=data_dir, binarisation_seed=BINARISATION_SEED)
-        splits = [example_gen_pb2.Input.Split(name=split, pattern=split) for split in task.data.splits]
-        super().__init__(input_config=example_gen_pb2.Input(splits=splits), custom_config=settings.to_custom_config())
+        if isinstance(task, Task):
+            task = IngestionSettings.of_task(task, data_dir=None, binarisation_seed=BINARISATION_SEED).to_json()
+        super().__init__(
+            TfdsExampleGenSpec(
+                task=task,
+                train_examples=train_examples,
+                data_dir="" if data_dir is None else data_dir,
+                examples=types.Channel(type=standard_artifacts.Examples),
+            )
+        )

@@ -13,12 +13,15 @@ from tfx.components.util import examples_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import proto_utils
 
 from components.tfds_example_gen.dataset import open_dataset
 from components.tfds_example_gen.example import to_example
 from components.tfds_example_gen.first_batch import check_first_batch
 from components.tfds_example_gen.settings import IngestionSettings
+
+TASK_KEY = "task"
+TRAIN_EXAMPLES_KEY = "train_examples"
+DATA_DIR_KEY = "data_dir"
 
 
 class Executor(BaseBeamExecutor):
@@ -34,10 +37,20 @@ class Executor(BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes to `examples`; the properties are those of TFX's ExampleGens that query a source."""
+        """Writes to `examples`.
+
+        Args:
+          input_dict: nothing.
+          output_dict: `examples`.
+          exec_properties: `task` (its name, or the JSON of IngestionSettings), `train_examples` and `data_dir`.
+        """
         self._log_startup(input_dict, output_dict, exec_properties)
-        settings = IngestionSettings.from_custom_config(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
-        splits = _splits(exec_properties)
+        settings = IngestionSettings.resolve(
+            exec_properties[TASK_KEY],
+            train_examples=int(exec_properties[TRAIN_EXAMPLES_KEY]),
+            data_dir=exec_properties[DATA_DIR_KEY] or None,
+        )
+        splits = list(settings.binarisation)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         examples.split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
@@ -101,12 +114,6 @@ def check_count(count: int, *, split: str, expected: int, settings: IngestionSet
             f"{settings.builder}, split {split!r}: its files hold {count} examples, but its dataset_info.json says "
             f"{expected}. The data set is damaged: delete its folder so that the next run prepares it anew."
         )
-
-
-def _splits(exec_properties: dict[str, Any]) -> list[str]:
-    config = example_gen_pb2.Input()
-    proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], config)
-    return [split.name for split in config.splits]
 
 
 def _convert(features: dict[str, Any], split: str, settings: IngestionSettings) -> bytes:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 
-from google.protobuf import json_format, struct_pb2
-from tfx.proto import example_gen_pb2
-
+from trainer import tasks
 from trainer.task import Binarisation, ClassifyingTask, Task
+
+BINARISATION_SEED = 0
+"""Not the recipe's seed: another training run is measured on the same pixels."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IngestionSettings:
-    """The part of a task that ingestion depends on; it travels to the executor in a CustomConfig."""
+    """The part of a task that ingestion depends on; it travels to the executor as JSON."""
 
     builder: str
     """TFDS's `name:version` or `name/config:version`."""
@@ -27,7 +29,7 @@ class IngestionSettings:
     classes: int | None
     """Labels are below it; None where the task does not look at them."""
     binarisation: Mapping[str, Binarisation]
-    """Of each split, by its name."""
+    """Of each split, by its name, in the order of `task.data.splits`."""
     binarisation_seed: int
 
     @classmethod
@@ -44,37 +46,27 @@ class IngestionSettings:
             binarisation_seed=binarisation_seed,
         )
 
-    def to_custom_config(self) -> example_gen_pb2.CustomConfig:
-        """As the message that TFX carries to the executor."""
-        struct = struct_pb2.Struct()
-        values = {
-            **dataclasses.asdict(self),
-            "image_shape": list(self.image_shape),
-            "binarisation": {split: binarisation.value for split, binarisation in self.binarisation.items()},
-        }
-        if self.classes is None:
-            # So that the cache of a task that knows no classes holds what it held before there were any.
-            del values["classes"]
-        struct.update(values)
-        config = example_gen_pb2.CustomConfig()
-        config.custom_config.Pack(struct)
-        return config
+    @classmethod
+    def resolve(cls, text: str, *, train_examples: int, data_dir: str | None) -> IngestionSettings:
+        """Those that `text` is, as JSON; or those of the task that it names, see `tasks.resolve`."""
+        if text.startswith("{"):
+            return dataclasses.replace(cls.from_json(text), data_dir=data_dir)
+        task = tasks.resolve(text, train_examples=train_examples)
+        return cls.of_task(task, data_dir=data_dir, binarisation_seed=BINARISATION_SEED)
+
+    def to_json(self) -> str:
+        """On one line."""
+        return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_custom_config(cls, json: str) -> IngestionSettings:
-        """The inverse of `to_custom_config`, from the JSON that TFX turns the message into."""
-        config = json_format.Parse(json, example_gen_pb2.CustomConfig())
-        struct = struct_pb2.Struct()
-        config.custom_config.Unpack(struct)
-        values = json_format.MessageToDict(struct)
-        # A Struct knows only doubles, so whole numbers come back as floats.
-        rows, columns, channels = (int(size) for size in values["image_shape"])
+    def from_json(cls, text: str) -> IngestionSettings:
+        """The inverse of `to_json`."""
+        values = json.loads(text)
+        rows, columns, channels = values["image_shape"]
         return cls(
             **{
                 **values,
                 "image_shape": (rows, columns, channels),
-                "classes": int(values["classes"]) if "classes" in values else None,
                 "binarisation": {split: Binarisation(value) for split, value in values["binarisation"].items()},
-                "binarisation_seed": int(values["binarisation_seed"]),
             }
         )

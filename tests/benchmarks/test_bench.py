@@ -44,6 +44,7 @@ def test_a_task_is_measured_beside_its_plain_version(tmp_path):
     assert 0 < result["gflops"] < result["matmul_gflops"]
     assert 0 <= result["wait_percent"] < 100
     assert set(result["sample_ms"]) == {"1", "16", "256"}
+    assert result["bfloat16_step_ms"]["count"] == result["step_ms"]["count"]
 
 
 @pytest.mark.slow

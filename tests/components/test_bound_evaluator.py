@@ -22,6 +22,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import La
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import standard_artifacts
 
+from components import exported_task
 from components.bound_evaluator.component import BoundEvaluator
 from components.bound_evaluator.executor import Executor
 from components.bound_evaluator.scoring import SCORING
@@ -30,7 +31,8 @@ from components.evaluation.moments import Moments, Summary
 from components.evaluation.scoring import OVERALL, ScoreSplit
 from tests.components.ingestion import DIGITS, by_id, records
 from tests.components.tiny_models import KL_PER_STEP, KnownBound, Outputs, expected_bounds, model_artifact
-from trainer.task import Binarisation, Task
+from trainer import tasks
+from trainer.task import Binarisation, Gate, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ def evaluate(digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Pat
         baseline: types.Artifact | None = None,
         *,
         examples: types.Artifact = digits_examples,
-        split: str = "test",
+        split: str | None = "test",
         max_nll_bound: float = 1000.0,
         tolerance: float = 0.5,
         pushed_models: pathlib.Path | None = None,
@@ -280,6 +282,24 @@ def test_what_was_pushed_last_can_be_the_baseline(
     # It is no artifact: there is an address, and no id.
     assert result.blessing.get_string_custom_property("baseline_model") == str(version)
     assert not result.blessing.has_custom_property("baseline_model_id")
+
+
+def test_what_is_not_given_is_as_the_models_own_task_says(
+    evaluate: Callable[..., Result], tmp_path: pathlib.Path
+) -> None:
+    task = dataclasses.replace(DIGITS, gate=Gate(max_nll_bound=3.0, tolerance=0.25))
+    model = _saved(KnownBound, tmp_path / "model", task=task)
+    pushed = _saved(KnownBound, tmp_path / "pushed", offset=1.0)
+    shutil.copytree(f"{pushed.uri}/Format-Serving", tmp_path / "serving" / task.name / "1")
+    evaluation = evaluate(
+        model,
+        split=None,
+        max_nll_bound=tasks.OWN,
+        tolerance=tasks.OWN,
+        pushed_models=tmp_path / "serving" / exported_task.PLACEHOLDER,
+    ).evaluation
+    assert (evaluation["split"], evaluation["max_nll_bound"], evaluation["tolerance"]) == (task.data.test, 3.0, 0.25)
+    assert evaluation["baseline"] == str(tmp_path / "serving" / "digits" / "1")
 
 
 def test_a_baseline_is_looked_for_in_one_place() -> None:

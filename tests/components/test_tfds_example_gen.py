@@ -303,7 +303,9 @@ def test_a_crop_is_the_readers_and_the_whole_image_is_stored() -> None:
 def test_settings_survive_the_way_to_the_executor() -> None:
     settings = IngestionSettings.of_task(DIGITS, data_dir=None, binarisation_seed=3)
     properties = execution_properties(TfdsExampleGen(task=DIGITS, data_dir="/data"))
-    received = IngestionSettings.from_custom_config(str(properties["custom_config"]))
+    received = IngestionSettings.resolve(
+        str(properties["task"]), train_examples=int(properties["train_examples"]), data_dir=str(properties["data_dir"])
+    )
     assert received == dataclasses.replace(settings, data_dir="/data", binarisation_seed=0)
     assert received.binarisation == {"train": Binarisation.NONE, "test": Binarisation.STOCHASTIC}
 

@@ -10,7 +10,9 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable.tfx_runner import IrBasedRunner
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.task_trainer.executor import trainer_properties
 from pipeline import dag
+from pipeline.task_arguments import TaskArguments
 from trainer import tasks
 from trainer.task import ClassifyingTask, ErrorGate, Gate, Task
 
@@ -45,18 +47,17 @@ def _compile(
     compiler = _Compiler()
     compiler.run(
         dag.create_pipeline(
-            task=task,
-            gate=(
+            task=TaskArguments.of(
+                task,
                 ErrorGate(max_error=0.125, tolerance=0.25)
                 if isinstance(task, ClassifyingTask)
-                else Gate(max_nll_bound=123.5, tolerance=0.25)
+                else Gate(max_nll_bound=123.5, tolerance=0.25),
             ),
             pipeline_name="some-name",
             pipeline_root="/root",
             data_dir="/data",
             serving_dir="/root/serving/model",
             checkpoint_root="/root/checkpoints",
-            schema_path="/schema.pbtxt",
             metadata_connection_config=metadata.sqlite_metadata_connection_config("/root/metadata.db"),
             enable_cache=enable_cache,
             beam_pipeline_args=["--runner=DirectRunner"],
@@ -99,7 +100,7 @@ def test_nine_stages(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]
 def test_a_tenth_scores_the_test_split_where_asked_for() -> None:
     nodes = _compile(tasks.get("digits"), score_samples=7)
     assert set(nodes) == STAGES | {"BoundEvaluator", "SplitScorer"}
-    assert (_parameter(nodes["SplitScorer"], "split"), _parameter(nodes["SplitScorer"], "samples")) == ("test", 7)
+    assert _parameter(nodes["SplitScorer"], "samples") == 7
     assert _producers(nodes["SplitScorer"], "model") == {"Trainer"}
     assert "Pusher" in nodes["SplitScorer"].upstream_nodes
 
@@ -113,15 +114,13 @@ def test_nothing_is_trained_before_the_data_are_valid(nodes: dict[str, pipeline_
 
 
 def test_trainer_is_given_the_task_and_its_splits(task: Task, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
-    trainer = nodes["Trainer"]
-    assert _parameter(trainer, "run_fn") == "trainer.run_fn.run_fn"
-    assert json.loads(str(_parameter(trainer, "train_args"))) == {
-        "num_steps": task.recipe.steps,
-        "splits": [task.data.train],
-    }
-    assert json.loads(str(_parameter(trainer, "eval_args"))) == {"splits": [task.data.validation]}
-    config = json.loads(str(_parameter(trainer, "custom_config")))
-    assert config == {"task": task.to_json(), "checkpoint_root": "/root/checkpoints"}
+    given = {name: _parameter(nodes["Trainer"], name) for name in nodes["Trainer"].parameters.parameters}
+    assert given["task"] == task.to_json()  # whole, in the cache's key
+    taken = trainer_properties(given)
+    assert taken["run_fn"] == "trainer.run_fn.run_fn"
+    assert json.loads(taken["train_args"]) == {"num_steps": task.recipe.steps, "splits": [task.data.train]}
+    assert json.loads(taken["eval_args"]) == {"splits": [task.data.validation]}
+    assert json.loads(taken["custom_config"]) == {"task": task.to_json(), "checkpoint_root": "/root/checkpoints"}
 
 
 def test_another_initial_state_is_another_training_wherever_it_lies(tmp_path: Path) -> None:
@@ -129,18 +128,17 @@ def test_another_initial_state_is_another_training_wherever_it_lies(tmp_path: Pa
         path = tmp_path / name
         path.write_bytes(content)
         trainer = _compile(tasks.get("digits"), initial_state=str(path))["Trainer"]
-        state: dict[str, str] = json.loads(str(_parameter(trainer, "custom_config")))["initial_state"]
+        state: dict[str, str] = json.loads(str(_parameter(trainer, "initial_state")))
         assert state["path"] == str(path)
         return state
 
     assert config("one", b"first")["sha256"] == config("two", b"first")["sha256"] != config("one", b"second")["sha256"]
 
 
-def test_gate_judges_the_test_split_against_the_baseline(
-    task: Task, evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]
-) -> None:
+def test_gate_judges_against_the_baseline(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
     judge = nodes[evaluator]
-    assert _parameter(judge, "split") == task.data.test
+    # The split is the one on which the model's own task decides.
+    assert "split" not in judge.parameters.parameters
     greatest = {"BoundEvaluator": ("max_nll_bound", 123.5), "ErrorEvaluator": ("max_error", 0.125)}[evaluator]
     assert (greatest[0], _parameter(judge, greatest[0])) == greatest
     assert _parameter(judge, "tolerance") == 0.25
@@ -153,8 +151,7 @@ def test_without_a_resolver_the_baseline_is_what_was_pushed(task: Task, evaluato
     nodes = _compile(task, resolve_baseline=False)
     assert set(nodes) == (STAGES | {evaluator}) - {"Baseline"}
     assert "baseline_model" not in nodes[evaluator].inputs.inputs
-    destination = json.loads(str(_parameter(nodes["Pusher"], "push_destination")))
-    assert _parameter(nodes[evaluator], "pushed_models") == destination["filesystem"]["base_directory"]
+    assert _parameter(nodes[evaluator], "pushed_models") == _parameter(nodes["Pusher"], "serving_dir")
 
 
 def test_a_model_needs_both_blessings_to_be_pushed(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
@@ -163,8 +160,7 @@ def test_a_model_needs_both_blessings_to_be_pushed(evaluator: str, nodes: dict[s
     assert "model" not in pusher.inputs.inputs
     assert _producers(pusher, "model_blessing") == {evaluator}
     assert _producers(pusher, "infra_blessing") == {"ServingCheck"}
-    destination = json.loads(str(_parameter(pusher, "push_destination")))
-    assert destination == {"filesystem": {"base_directory": "/root/serving/model"}}
+    assert _parameter(pusher, "serving_dir") == "/root/serving/model"
 
 
 @pytest.mark.parametrize("enable_cache", [True, False])

@@ -1,0 +1,1 @@
+"""Checks the parameters of a run before anything is made by them."""

@@ -1,0 +1,1 @@
+"""TFX's Pusher, which is told a folder."""

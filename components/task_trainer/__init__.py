@@ -1,0 +1,1 @@
+"""TFX's Trainer, which is told a task."""

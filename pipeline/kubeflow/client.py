@@ -1,0 +1,145 @@
+"""The API of Kubeflow Pipelines 2.x: kfp's client that asks once, and its failures in one line each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import google.auth.exceptions
+import kfp
+import kfp_server_api
+import urllib3
+
+CONNECT_SECONDS, READ_SECONDS = 10, 60
+_PAGE_SIZE = 100
+# Of a text that is no JSON, such as a proxy's page.
+_SHOWN_CHARACTERS = 300
+# What urllib3's messages begin with.
+_OBJECT = re.compile(r"^<[^>]*>: ")
+
+
+class ApiFailed(Exception):
+    """What the API refused, or why it could not be reached, and what to do, in one line."""
+
+
+class _OneAttempt(kfp.Client):
+    """kfp's client without its minute of retries, and their traces, where nothing answers."""
+
+    def _load_config(self, *arguments: Any, **options: Any) -> Any:
+        config = super()._load_config(*arguments, **options)
+        config.retries = False
+        return config
+
+    def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
+        """What the API says of itself; kfp asks it before anything else where it knows no namespace."""
+        answer, _, headers = self._healthz_api.get_healthz_with_http_info(
+            _request_timeout=(CONNECT_SECONDS, READ_SECONDS)
+        )
+        if "json" not in headers.get("Content-Type", ""):
+            # kfp would take a page that asks for a name and a password for an answer without content.
+            raise ApiFailed(
+                f"{self.host} answers, but not as Kubeflow Pipelines does. Is --endpoint right, and does it let you in "
+                "without a login? Where it asks for one, give --iap_client_id, or the cookie in "
+                "~/.config/kfp/context.json."
+            )
+        return answer
+
+    @property
+    def host(self) -> str:
+        return self._existing_config.host
+
+
+class Api:
+    """Kubeflow Pipelines at one endpoint, for one namespace."""
+
+    def __init__(self, *, endpoint: str | None, iap_client_id: str | None, namespace: str) -> None:
+        """Asks the API whether it is there.
+
+        Raises ApiFailed.
+        """
+        self.namespace: str | None = namespace
+        self._endpoint = endpoint or "the cluster of this machine's kube configuration (no --endpoint was given)"
+        with self.failures(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                self.client = _OneAttempt(host=endpoint or None, client_id=iap_client_id or None, namespace=namespace)
+            except google.auth.exceptions.GoogleAuthError as error:
+                raise ApiFailed(f"Google gives no token for --iap_client_id {iap_client_id}: {error}") from error
+            multi_user = self.client.get_kfp_healthz().multi_user
+        # Only an installation of several users has namespaces; kfp's default, `kubeflow`, is where its own pods are.
+        self.namespace = self.client.get_user_namespace() if multi_user else None
+        if multi_user and not self.namespace:
+            raise ApiFailed(f"{self._endpoint} has several users: name your own namespace with --namespace.")
+
+    @contextlib.contextmanager
+    def failures(self) -> Iterator[None]:
+        """Within it, whatever goes wrong with a request is an ApiFailed."""
+        try:
+            yield
+        except kfp_server_api.ApiException as error:
+            raise ApiFailed(self._refusal(error)) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            reason = _OBJECT.sub("", str(error)).rstrip(".")
+            raise ApiFailed(f"Nothing answers at {self._endpoint}: {reason}. Is --endpoint right?") from error
+
+    def _refusal(self, error: kfp_server_api.ApiException) -> str:
+        said = _message(error.body) or error.reason
+        if not error.status:
+            return f"No connection to {self._endpoint}: {said}."
+        said = f"{error.status}: {said}"
+        if error.status == 401 or 300 <= error.status < 400:
+            return (
+                f"{self._endpoint} does not know who you are ({said}). Give --iap_client_id, or the cookie in "
+                "~/.config/kfp/context.json."
+            )
+        if error.status == 403:
+            where = f" in namespace {self.namespace!r}" if self.namespace else ""
+            return f"{self._endpoint} does not allow this{where} ({said})."
+        if error.status == 404:
+            return f"{self._endpoint} has no such thing ({said}). Are --endpoint and the id right?"
+        if error.status >= 500:
+            return f"{self._endpoint} failed ({said}). Its own log says why."
+        return f"{self._endpoint} refused the request ({said})."
+
+    def all(self, call: Callable[..., Any], field: str, **options: Any) -> list[Any]:
+        """The items of all pages of a list."""
+        items: list[Any] = []
+        token = ""
+        while True:
+            page = call(page_token=token, page_size=_PAGE_SIZE, **options)
+            items += getattr(page, field) or []
+            token = page.next_page_token
+            if not token:
+                return items
+
+    def named(self, call: Callable[..., Any], field: str, name: str) -> Any | None:
+        """Of the namespace, the one item that has this name, or None."""
+        predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+        found = self.all(call, field, filter=json.dumps({"predicates": [predicate]}), namespace=self.namespace)
+        if len(found) > 1:
+            raise ApiFailed(f"{self._endpoint} has {len(found)} {field} of the name {name!r}; delete all but one.")
+        return found[0] if found else None
+
+
+def _message(body: str | bytes | None) -> str:
+    """The sentence in an answer that is an error: gRPC gateway's form, that of uploads, or text."""
+    if isinstance(body, bytes):
+        body = body.decode(errors="replace")
+    try:
+        parsed = json.loads(body or "")
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        return " ".join((body or "").split())[:_SHOWN_CHARACTERS]
+    for key in ("message", "error", "error_message"):
+        if parsed.get(key):
+            return " ".join(str(parsed[key]).split())
+    return ""
+
+
+logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -1,0 +1,287 @@
+"""`tfx pipeline` and `tfx run` with --engine=kubeflow, in place of TFX's own handler, which 1.16 made unimportable.
+
+Any pipeline that KubeflowV2DagRunner compiles will do. This package is imported under a name of its own where TFX's
+command runs (see draw_tfx_startup.py), for `pipeline` may then be a package of the user's: hence the relative imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from pathlib import Path, PurePath
+from typing import Any
+
+import click
+from absl import logging as absl_logging
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.tools.cli import labels
+from tfx.tools.cli.handler import base_handler, kubeflow_v2_dag_runner_patcher
+
+from . import package_runner, pipeline_spec, runtime_parameters
+from .client import Api, ApiFailed
+
+
+class _Patcher(kubeflow_v2_dag_runner_patcher.KubeflowV2DagRunnerPatcher):
+    """Has the DSL's runner write YAML of schema 2.1.0, and notes what TFX leaves out of it."""
+
+    PIPELINE_DEFAULTS = "pipeline_defaults"
+
+    def __init__(self, *, check_name: Callable[[str], object] = lambda name: None, **options: Any) -> None:
+        super().__init__(call_real_run=True, **options)
+        self._check_name = check_name
+
+    def _before_run(self, runner: Any, pipeline: tfx_pipeline.Pipeline, context: MutableMapping[str, Any]) -> None:
+        # Before an image is built, which takes minutes.
+        self._check_name(context[self.PIPELINE_NAME])
+        super()._before_run(runner, pipeline, context)
+        runner.config.use_pipeline_spec_2_1 = True
+        runner._output_filename = str(PurePath(runner._output_filename).with_suffix(".yaml"))
+        context[self.OUTPUT_FILE_PATH] = str(PurePath(runner._output_dir, runner._output_filename))
+        context[self.PIPELINE_DEFAULTS] = package_runner.defaults(pipeline)
+
+
+@contextlib.contextmanager
+def _failures_told() -> Iterator[None]:
+    """A failure of the API ends the command with one line and status 1."""
+    try:
+        yield
+    except ApiFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+class KubeflowHandler(base_handler.BaseHandler):
+    """What TFX's command calls, by these names."""
+
+    def __init__(self, flags_dict: dict[str, Any]) -> None:
+        super().__init__(flags_dict)
+        # By now TFX is imported; what it will log while it compiles would bury the answer.
+        absl_logging.set_verbosity(absl_logging.WARNING)
+
+    @functools.cached_property
+    def _api(self) -> Api:
+        return Api(
+            endpoint=self.flags_dict[labels.ENDPOINT],
+            iap_client_id=self.flags_dict[labels.IAP_CLIENT_ID],
+            namespace=self.flags_dict[labels.NAMESPACE],
+        )
+
+    @property
+    def _name(self) -> str:
+        return self.flags_dict[labels.PIPELINE_NAME]
+
+    @_failures_told()
+    def compile_pipeline(self) -> None:
+        """Writes the package where the DSL's runner says."""
+        name, path = self._compile(_Patcher())
+        click.echo(f'Pipeline "{name}" compiled successfully.\nPipeline package path: {path}')
+
+    @_failures_told()
+    def create_pipeline(self) -> None:
+        """Compiles and uploads a new pipeline."""
+        _ = self._api  # An endpoint that is wrong is told before the pipeline is compiled.
+
+        def check_name(name: str) -> None:
+            if self._find_pipeline(name) is not None:
+                raise click.ClickException(f'Pipeline "{name}" already exists. Use tfx pipeline update.')
+
+        with self._packaged(check_name) as (name, path), self._api.failures():
+            options = {"namespace": self._api.namespace} if self._api.namespace else {}
+            self._api.client.upload_pipeline(str(path), pipeline_name=name, **options)
+        click.echo(f'Pipeline "{name}" created successfully.')
+
+    @_failures_told()
+    def update_pipeline(self) -> None:
+        """Compiles and uploads a version of a pipeline that exists; runs that are created from now on take it."""
+        _ = self._api
+        with self._packaged(self._pipeline_id) as (name, path), self._api.failures():
+            self._api.client.upload_pipeline_version(
+                str(path),
+                pipeline_version_name=f"{name}_{time.strftime('%Y%m%d%H%M%S')}",
+                pipeline_id=self._pipeline_id(name),
+            )
+        click.echo(f'Pipeline "{name}" updated successfully.')
+
+    @_failures_told()
+    def list_pipelines(self) -> None:
+        """A line for each pipeline of the namespace."""
+        with self._api.failures():
+            client = self._api.client
+            pipelines = self._api.all(client.list_pipelines, "pipelines", namespace=self._api.namespace)
+        if not pipelines:
+            click.echo("No pipelines to display.")
+            return
+        rows = [[pipeline.display_name, pipeline.pipeline_id, _when(pipeline)] for pipeline in pipelines]
+        click.echo(self._format_table(["pipeline_name", "pipeline_id", "created_at"], rows))
+
+    @_failures_told()
+    def delete_pipeline(self) -> None:
+        """Deletes a pipeline with all its versions. Its runs stay, in the experiment of its name."""
+        pipeline_id = self._pipeline_id(self._name)
+        with self._api.failures():
+            client = self._api.client
+            # A pipeline that has versions is not deleted.
+            for version in self._api.all(client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id):
+                client.delete_pipeline_version(pipeline_id, version.pipeline_version_id)
+            client.delete_pipeline(pipeline_id)
+        click.echo(f'Pipeline "{self._name}" deleted successfully.')
+
+    def get_schema(self) -> None:
+        """Kubeflow Pipelines keeps a run's schema in a folder of the run's, which only the run knows."""
+        raise click.ClickException(
+            "tfx pipeline schema is not supported with --engine=kubeflow. The schema is an artifact of the run: look "
+            "for it on the run's page."
+        )
+
+    @_failures_told()
+    def create_run(self) -> None:
+        """Runs the latest version of a pipeline."""
+        pipeline_id = self._pipeline_id(self._name)
+        client = self._api.client
+        with self._api.failures():
+            versions = client.list_pipeline_versions(pipeline_id, page_size=1, sort_by="created_at desc")
+        if not versions.pipeline_versions:
+            raise click.ClickException(f'Pipeline "{self._name}" has no version. Use tfx pipeline update.')
+        (version,) = versions.pipeline_versions
+        spec = version.pipeline_spec or {}
+        spec = spec.get("pipeline_spec", spec)  # Where it has a platform spec beside it.
+        root, parameters = self._run_settings(spec)
+        with self._api.failures():
+            experiment = client.create_experiment(self._name, namespace=self._api.namespace)
+            run = client.run_pipeline(
+                experiment_id=experiment.experiment_id,
+                job_name=self._name,
+                params=parameters,
+                pipeline_id=pipeline_id,
+                version_id=version.pipeline_version_id,
+                pipeline_root=root,
+            )
+        click.echo(f"Run created for pipeline: {self._name}")
+        self._print_runs([run])
+
+    def _run_settings(self, spec: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """Where the run's artifacts go (None for what the pipeline says), and its parameters."""
+        given = dict(self.flags_dict[labels.RUNTIME_PARAMETER])
+        definitions = pipeline_spec.parameters(spec)
+        root = None
+        if runtime_parameters.ROOT not in definitions:
+            root = given.pop(runtime_parameters.ROOT, None)
+        if root is not None and not root.startswith(pipeline_spec.OBJECT_STORES):
+            raise click.ClickException(
+                f"{runtime_parameters.ROOT} has to begin with {', '.join(pipeline_spec.OBJECT_STORES)}; it is {root!r}."
+            )
+        try:
+            return root, runtime_parameters.typed(definitions, given)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
+
+    @_failures_told()
+    def list_runs(self) -> None:
+        """A line for each run of a pipeline, the latest first."""
+        self._pipeline_id(self._name)
+        client = self._api.client
+        with self._api.failures():
+            experiment = self._api.named(client.list_experiments, "experiments", self._name)
+            runs = experiment and self._api.all(
+                client.list_runs, "runs", experiment_id=experiment.experiment_id, sort_by="created_at desc"
+            )
+        if runs:
+            self._print_runs(runs)
+        else:
+            click.echo("No runs found.")
+
+    @_failures_told()
+    def get_run(self) -> None:
+        """A run's state, and what it failed of."""
+        with self._api.failures():
+            run = self._api.client.get_run(self.flags_dict[labels.RUN_ID])
+        self._print_runs([run])
+        if run.error is not None and run.error.message:
+            click.echo(run.error.message)
+
+    @_failures_told()
+    def terminate_run(self) -> None:
+        """Stops a run."""
+        with self._api.failures():
+            self._api.client.terminate_run(self.flags_dict[labels.RUN_ID])
+        click.echo("Run terminated.")
+
+    @_failures_told()
+    def delete_run(self) -> None:
+        """Deletes the record of a run."""
+        with self._api.failures():
+            self._api.client.delete_run(self.flags_dict[labels.RUN_ID])
+        click.echo("Run deleted.")
+
+    def _print_runs(self, runs: list[Any]) -> None:
+        rows = [[run.display_name, run.run_id, run.state or "PENDING", _when(run)] for run in runs]
+        click.echo(self._format_table(["pipeline_name", "run_id", "status", "created_at"], rows))
+
+    def _find_pipeline(self, name: str) -> Any | None:
+        with self._api.failures():
+            return self._api.named(self._api.client.list_pipelines, "pipelines", name)
+
+    def _pipeline_id(self, name: str) -> str:
+        found = self._find_pipeline(name)
+        if found is None:
+            raise click.ClickException(
+                f'Cannot find pipeline "{name}". tfx pipeline list shows those of this endpoint and namespace.'
+            )
+        return found.pipeline_id
+
+    @contextlib.contextmanager
+    def _packaged(self, check_name: Callable[[str], object]) -> Iterator[tuple[str, Path]]:
+        """The pipeline's name, and its package in a folder that lives no longer than the upload."""
+        build_image = self._build_image if self.flags_dict[labels.BUILD_IMAGE] else None
+        with tempfile.TemporaryDirectory(prefix="tfx-kubeflow-") as folder:
+            yield self._compile(
+                _Patcher(check_name=check_name, build_image_fn=build_image, prepare_dir_fn=lambda name: folder)
+            )
+
+    def _compile(self, patcher: _Patcher) -> tuple[str, Path]:
+        """The pipeline's name, and where its package is, valid and complete."""
+        dsl = self.flags_dict[labels.PIPELINE_DSL_PATH]
+        try:
+            context = self.execute_dsl(patcher)
+            path = Path(context[patcher.OUTPUT_FILE_PATH])
+            documents = pipeline_spec.read(path)
+            completed = [
+                pipeline_spec.complete(
+                    document,
+                    pipeline_root=context[patcher.PIPELINE_ROOT],
+                    defaults=context[patcher.PIPELINE_DEFAULTS],
+                )
+                if pipeline_spec.is_pipeline_spec(document)
+                else document
+                for document in documents
+            ]
+            pipeline_spec.validate(completed)
+            pipeline_spec.write(path, completed)
+        except (ValueError, RuntimeError) as error:
+            # What the pipeline's author is told by TFX, and by us. Any other exception is a bug, and keeps its trace.
+            raise click.ClickException(f"{dsl}: {error}") from error
+        return context[patcher.PIPELINE_NAME], path
+
+    def _build_image(self, image: str | Mapping[str, str]) -> str:
+        """Builds ./Dockerfile, pushes it as the runner's default image, and returns its name with its digest."""
+        if not isinstance(image, str):
+            raise click.ClickException("--build-image builds one image, but the runner's default_image has several.")
+        import docker
+        from tfx.tools.cli.container_builder import builder
+
+        try:
+            # The builder would write a Dockerfile before it finds that there is no engine.
+            docker.from_env().ping()
+            built = builder.build(target_image=image, base_image=self.flags_dict.get(labels.BASE_IMAGE))
+        except docker.errors.DockerException as error:
+            raise click.ClickException(
+                f"--build-image needs a Docker engine that builds and pushes {image}: {error}"
+            ) from error
+        click.echo(f'New container image "{built}" was built.')
+        return built
+
+
+def _when(resource: Any) -> str:
+    return resource.created_at.strftime("%Y-%m-%d %H:%M:%S %Z").strip()

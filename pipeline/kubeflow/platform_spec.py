@@ -1,0 +1,82 @@
+"""What the cluster gives to each task of a package: fields of the PipelineSpec, and the platform spec for the rest.
+
+The names are those of kubeflow/pipelines' pipeline_spec.proto and kubernetes_executor_config.proto. Of two names for
+one thing the older one is taken, which every back end of Kubeflow Pipelines 2 understands.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from pipeline.kubeflow.cluster import Cluster, Stage
+from pipeline.kubeflow.pipeline_spec import Document
+
+_EXECUTOR = "{}_executor"
+"""The label that TFX gives to a task's executor."""
+
+
+def configure(spec: Document, cluster: Cluster) -> list[Document]:
+    """The documents of a package, of its PipelineSpec."""
+    configured = copy.deepcopy(spec)
+    executors: dict[str, Document] = {}
+    for name, task in configured["root"]["dag"]["tasks"].items():
+        stage, label = cluster.stage(name), _EXECUTOR.format(name)
+        container = configured["deploymentSpec"]["executors"][label]["container"]
+        resources = _resources(stage)
+        if resources:
+            container["resources"] = resources
+        if cluster.env:
+            container["env"] = [{"name": variable, "value": value} for variable, value in sorted(cluster.env.items())]
+        if stage.retries is not None and stage.retries.count:
+            task["retryPolicy"] = {
+                "maxRetryCount": stage.retries.count,
+                "backoffDuration": f"{stage.retries.backoff_seconds}s",
+                "backoffFactor": stage.retries.factor,
+                "backoffMaxDuration": f"{stage.retries.max_backoff_seconds}s",
+            }
+        executor = _executor(stage, cluster)
+        if executor:
+            executors[label] = executor
+    if not executors:
+        return [configured]
+    return [configured, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}]
+
+
+def _resources(stage: Stage) -> Document:
+    """A ResourceSpec: cores and gigabytes."""
+    resources: Document = {}
+    if stage.cpu is not None:
+        resources["cpuLimit"] = stage.cpu
+    if stage.memory_gb is not None:
+        resources["memoryLimit"] = stage.memory_gb
+    if stage.accelerator is not None:
+        # An int64, which is text in protobuf's JSON.
+        resources["accelerator"] = {"type": stage.accelerator.resource, "count": str(stage.accelerator.count)}
+    return resources
+
+
+def _executor(stage: Stage, cluster: Cluster) -> Document:
+    """A KubernetesExecutorConfig."""
+    fields: dict[str, Any] = {
+        "secretAsEnv": [
+            {
+                "secretName": secret.name,
+                "keyToEnv": [{"secretKey": key, "envVar": variable} for variable, key in sorted(secret.env.items())],
+            }
+            for secret in cluster.secrets
+            if secret.env is not None
+        ],
+        "secretAsVolume": [
+            {"secretName": secret.name, "mountPath": secret.path}
+            for secret in cluster.secrets
+            if secret.path is not None
+        ],
+        "pvcMount": [{"constant": volume.claim, "mountPath": volume.path} for volume in cluster.volumes],
+        "imagePullSecret": [{"secretName": name} for name in cluster.image_pull_secrets],
+        "nodeSelector": {"labels": dict(stage.node_selector)} if stage.node_selector else None,
+        "tolerations": [
+            {name: value for name, value in vars(toleration).items() if value} for toleration in stage.tolerations or ()
+        ],
+    }
+    return {name: value for name, value in fields.items() if value}

@@ -1,0 +1,91 @@
+"""Values of runtime parameters, from a command line's words to the types that a pipeline's specification asks for."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# TFX's name for the parameter that every pipeline has; it is no parameter of the specification.
+ROOT = "pipeline-root"
+
+_BOOLEANS = {"true": True, "false": False}
+
+
+def _integer(text: str) -> int:
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")  # JSON has no such number.
+    return value
+
+
+def _boolean(text: str) -> bool:
+    return _BOOLEANS[text.lower()]
+
+
+def _json(expected: type) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        value = json.loads(text)
+        if not isinstance(value, expected):
+            raise ValueError(f"{text} is no {expected.__name__}")
+        return value
+
+    return parse
+
+
+_TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "STRING": (str, "text"),
+    "NUMBER_INTEGER": (_integer, "an integer"),
+    "NUMBER_DOUBLE": (_finite, "a number"),
+    "BOOLEAN": (_boolean, "true or false"),
+    "LIST": (_json(list), "a list in JSON"),
+    "STRUCT": (_json(dict), "an object in JSON"),
+}
+
+
+def typed(definitions: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]) -> dict[str, Any]:
+    """By name, the values that a run is created with.
+
+    Args:
+        definitions: the parameters of the specification, by name, as `pipeline_spec.parameters` has them.
+        given: by name, what the user wrote.
+
+    Raises:
+        ValueError: a name is unknown, a value is not of its type, or a parameter without a default has no value.
+    """
+    unknown = sorted(set(given) - set(definitions))
+    if unknown:
+        raise ValueError(
+            f"This pipeline has no runtime parameter {', '.join(map(repr, unknown))}. It has {_names(definitions)}."
+        )
+    missing = [
+        name
+        for name, definition in definitions.items()
+        if name not in given and "defaultValue" not in definition and not definition.get("isOptional")
+    ]
+    if missing:
+        raise ValueError(
+            f"This pipeline has no default for {', '.join(map(repr, missing))}. "
+            f"Give each a value: --runtime_parameter {missing[0]}=VALUE."
+        )
+    return {name: _value(name, definitions[name]["parameterType"], text) for name, text in given.items()}
+
+
+def _names(definitions: Mapping[str, Mapping[str, Any]]) -> str:
+    kinds = {name: _TYPES.get(definition["parameterType"], (str, "?"))[1] for name, definition in definitions.items()}
+    return ", ".join([*(f"{name} ({kinds[name]})" for name in sorted(kinds)), f"{ROOT} (an address)"])
+
+
+def _value(name: str, type_name: str, text: str) -> Any:
+    if type_name not in _TYPES:
+        raise ValueError(f"Runtime parameter {name!r} is a {type_name}, which cannot be given on a command line.")
+    parse, kind = _TYPES[type_name]
+    try:
+        return parse(text)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"Runtime parameter {name!r} has to be {kind}; it is {text!r}.") from error
