@@ -78,8 +78,7 @@ def test_the_tf_job_keeps_to_kubeflows_schema() -> None:
     assert (job["apiVersion"], job["kind"]) == ("kubeflow.org/v1", "TFJob")
     assert job.keys() == {"apiVersion", "kind", "metadata", "spec"}
     assert job["spec"].keys() == {"runPolicy", "tfReplicaSpecs"}
-    assert job["spec"]["runPolicy"].keys() <= {"cleanPodPolicy", "backoffLimit", "ttlSecondsAfterFinished"}
-    assert job["spec"]["runPolicy"]["cleanPodPolicy"] in ("None", "Running", "All")
+    assert job["spec"]["runPolicy"] == {"cleanPodPolicy": "Running"}
     (workers,) = job["spec"]["tfReplicaSpecs"].values()
     assert workers.keys() == {"replicas", "restartPolicy", "template"} and workers["restartPolicy"] == "ExitCode"
     kubernetes_api.strict("V1PodTemplateSpec", workers["template"], "template")
