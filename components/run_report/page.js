@@ -142,7 +142,7 @@
         const bold = document.createElement("b");
         bold.textContent = value;
         item.append(text + " ", bold);
-        output.append(item);
+        output.append(item, " ");
       };
       if (lines) {
         const at = cursor === null ? view[1] : cursor;
