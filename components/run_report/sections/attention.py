@@ -35,12 +35,12 @@ def maps(windows: np.ndarray, size: int, shape: tuple[int, int, int], images: in
     by_step, inside = attention_map.coverage(windows, size, *shape[:2])
     steps = len(by_step)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, _MAPS)).round().astype(int))
-    together = by_step.mean(axis=0)
-    pictures = [together / (together.max() or 1), *(by_step[shown] / (by_step[shown].max() or 1))]
+    pictures = np.stack([by_step.mean(axis=0), *by_step[shown]])
+    brightest = pictures.max(axis=(1, 2), keepdims=True)
     return markup.tiles(
-        ramp(np.stack(pictures)),
-        f"On which pixels of {images} test images the filters lie, from dark blue, never, to yellow, most: all {steps} "
-        f"steps together, then step by step. {inside:.0%} of the filters lie on the image; the others see its edge, "
+        ramp(pictures / np.where(brightest > 0, brightest, 1)),
+        f"On which pixels of {images} test images the filters lie, from dark blue, never, to yellow, where most: all "
+        f"{steps} steps together, then step by step, each map by its own measure. {inside:.0%} of the filters lie on the image; the others see its edge, "
         "and are left out.",
         labels=["all", *(f"step {step + 1}" for step in shown)],
         describe="map of attention",

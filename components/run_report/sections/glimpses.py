@@ -37,7 +37,8 @@ def mistakes(run: Run) -> str:
     np.add.at(matrix, (labels, found["label"]), 1)
     wrong = np.flatnonzero(found["label"] != labels)
     surest = wrong[np.argsort(-found["probabilities"].max(axis=1)[wrong], kind="stable")][:_WORST]
-    text = f"On the first {len(labels):,} images of split {task.data.test!r}, {len(wrong):,} are wrong."
+    which = "first " if len(labels) < run.counts[task.data.test] else ""
+    text = f"Of the {which}{len(labels):,} images of split {task.data.test!r}, {len(wrong):,} are wrong."
     parts = [markup.paragraph(text), _confusion(matrix)]
     if len(surest):
         parts.append(
