@@ -77,7 +77,6 @@ def tiles(
     labels: Sequence[str] = (),
     describe: str = "image",
     smallest: int = 56,
-    kind: str = "",
 ) -> str:
     """[n, H, W, C] uint8 as images that flow into as many columns as there is room for.
 
@@ -87,7 +86,6 @@ def tiles(
       labels: a line of text below each, or none.
       describe: what one is, for those who do not see it.
       smallest: width of a tile in CSS pixels.
-      kind: another CSS class.
     """
     count, height, width, _ = pixels.shape
     columns = min(count, max(1, 2048 // width))
@@ -105,7 +103,7 @@ def tiles(
         f"background-size:{100 * columns}% {100 * rows}%;aspect-ratio:{width}/{height}}}"
     )
     return (
-        f'<figure class="tiles {kind}" id="{name}"><style>{style}</style>'
+        f'<figure class="tiles" id="{name}"><style>{style}</style>'
         f'<ul style="--tile:{smallest}px">{"".join(items)}</ul><figcaption>{escape(caption)}</figcaption></figure>'
     )
 
@@ -174,13 +172,13 @@ def player(
 
 
 def _margin(windows: Sequence[np.ndarray], width: int, height: int) -> int:
-    """Pixels around an image in which nine of ten windows, or half of an image more, have room."""
+    """Pixels around an image in which nine of ten windows, or a third of an image more, have room."""
     reaches = [0.0]
     for window in windows:
         left, top, right, bottom = np.moveaxis(window[..., :4], -1, 0)
         beyond = np.stack([-left, -top, right - (width - 1), bottom - (height - 1)]).max(axis=0)
         reaches.append(float(np.quantile(beyond, 0.9)))
-    return min(math.ceil(max(reaches)), max(width, height) // 2)
+    return min(math.ceil(max(reaches)), max(width, height) // 3)
 
 
 def _share(place: int, of: int) -> str:

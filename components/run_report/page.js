@@ -14,7 +14,7 @@
 
   function written(value) {
     const size = Math.abs(value);
-    if (size !== 0 && (size < 0.001 || size >= 1e7)) return value.toExponential(1).replace(".0e", "e").replace("e-", "e−").replace("e+", "e");
+    if (size !== 0 && (size < 0.0001 || size >= 1e7)) return value.toExponential(1).replace(".0e", "e").replace("e-", "e−").replace("e+", "e");
     const digits = size >= 100 || Number.isInteger(value) ? (size >= 1000 || Number.isInteger(value) ? 0 : 1) : size >= 1 ? 2 : 4;
     return value.toLocaleString("en", {maximumFractionDigits: digits});
   }
@@ -142,7 +142,7 @@
         const bold = document.createElement("b");
         bold.textContent = value;
         item.append(text + " ", bold);
-        output.append(item);
+        output.append(item, " ");
       };
       if (lines) {
         const at = cursor === null ? view[1] : cursor;

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from components.run_report.run import Run
 from components.run_report.sections import (
+    attention,
     classes,
     configuration,
     data,
@@ -53,7 +54,7 @@ _GENERATIVE = (
     _Section("Drawings", drawings.body),
     _TRAINING,
     _Section("Reconstructions", reconstructions.body),
-    _Section("Attention", reconstructions.attention),
+    _Section("Attention", attention.body),
     _CLASSES,
     *_LAST,
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from components.run_report import markup
 from components.run_report.run import FIRST_EXAMPLES, Run
+from components.run_report.sprite import to_bytes
 
 _BINS = 32
 _EXAMPLES = 24
@@ -34,10 +35,12 @@ def body(run: Run) -> str:
         for label in np.unique(train.labels):
             means.append(train.pixels[train.labels == label].mean(axis=0))
             names.append(str(label))
+    brightest = max(mean.max() for mean in means) or 1
     parts.append(
         markup.tiles(
-            np.rint(means).astype(np.uint8),
-            f"The mean of {of_which} of split {task.data.train!r}{', and of each class' if len(names) > 1 else ''}.",
+            to_bytes(np.stack(means) / brightest),
+            f"The mean of {of_which} of split {task.data.train!r}{', and of each class' if len(names) > 1 else ''}. All "
+            f"are brightened alike, {255 / brightest:.3g} times, so that the brightest pixel is white.",
             labels=names,
             describe="mean image",
             smallest=72,

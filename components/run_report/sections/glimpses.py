@@ -7,12 +7,11 @@ import numpy as np
 from components.run_report import attention_map, markup
 from components.run_report.examples import Images
 from components.run_report.run import Run
-from components.run_report.sections.reconstructions import maps
+from components.run_report.sections.attention import LOOKED_AT, maps
 from trainer.task import ClassifyingTask
 
 _PLAYED = 12
 _WORST = 24
-_LOOKED_AT = 256
 
 
 def body(run: Run) -> str:
@@ -27,7 +26,7 @@ def body(run: Run) -> str:
         caption="The rectangle is what the model sees of the image; the heavier its border, the sharper its filters.",
         labels=_captions(run, np.arange(count)),
     )
-    several = min(len(images.pixels), _LOOKED_AT)
+    several = min(len(images.pixels), LOOKED_AT)
     return player + "<h3>Looking</h3>" + maps(found["glimpse_window"][:several], task.read, task.image_shape, several)
 
 
@@ -38,7 +37,8 @@ def mistakes(run: Run) -> str:
     np.add.at(matrix, (labels, found["label"]), 1)
     wrong = np.flatnonzero(found["label"] != labels)
     surest = wrong[np.argsort(-found["probabilities"].max(axis=1)[wrong], kind="stable")][:_WORST]
-    text = f"On the first {len(labels):,} images of split {task.data.test!r}, {len(wrong):,} are wrong."
+    which = "first " if len(labels) < run.counts[task.data.test] else ""
+    text = f"Of the {which}{len(labels):,} images of split {task.data.test!r}, {len(wrong):,} are wrong."
     parts = [markup.paragraph(text), _confusion(matrix)]
     if len(surest):
         parts.append(

@@ -9,15 +9,11 @@ import numpy as np
 from components.run_report import attention_map, markup
 from components.run_report.model import seeds
 from components.run_report.run import Run
-from components.run_report.sprite import ramp, to_bytes
+from components.run_report.sprite import to_bytes
 from trainer.task import Attention, GenerativeTask
 
 _PLAYED = 6
 _PAIRS = 24
-_LOOKED_AT = 256
-"""Test images whose windows make the maps of attention."""
-_MAPS = 16
-"""Steps that have a map of their own."""
 
 
 def body(run: Run) -> str:
@@ -49,36 +45,4 @@ def body(run: Run) -> str:
         f"The first {several} test images, each with its reconstruction on the right.",
         describe="test image and reconstruction",
         smallest=116,
-    )
-
-
-def attention(run: Run) -> str:
-    """Maps of where it reads and writes; of a model without attention the reason why there are none."""
-    task = run.task
-    assert isinstance(task, GenerativeTask)
-    if not isinstance(task.attention, Attention):
-        return markup.paragraph("This model has no attention: it reads and writes the whole image at each step.")
-    originals = run.images(task.data.test).pixels[:_LOOKED_AT]
-    found = run.model.ask("reconstruct", ("read_window", "write_window"), image=originals, seed=seeds(len(originals)))
-    parts = [("Reading", "read_window", task.attention.read), ("Writing", "write_window", task.attention.write)]
-    return "".join(
-        f"<h3>{name}</h3>" + maps(found[window], size, task.image_shape, len(originals)) for name, window, size in parts
-    )
-
-
-def maps(windows: np.ndarray, size: int, shape: tuple[int, int, int], images: int) -> str:
-    """Of all steps together, and of each, [n, T, 5]."""
-    by_step, inside = attention_map.coverage(windows, size, *shape[:2])
-    steps = len(by_step)
-    shown = np.unique(np.linspace(0, steps - 1, min(steps, _MAPS)).round().astype(int))
-    together = by_step.mean(axis=0)
-    pictures = [together / (together.max() or 1), *(by_step[shown] / (by_step[shown].max() or 1))]
-    return markup.tiles(
-        ramp(np.stack(pictures)),
-        f"On which pixels of {images} test images the filters lie, from dark blue, never, to yellow, most: all {steps} "
-        f"steps together, then step by step. {inside:.0%} of the filters lie on the image; the others see its edge, "
-        "and are left out.",
-        labels=["all", *(f"step {step + 1}" for step in shown)],
-        describe="map of attention",
-        smallest=84,
     )

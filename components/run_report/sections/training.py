@@ -45,7 +45,9 @@ def body(run: Run) -> str:
         f"{task.recipe.steps:,} steps of {task.recipe.batch_size} images in {duration(curves.seconds)}, "
         f"{rate:,.0f} images a second with validation and compilation. Drag across a curve to enlarge a part of it."
     )
-    charts = "".join(_chart(curves, panel, "wide" if place == 0 else "") for place, panel in enumerate(panels))
+    charts = "".join(
+        _chart(curves, panel, "wide" if place == 0 and len(panels) > 2 else "") for place, panel in enumerate(panels)
+    )
     aside = "".join(
         markup.chart(title, _spec(curves, {"training": tag}, unit, log=log), kind="small")
         for title, unit, tag, log in _ASIDE

@@ -36,7 +36,7 @@ def _answer(run: Run, found: dict[str, Any]) -> str:
         limit = (
             f"at most {found['max_error']:.2%} wrong"
             if "max_error" in found
-            else f"at most {found['max_nll_bound']:g} nats an image"
+            else f"at most {found['max_nll_bound']:,g} nats an image"
         )
         said, reasons = "The gate passed it", [f"asked for was {limit}"]
     else:
@@ -81,10 +81,11 @@ def _bound(run: Run, found: dict[str, Any]) -> str:
     if bound["mean"] is None:
         return lines + markup.paragraph("The bound is not finite: the model's numbers cannot be used.")
     bits = bound["mean"] / math.log(2) / math.prod(run.task.image_shape)
-    text = f"What it costs, at most, to describe one of the {count:,} images of split {found['split']!r}: "
-    text += f"{bits:.3f} bits {'a pixel' if run.task.image_shape[2] == 1 else 'a number'}."
-    if not run.task.binary:
-        text += f" {NO_COMPRESSION_COST}"
+    of_which = f"one of the {count:,} images of split {found['split']!r}"
+    if run.task.binary:
+        text = f"What it costs, at most, to describe {of_which}: {bits:.3f} bits a pixel."
+    else:
+        text = f"The loss on {of_which}, the mean: {bits:.3f} bits a pixel and channel. {NO_COMPRESSION_COST}"
     return lines + markup.paragraph(text)
 
 
@@ -128,7 +129,7 @@ def _standing(run: Run, found: dict[str, Any]) -> str:
 def _bound_places(run: Run, found: dict[str, Any]) -> list[_Place]:
     mean = found["overall"]["nll_bound"]["mean"]
     places = [
-        _Place(found["max_nll_bound"], "The gate's limit", "of this run", f"≤ {found['max_nll_bound']:g}", "limit"),
+        _Place(found["max_nll_bound"], "The gate's limit", "of this run", f"≤ {found['max_nll_bound']:,g}", "limit"),
         _naive(run),
     ]
     if mean is not None:

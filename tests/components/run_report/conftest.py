@@ -39,10 +39,10 @@ class TinyRun:
     root: Path
     artifacts: dict[str, types.Artifact]
 
-    def report(self, **instead: types.Artifact) -> tuple[Path, list[str]]:
+    def report(self, folder: str = "report", **instead: types.Artifact) -> tuple[Path, list[str]]:
         """Writes a page, and returns it with the names of the sections that failed."""
         report = RunReport()
-        report.uri = str(self.root / "report")
+        report.uri = str(self.root / folder)
         inputs = {key: [artifact] for key, artifact in {**self.artifacts, **instead}.items()}
         Executor(BaseExecutor.Context()).Do(inputs, {"report": [report]}, {})
         return Path(report.uri) / REPORT_FILE, report.get_string_custom_property("failed_sections").splitlines()

@@ -117,6 +117,7 @@ def test_a_refused_model_has_its_whole_report(runs: dict[str, TinyRun]) -> None:
         TASKS["classifier"], run.artifacts["model"], run.artifacts["examples"], run.root / "strict", limit=0.0
     )
     path, failed = run.report(
+        "refused",
         evaluation=strict,
         infra_blessing=unservable,
         pushed_model=artifact(standard_artifacts.PushedModel, run.root / "unpushed"),
