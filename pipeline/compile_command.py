@@ -9,6 +9,7 @@ import click
 from pipeline import kubeflow_runner
 from pipeline.compile_settings import CompileSettings
 from pipeline.run_log import quiet_native_code
+from pipeline.training_options import training_options
 
 
 @click.command()
@@ -40,36 +41,12 @@ from pipeline.run_log import quiet_native_code
     help="Where training goes on after it was killed: gs:// or a volume's path.  "
     "[default: checkpoints below a pipeline root at gs://]",
 )
-@click.option("--steps", envvar="STEPS", type=int, help="Training steps.  [default: the task's]")
-@click.option(
-    "--train-examples",
-    envvar="TRAIN_EXAMPLES",
-    type=int,
-    help="Training images that are made, of a task that composes them of digits.  [default: the task's]",
-)
-@click.option(
-    "--max-nll-bound",
-    envvar="MAX_NLL_BOUND",
-    type=float,
-    help="The greatest bound, in nats an image, of a model that may be pushed.  [default: the task's]",
-)
-@click.option(
-    "--max-error",
-    envvar="MAX_ERROR",
-    type=float,
-    help="The greatest error, from 0 to 1, of a classifier that may be pushed.  [default: the task's]",
-)
+@training_options
 @click.option(
     "--tolerance",
     envvar="TOLERANCE",
     type=float,
     help="By how much a model may be worse than the one that was pushed last.  [default: the task's]",
-)
-@click.option(
-    "--score-samples",
-    envvar="SCORE_SAMPLES",
-    type=int,
-    help="Score each image of the test split with so many samples, as a last stage.  [default: no such stage]",
 )
 @click.option(
     "-o",

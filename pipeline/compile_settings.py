@@ -9,8 +9,9 @@ from components.parameter_check.check import check_address, check_task
 from pipeline.kubeflow import cluster as clusters
 from pipeline.kubeflow.cluster import Cluster
 from pipeline.kubeflow.pipeline_spec import OBJECT_STORES
+from pipeline.run_settings import check_score_samples, gate_of
 from trainer import tasks
-from trainer.task import ErrorGate, Gate
+from trainer.task import ErrorGate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,20 +63,14 @@ class CompileSettings:
 
         Raises ValueError for what cannot be used.
         """
-        limit_name = tasks.get(task_name).gate.LIMIT
-        limits = {Gate.LIMIT: max_nll_bound, ErrorGate.LIMIT: max_error}
-        limit = limits.pop(limit_name)
-        for other, value in limits.items():
-            if value is not None:
-                raise ValueError(f"{task_name} has no {other}: it is judged by its {limit_name}; give that instead.")
+        task = tasks.get(task_name)
+        gate_of(task, max_nll_bound, max_error)
+        check_score_samples(task, score_samples)
+        limit_name = task.gate.LIMIT
+        limit = max_error if limit_name == ErrorGate.LIMIT else max_nll_bound
         numbers = {"steps": steps, "train_examples": train_examples, "limit": limit, "tolerance": tolerance}
         given = {name: tasks.OWN if value is None else value for name, value in numbers.items()}
         check_task(limit_name=limit_name, task=task_name, **given)  # type: ignore[arg-type]
-        if score_samples is not None and (score_samples < 1 or limit_name == ErrorGate.LIMIT):
-            raise ValueError(
-                f"Got {score_samples} samples to score of each image of {task_name}: give at least 1, of a generative "
-                "task, or none for no such stage."
-            )
         if pipeline_root is not None and not pipeline_root.startswith(OBJECT_STORES):
             raise ValueError(
                 f"The pipeline root is {pipeline_root}: Kubeflow Pipelines keeps artifacts in an object store, at "

@@ -9,6 +9,7 @@ import click
 from pipeline import local_runner
 from pipeline.run_failure import RunFailed
 from pipeline.run_settings import RunSettings
+from pipeline.training_options import training_options
 
 if TYPE_CHECKING:
     from pipeline.run_outcome import RunOutcome
@@ -22,13 +23,6 @@ INTERRUPTED = 130
 @click.option(
     "--data-dir", envvar="DATA_DIR", help="Where TFDS data sets are, or will be, prepared.  [default: TFDS's own]"
 )
-@click.option("--steps", envvar="STEPS", type=int, help="Training steps.  [default: the task's]")
-@click.option(
-    "--train-examples",
-    envvar="TRAIN_EXAMPLES",
-    type=int,
-    help="Training images that are made, of a task that composes them of digits.  [default: the task's]",
-)
 @click.option(
     "--pipeline-root",
     envvar="PIPELINE_ROOT",
@@ -36,18 +30,7 @@ INTERRUPTED = 130
     show_default=True,
     help="Where everything lands, in a folder a task.",
 )
-@click.option(
-    "--max-nll-bound",
-    envvar="MAX_NLL_BOUND",
-    type=float,
-    help="The greatest bound, in nats an image, of a model that may be pushed.  [default: the task's]",
-)
-@click.option(
-    "--max-error",
-    envvar="MAX_ERROR",
-    type=float,
-    help="The greatest error, from 0 to 1, of a classifier that may be pushed.  [default: the task's]",
-)
+@training_options
 @click.option(
     "--cache/--no-cache",
     "use_cache",
@@ -59,12 +42,6 @@ INTERRUPTED = 130
     "--initial-state",
     envvar="INITIAL_STATE",
     help="A training state to go on from, as benchmarks.accelerator writes it.  [default: the beginning]",
-)
-@click.option(
-    "--score-samples",
-    envvar="SCORE_SAMPLES",
-    type=int,
-    help="Score each image of the test split with so many samples, as a last stage.  [default: no such stage]",
 )
 @click.pass_context
 def run(

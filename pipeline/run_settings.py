@@ -52,7 +52,7 @@ class RunSettings:
             task = task.with_steps(steps)
         if train_examples is not None:
             task = task.with_train_examples(train_examples)
-        gate = _gate(task, max_nll_bound, max_error)
+        gate = gate_of(task, max_nll_bound, max_error)
         if data_dir is not None and not Path(data_dir).expanduser().is_dir():
             raise ValueError(
                 f"The data directory {data_dir} does not exist. Name the folder in which TFDS data sets are prepared, "
@@ -63,11 +63,7 @@ class RunSettings:
                 f"The initial state {initial_state} does not exist. Name an .npz file of a training state, or none to "
                 "begin at the beginning."
             )
-        if score_samples is not None and (score_samples < 1 or isinstance(task, ClassifyingTask)):
-            raise ValueError(
-                f"Got {score_samples} samples to score of each image of {task.name}: give at least 1, of a generative "
-                "task, or none for no such stage."
-            )
+        check_score_samples(task, score_samples)
         settings = cls(
             task=task,
             gate=gate,
@@ -129,10 +125,10 @@ class RunSettings:
             raise ValueError(f"Cannot write to the folder {self.folder}. Choose another pipeline root.")
 
 
-def _gate(
+def gate_of(
     task: GenerativeTask | ClassifyingTask, max_nll_bound: float | None, max_error: float | None
 ) -> Gate | ErrorGate:
-    """The task's, with what the user wants otherwise."""
+    """The task's, with what the user wants otherwise. Raises ValueError for the threshold of another kind of task."""
     if isinstance(task, ClassifyingTask):
         if max_nll_bound is not None:
             raise ValueError(f"{task.name} is a classifier, which has no bound: give the greatest error instead.")
@@ -140,3 +136,12 @@ def _gate(
     if max_error is not None:
         raise ValueError(f"{task.name} is a generative task, which has no error: give the greatest bound instead.")
     return task.gate if max_nll_bound is None else dataclasses.replace(task.gate, max_nll_bound=max_nll_bound)
+
+
+def check_score_samples(task: GenerativeTask | ClassifyingTask, score_samples: int | None) -> None:
+    """Raises ValueError where images cannot be scored so; None is for no scores."""
+    if score_samples is not None and (score_samples < 1 or isinstance(task, ClassifyingTask)):
+        raise ValueError(
+            f"Got {score_samples} samples to score of each image of {task.name}: give at least 1, of a generative "
+            "task, or none for no such stage."
+        )
