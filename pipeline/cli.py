@@ -10,6 +10,7 @@ import click
 SUBCOMMANDS = {
     "run": ("pipeline.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
     "report": ("pipeline.report_command", "report", "Show the paper's table with a row for the last evaluated model."),
+    "figures": ("pipeline.figures_command", "figures", "Draw the paper's figures of a model, for print."),
     "train": (
         "pipeline.train_command",
         "train",
