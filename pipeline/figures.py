@@ -75,8 +75,8 @@ class _Figures:
         return {name: value.numpy() for name, value in answer.items()}
 
     def _words(self, title: str, paper: str) -> Words:
-        steps = self._material.task.recipe.steps
-        source = f"{self._material.task.title}. {self._material.name}, {steps:,} training steps. Seed {self._seed}."
+        task = self._material.task
+        source = f"{task.name}: {task.title}. {self._material.name}, {task.recipe.steps:,} training steps."
         return Words(title=title, paper=paper, source=source)
 
     def _save(self, page: Page, paper: str, name: str, remark: str = "") -> Told:

@@ -55,7 +55,7 @@ def figures(
         given = {"examples": examples, "training": training, "logs": logs}
         material = dataclasses.replace(material, **{name: value for name, value in given.items() if value is not None})
         for told in write_figures(material, out, seed):
-            click.echo(f"{told.paper:14}{told.path or 'not drawn'}{': ' * bool(told.remark)}{told.remark}")
+            click.echo(f"{told.paper:24}{told.path or 'not drawn'}{': ' * bool(told.remark)}{told.remark}")
     except (RuntimeError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from serving.animation import relative_precision
 from serving.figures import filters
-from serving.figures.page import BLUE, FAINT, Grid, Page, Words, draw_window, some_steps, step_names, style
+from serving.figures.page import FAINT, GAP, SKY, Grid, Page, Words, draw_window, some_steps, step_names, style
 
-_COLUMNS = 7
+_COLUMNS = 8
 """At most, of steps."""
 _NUMBERS = 45
 """Dots for a patch's stride and width."""
@@ -21,30 +23,30 @@ def patches(words: Words, image: np.ndarray, window: np.ndarray, size: int) -> P
     window: [n, T, 5] of size x size filters.
     """
     steps = some_steps(window.shape[1], _COLUMNS)
-    grid = Grid(rows=2 * len(image), columns=len(steps), image_shape=image.shape[1:], below=_NUMBERS)
+    grid = Grid(rows=len(image), columns=len(steps), image_shape=image.shape[1:])
+    _, _, _, side = _square(size, 0, 0, *grid.tile)
+    grid = dataclasses.replace(grid, below=GAP + side + _NUMBERS)
     caption = (
         f"Above, the image with the centres of the {size} × {size} filters and the rectangle that they span, the "
-        f"thicker the more precise; below, the patch of {size} × {size} that they extract, without its intensity γ. δ "
-        "is the filters' stride and σ their standard deviation, in pixels: a small δ zooms in, a large σ blurs."
+        f"thicker the more precise; below, the patch of {size} × {size} that they extract, scaled to the greatest "
+        "value of the row. δ is the filters' stride and σ their standard deviation, in pixels: a small δ zooms in, a "
+        "large σ blurs."
     )
-    page = Page(words, caption, grid.height)
-    page.headings(grid, step_names(steps))
+    page = Page.of_grid(words, caption, grid, step_names(steps))
     precision = relative_precision(window[..., 3])
     for row, picture in enumerate(image):
+        seen = window[row, steps]
+        # Without the intensity gamma, which makes the encoder's view brighter or darker as a whole.
+        patch = _scaled(np.stack([filters.extract(picture, one, size) / one[4] for one in seen]))
         for column, step in enumerate(steps):
-            seen = window[row, step]
-            left, top, width, height = grid.place(2 * row, column)
-            axes = page.image(left, top + _NUMBERS, width, height, picture)
-            draw_window(axes, seen, size, precision[row, step])
-            mu_x, mu_y = (
-                mu[(mu > -0.5) & (mu < edge - 0.5)]
-                for mu, edge in zip(filters.centres(seen, size), (picture.shape[1], picture.shape[0]), strict=True)
-            )
-            axes.scatter(*np.meshgrid(mu_x, mu_y), s=0.7, color=BLUE, linewidths=0)
-            left, top, width, height = _square(size, *grid.place(2 * row + 1, column))
-            page.image(left, top, width, height, filters.extract(picture, seen, size) / seen[4])
-            told = f"δ {seen[2]:.1f}   σ {np.sqrt(seen[3]):.1f}"
-            page.text(left + width / 2, top + height + 10, told, size=7, color=FAINT, ha="center")
+            left, top, width, height = grid.place(row, column)
+            axes = page.image(left, top, width, height, picture)
+            draw_window(axes, seen[column], size, precision[row, step])
+            axes.scatter(*np.meshgrid(*filters.centres(seen[column], size)), s=0.7, color=SKY, linewidths=0)
+            left += (width - side) / 2
+            page.image(left, top + height + GAP, side, side, patch[column])
+            told = f"δ {seen[column, 2]:.1f}   σ {np.sqrt(seen[column, 3]):.1f}"
+            page.text(left + side / 2, top + height + GAP + side + 8, told, size=7, color=FAINT, ha="center")
     return page
 
 
@@ -57,8 +59,7 @@ def put_back(words: Words, image: np.ndarray, window: np.ndarray, size: int) -> 
         "patch put back by the same filters, transposed; and the first and the last of the filters alone, those of the "
         "patch's corners. All but the image are scaled to their greatest value."
     )
-    page = Page(words, caption, grid.height)
-    page.headings(grid, ["image", "patch", "put back", "first filter", "last filter"])
+    page = Page.of_grid(words, caption, grid, ["image", "patch", "put back", "first filter", "last filter"])
     precision = relative_precision(window[..., 3])
     for row, (picture, seen) in enumerate(zip(image, window, strict=True)):
         patch = filters.extract(picture, seen, size)

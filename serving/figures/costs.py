@@ -20,13 +20,13 @@ def costs(words: Words, training: Curve, validation: Curve, *, unit: str, remark
     settled = training.value[training.step > _BEGINNING * training.step[-1]]
     low, high = (f(np.concatenate([settled, validation.value])) for f in (np.min, np.max))
     room = 0.05 * (high - low) or 1.0
-    caption = "The cost of a minibatch of training images, and of the validation images by the averaged weights. "
+    caption = "The cost of a minibatch of training images, and of the validation images by the weights to be exported. "
     if training.value.max() > high + room:
         caption += f"The training began at {training.value.max():,.4g} {unit}, above the plot. "
-    page = Page(words, caption + remark, _HEIGHT)
+    page = Page(words, caption + remark, width=BODY, height=_HEIGHT)
     axes = page.axes(_LEFT, 0, BODY - _LEFT - _RIGHT, _HEIGHT - _BELOW)
     axes.plot(training.step, training.value, color=BLUE, lw=0.7)
-    axes.plot(validation.step, validation.value, color=VERMILION, lw=1.2, marker="o", ms=2.5)
+    axes.plot(validation.step, validation.value, color=VERMILION, lw=1.2, marker="o", ms=2.5, clip_on=False)
     axes.set_xlim(0, training.step[-1])
     axes.set_ylim(low - room, high + room)
     axes.set_xlabel("minibatches")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import textwrap
 from collections.abc import Iterable
 
 import matplotlib as mpl
@@ -15,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
 
 from serving.animation import window_rectangle
 from serving.sheet import save
@@ -22,12 +22,12 @@ from serving.sheet import save
 DOTS_PER_INCH = 300
 MARGIN = 60
 BODY = 1830
-"""Dots between the margins; with them 6.5 inches."""
+"""Dots between the margins of the widest page; with them 6.5 inches."""
 GAP = 15
 
 INK, FAINT, RULE = "#1a1a1a", "#6b6b6b", "#b8b8b8"
 # Of Okabe and Ito's colours, which the colour-blind can tell apart.
-VERMILION, BLUE = "#d55e00", "#0072b2"
+VERMILION, BLUE, SKY = "#d55e00", "#0072b2", "#56b4e9"
 
 style = mpl.rc_context(
     {
@@ -58,15 +58,17 @@ style = mpl.rc_context(
 )
 """Decorates whatever draws or saves a page."""
 
-_TOP = 170
+_TOP = 140
 """Dots above the caption's first line."""
 _LINE = 40
 """Dots from one line of the caption to the next."""
-_CAPTION_LETTERS = 124
 _FOOT = 110
+_NARROWEST = 1_300
+_LARGE = 4
+"""Dots a pixel, from which on an uneven number of them would be seen."""
 _HEADINGS = 45
 """Dots above a grid."""
-_THINNEST, _THICKEST = 0.5, 2.4
+_THINNEST, _THICKEST = 0.5, 1.8
 """Points of a window's border."""
 
 
@@ -82,33 +84,36 @@ class Words:
 
 
 class Page:
-    """A figure with its title, its caption and `height` dots for the body, whose top left corner is (0, 0)."""
+    """A figure with its title, its caption and a body of `width` x `height` dots, whose top left corner is (0, 0)."""
 
-    def __init__(self, words: Words, caption: str, height: int) -> None:
-        lines = textwrap.wrap(caption, _CAPTION_LETTERS)
-        self._top = _TOP + _LINE * len(lines)
-        self._size = (BODY + 2 * MARGIN, self._top + height + _FOOT)
+    def __init__(self, words: Words, caption: str, *, width: int, height: int) -> None:
+        width = max(width, _NARROWEST)
+        lines = _wrapped(caption, width)
         self._title = words.title
+        self._top = _TOP + _LINE * len(lines)
+        self._size = (width + 2 * MARGIN, self._top + height + _FOOT)
         self.figure = Figure(figsize=(self._size[0] / DOTS_PER_INCH, self._size[1] / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
         FigureCanvasAgg(self.figure)
+        tag = f"after {words.paper} of Gregor et al., 2015"
         self.text(0, 75 - self._top, words.title, size=12, weight="bold", va="baseline")
-        self.text(
-            BODY, 75 - self._top, f"after {words.paper} of Gregor et al., 2015", color=FAINT, ha="right", va="baseline"
-        )
+        self.text(width, 75 - self._top, tag, color=FAINT, ha="right", va="baseline")
         for number, line in enumerate(lines):
             self.text(0, 130 + _LINE * number - self._top, line, va="baseline")
         self.text(0, height + 65, words.source, size=7, color=FAINT, va="baseline")
+
+    @classmethod
+    def of_grid(cls, words: Words, caption: str, grid: Grid, headings: Iterable[str] = ()) -> Page:
+        """As wide and high as the grid, with a heading above each of its columns."""
+        page = cls(words, caption, width=math.ceil(grid.width), height=math.ceil(grid.height))
+        for column, name in enumerate(headings):
+            left, top, width, _ = grid.place(0, column)
+            page.text(left + width / 2, top - 14, name, size=7.5, color=FAINT, ha="center", va="baseline")
+        return page
 
     def text(self, x: float, y: float, text: str, **style: object) -> None:
         """Writes it at a place of the body, by default to the right of and below it."""
         options = {"ha": "left", "va": "top", **style}
         self.figure.text((MARGIN + x) / self._size[0], 1 - (self._top + y) / self._size[1], text, **options)
-
-    def headings(self, grid: Grid, names: Iterable[str]) -> None:
-        """Writes a name above each column of the grid."""
-        for column, name in enumerate(names):
-            left, top, width, _ = grid.place(0, column)
-            self.text(left + width / 2, top - 14, name, size=7.5, color=FAINT, ha="center", va="baseline")
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
         """Axes on a part of the body."""
@@ -121,6 +126,7 @@ class Page:
         """Shows an image [H, W, C] in [0, 1], in whose axes the centre of the top left pixel is (0, 0)."""
         axes = self.axes(x, y, width, height)
         axes.imshow(image[..., 0] if image.shape[2] == 1 else image.clip(0, 1), vmin=0, vmax=1, aspect="auto")
+        axes.autoscale(False)
         axes.set_axis_off()
         return axes
 
@@ -152,22 +158,40 @@ class Grid:
 
     @property
     def tile(self) -> tuple[float, float]:
-        """Width and height of an image in dots: a whole number of them a pixel, unless there are too many pixels."""
+        """Width and height of an image in dots: a whole number of them a pixel, where they are large."""
         width = (BODY - self.left - self.right - self.apart - (self.columns - 1) * GAP) / self.columns
         scale = min(width, self.widest) / self.image_shape[1]
-        scale = int(scale) if scale >= 1 else scale
+        scale = int(scale) if scale >= _LARGE else scale
         return self.image_shape[1] * scale, self.image_shape[0] * scale
 
     @property
-    def height(self) -> int:
+    def width(self) -> float:
+        """Dots of all columns and of the words beside them."""
+        return self.left + self.columns * (self.tile[0] + GAP) - GAP + self.apart + self.right
+
+    @property
+    def height(self) -> float:
         """Dots of all rows and of the headings."""
-        return math.ceil(_HEADINGS + self.rows * (self.tile[1] + self.below + GAP) - GAP)
+        return _HEADINGS + self.rows * (self.tile[1] + self.below + GAP) - GAP
 
     def place(self, row: int, column: int) -> tuple[float, float, float, float]:
         """Left, top, width and height of an image, as Page takes them."""
         width, height = self.tile
         left = self.left + column * (width + GAP) + (self.apart if column == self.columns - 1 else 0)
         return left, _HEADINGS + row * (height + self.below + GAP), width, height
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` dots in the size of a caption."""
+    points = width * 72 / DOTS_PER_INCH
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if TextPath((0, 0), longer, size=mpl.rcParams["font.size"]).get_extents().x1 <= points:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def draw_window(axes: Axes, window: np.ndarray, size: int, precision: float, colour: str = VERMILION) -> None:

@@ -28,11 +28,10 @@ def samples(
             "distance over pixels in [0, 1], which stands beside it."
         )
         grid = Grid(rows=rows, columns=columns + 1, image_shape=image.shape[1:], apart=_APART, right=_DISTANCES)
-    page = Page(words, caption, grid.height)
+    page = Page.of_grid(words, caption, grid, [] if nearest is None else [*[""] * columns, "nearest"])
     for place, drawn in enumerate(image):
         page.image(*grid.place(*divmod(place, columns)), drawn)
     if nearest is not None:
-        page.headings(grid, [*[""] * columns, "nearest"])
         for row, (found, distance) in enumerate(zip(*nearest, strict=True)):
             left, top, width, height = grid.place(row, columns)
             page.image(left, top, width, height, found)

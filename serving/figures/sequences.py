@@ -29,10 +29,8 @@ def generation(words: Words, canvas: np.ndarray, window: np.ndarray | None, wind
         _RECTANGLE.format("write") if window is not None else "Without attention each step writes on all of the canvas."
     )
     grid = Grid(rows=len(canvas), columns=len(steps) + 1, image_shape=canvas.shape[2:], apart=_APART)
-    page = Page(
-        words, f"Each row is one drawing: the canvas, as mean probabilities, after the steps named. {how}", grid.height
-    )
-    page.headings(grid, [*step_names(steps), "image"])
+    caption = f"Each row is one drawing: the canvas, as mean probabilities, after the steps named. {how}"
+    page = Page.of_grid(words, caption, grid, [*step_names(steps), "image"])
     precision = None if window is None else relative_precision(window[..., 3])
     for row, drawing in enumerate(canvas):
         for column, step in enumerate(steps):
@@ -64,8 +62,7 @@ def glimpses(
         "Each row is one image, and the windows through which the classifier looked at it before it named the digit. "
         f"{_RECTANGLE.format('read')} Left: the class found, its probability, and the true class where that is another."
     )
-    page = Page(words, caption, grid.height)
-    page.headings(grid, step_names(steps))
+    page = Page.of_grid(words, caption, grid, step_names(steps))
     precision = relative_precision(window[..., 3])
     for row in range(len(image)):
         _, top, _, height = grid.place(row, 0)
