@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -110,9 +111,9 @@ class Page:
             page.text(left + width / 2, top - 14, name, size=7.5, color=FAINT, ha="center", va="baseline")
         return page
 
-    def text(self, x: float, y: float, text: str, **style: object) -> None:
+    def text(self, x: float, y: float, text: str, **how: Any) -> None:
         """Writes it at a place of the body, by default to the right of and below it."""
-        options = {"ha": "left", "va": "top", **style}
+        options = {"ha": "left", "va": "top", **how}
         self.figure.text((MARGIN + x) / self._size[0], 1 - (self._top + y) / self._size[1], text, **options)
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
