@@ -8,7 +8,7 @@ import numpy as np
 
 from serving.animation import relative_precision
 from serving.figures import filters
-from serving.figures.page import FAINT, GAP, SKY, Grid, Page, Words, draw_window, some_steps, step_names, style
+from serving.figures.page import FAINT, GAP, Grid, Page, Words, some_steps, step_names, style
 
 _COLUMNS = 8
 """At most, of steps."""
@@ -40,9 +40,9 @@ def patches(words: Words, image: np.ndarray, window: np.ndarray, size: int) -> P
         patch = _scaled(np.stack([filters.extract(picture, one, size) / one[4] for one in seen]))
         for column, step in enumerate(steps):
             left, top, width, height = grid.place(row, column)
-            axes = page.image(left, top, width, height, picture)
-            draw_window(axes, seen[column], size, precision[row, step])
-            axes.scatter(*np.meshgrid(*filters.centres(seen[column], size)), s=0.7, color=SKY, linewidths=0)
+            tile = page.image(left, top, width, height, picture)
+            tile.window(seen[column], size, precision[row, step])
+            tile.dots(*filters.centres(seen[column], size))
             left += (width - side) / 2
             page.image(left, top + height + GAP, side, side, patch[column])
             told = f"δ {seen[column, 2]:.1f}   σ {np.sqrt(seen[column, 3]):.1f}"
@@ -64,7 +64,7 @@ def put_back(words: Words, image: np.ndarray, window: np.ndarray, size: int) -> 
     for row, (picture, seen) in enumerate(zip(image, window, strict=True)):
         patch = filters.extract(picture, seen, size)
         f_x, f_y = filters.filterbank(seen, picture.shape, size)
-        draw_window(page.image(*grid.place(row, 0), picture), seen, size, precision[row])
+        page.image(*grid.place(row, 0), picture).window(seen, size, precision[row])
         page.image(*_square(size, *grid.place(row, 1)), _scaled(patch))
         page.image(*grid.place(row, 2), _scaled(filters.put_back(patch, seen, picture.shape)))
         for column, corner in ((3, 0), (4, -1)):

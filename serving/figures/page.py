@@ -6,19 +6,20 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.textpath import TextPath
 
 from serving.animation import window_rectangle
-from serving.sheet import save
+from serving.sheet import save, to_bytes
 
 DOTS_PER_INCH = 300
 MARGIN = 60
@@ -51,10 +52,6 @@ style = mpl.rc_context(
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
         "figure.facecolor": "white",
-        "image.cmap": "gray",
-        # Each pixel a square: the places of the images are whole dots, and whole multiples of their pixels.
-        "image.interpolation": "nearest",
-        "image.resample": False,
     }
 )
 """Decorates whatever draws or saves a page."""
@@ -95,6 +92,10 @@ class Page:
         self._size = (width + 2 * MARGIN, self._top + height + _FOOT)
         self.figure = Figure(figsize=(self._size[0] / DOTS_PER_INCH, self._size[1] / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
         FigureCanvasAgg(self.figure)
+        # For what is drawn upon images; its unit is a dot of the body.
+        self._over = self.figure.add_axes((0, 0, 1, 1), autoscale_on=False, frame_on=False, zorder=1)
+        self._over.set(xlim=(-MARGIN, width + MARGIN), ylim=(height + _FOOT, -self._top))
+        self._over.set_axis_off()
         tag = f"after {words.paper} of Gregor et al., 2015"
         self.text(0, 75 - self._top, words.title, size=12, weight="bold", va="baseline")
         self.text(width, 75 - self._top, tag, color=FAINT, ha="right", va="baseline")
@@ -123,19 +124,66 @@ class Page:
             (left / self._size[0], bottom / self._size[1], width / self._size[0], height / self._size[1])
         )
 
-    def image(self, x: float, y: float, width: float, height: float, image: np.ndarray) -> Axes:
-        """Shows an image [H, W, C] in [0, 1], in whose axes the centre of the top left pixel is (0, 0)."""
-        axes = self.axes(x, y, width, height)
-        axes.imshow(image[..., 0] if image.shape[2] == 1 else image.clip(0, 1), vmin=0, vmax=1, aspect="auto")
-        axes.autoscale(False)
-        axes.set_axis_off()
-        return axes
+    def image(self, x: float, y: float, width: float, height: float, image: np.ndarray) -> Tile:
+        """Shows an image [H, W, C] in [0, 1], each of its pixels in whole dots."""
+        left, top, across, down = (round(dots) for dots in (x, y, width, height))
+        rows = np.arange(down) * image.shape[0] // down
+        columns = np.arange(across) * image.shape[1] // across
+        dots = np.broadcast_to(to_bytes(image)[rows][:, columns], (down, across, 3))
+        self.figure.figimage(dots, xo=MARGIN + left, yo=self._size[1] - self._top - top - down)
+        return Tile(self._over, left, top, across / image.shape[1], down / image.shape[0], image.shape[:2])
 
     @style
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes it as PNG, whole or not at all."""
         metadata = {"Title": self._title, "Software": None}
         save(path, lambda file: self.figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata=metadata))
+
+
+class Tile(NamedTuple):
+    """An image on a page, to be drawn upon; what lies outside it is cut off."""
+
+    axes: Axes
+    left: float
+    top: float
+    across: float
+    """Dots of a pixel's width."""
+    down: float
+    """Dots of a pixel's height."""
+    shape: tuple[int, ...]
+    """[H, W]."""
+
+    def window(self, window: np.ndarray, size: int, precision: float) -> None:
+        """Draws the rectangle of a window's filters, the thicker the more precise, which is from 0 to 1."""
+        # Beyond the image by more than its size nothing can be seen, and the renderer's numbers end somewhere.
+        limit = 4 * max(self.shape)
+        left, top, right, bottom = np.clip(window_rectangle(window, size), -limit, limit)
+        thickness = _THINNEST + precision * (_THICKEST - _THINNEST)
+        outline = Rectangle(
+            self._place(left, top),
+            (right - left) * self.across,
+            (bottom - top) * self.down,
+            fill=False,
+            edgecolor=VERMILION,
+            linewidth=thickness,
+            # A hairline of white keeps it apart from colours like its own.
+            path_effects=[withStroke(linewidth=thickness + 0.5, foreground="white", alpha=0.7)],
+        )
+        self.axes.add_patch(outline)
+        self._cut(outline)
+
+    def dots(self, columns: np.ndarray, rows: np.ndarray) -> None:
+        """Draws a dot wherever one of the columns meets one of the rows, in pixels."""
+        self._cut(self.axes.scatter(*self._place(*np.meshgrid(columns, rows)), s=0.7, color=SKY, linewidths=0))
+
+    def _place(self, column: Any, row: Any) -> tuple[Any, Any]:
+        """On the page. (0, 0) is the centre of the top left pixel."""
+        return self.left + (column + 0.5) * self.across, self.top + (row + 0.5) * self.down
+
+    def _cut(self, drawn: Artist) -> None:
+        height, width = self.shape
+        edge = Rectangle((self.left, self.top), width * self.across, height * self.down)
+        drawn.set_clip_path(edge.get_path(), edge.get_patch_transform() + self.axes.transData)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,28 +232,15 @@ class Grid:
 
 def _wrapped(text: str, width: int) -> list[str]:
     """Lines of at most `width` dots in the size of a caption."""
-    points = width * 72 / DOTS_PER_INCH
+    renderer, font = RendererAgg(1, 1, DOTS_PER_INCH), FontProperties()
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if TextPath((0, 0), longer, size=mpl.rcParams["font.size"]).get_extents().x1 <= points:
+        if renderer.get_text_width_height_descent(longer, font, ismath=False)[0] <= width:
             lines[-1] = longer
         else:
             lines.append(word)
     return lines
-
-
-def draw_window(axes: Axes, window: np.ndarray, size: int, precision: float, colour: str = VERMILION) -> None:
-    """Draws the rectangle of a window's filters, the thicker the more precise, which is from 0 to 1."""
-    # Beyond the image by more than its size nothing can be seen, and the renderer's numbers end somewhere.
-    limit = 4 * max(*axes.get_xlim(), *axes.get_ylim())
-    left, top, right, bottom = np.clip(window_rectangle(window, size), -limit, limit)
-    width = _THINNEST + precision * (_THICKEST - _THINNEST)
-    # A hairline of white keeps it apart from colours like its own.
-    casing = [withStroke(linewidth=width + 0.5, foreground="white", alpha=0.7)]
-    axes.add_patch(
-        Rectangle((left, top), right - left, bottom - top, fill=False, ec=colour, lw=width, path_effects=casing)
-    )
 
 
 def step_names(steps: Iterable[int]) -> list[str]:

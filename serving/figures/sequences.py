@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from serving.animation import relative_precision
-from serving.figures.page import BLUE, FAINT, VERMILION, Grid, Page, Words, draw_window, some_steps, step_names, style
+from serving.figures.page import BLUE, FAINT, VERMILION, Grid, Page, Words, some_steps, step_names, style
 
 _COLUMNS = 10
 """At most, of steps."""
@@ -34,9 +32,9 @@ def generation(words: Words, canvas: np.ndarray, window: np.ndarray | None, wind
     precision = None if window is None else relative_precision(window[..., 3])
     for row, drawing in enumerate(canvas):
         for column, step in enumerate(steps):
-            axes = page.image(*grid.place(row, column), drawing[step])
+            tile = page.image(*grid.place(row, column), drawing[step])
             if window is not None and precision is not None:
-                draw_window(axes, window[row, step], window_size, precision[row, step])
+                tile.window(window[row, step], window_size, precision[row, step])
         page.image(*grid.place(row, len(steps)), drawing[-1])
     return page
 
@@ -48,9 +46,9 @@ def glimpses(
     window: np.ndarray,
     window_size: int,
     *,
-    label: Sequence[int] | np.ndarray,
-    found: Sequence[int] | np.ndarray,
-    probability: Sequence[float] | np.ndarray,
+    label: np.ndarray,
+    found: np.ndarray,
+    probability: np.ndarray,
 ) -> Page:
     """A row an image, [n, H, W, C]: it with the window of each glimpse, and what it is taken for.
 
@@ -71,6 +69,7 @@ def glimpses(
         told = f"{probability[row]:.0%}" if right else f"{probability[row]:.0%}\nit is {label[row]}"
         page.text(0, top + height / 2 + 6, told, size=7.5, color=FAINT)
         for column, step in enumerate(steps):
-            axes = page.image(*grid.place(row, column), image[row])
-            draw_window(axes, window[row, step], window_size, precision[row, step])
+            page.image(*grid.place(row, column), image[row]).window(
+                window[row, step], window_size, precision[row, step]
+            )
     return page
