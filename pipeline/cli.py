@@ -11,6 +11,7 @@ SUBCOMMANDS = {
     "run": ("pipeline.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
     "compile": ("pipeline.compile_command", "compile_pipeline", "Write the pipeline for Kubeflow, as a package."),
     "report": ("pipeline.report_command", "report", "Show the paper's table with a row for the last evaluated model."),
+    "figures": ("pipeline.figures_command", "figures", "Draw the paper's figures of a model, for print."),
     "train": (
         "pipeline.train_command",
         "train",

@@ -31,6 +31,11 @@ class LastEvaluation:
     examples: Path
     """The folder of the split's files."""
 
+    @property
+    def model_run(self) -> Path:
+        """TensorBoard's view of the training, which the same execution of the Trainer has left beside the model."""
+        return self.model_dir.parents[2] / "model_run" / self.model_number
+
 
 def last_evaluation(metadata_path: Path) -> LastEvaluation:
     """Reads it through the metadata of a local pipeline. Raises NoEvaluation where there is none, or it was deleted."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.server_options import asks_a_server
-from serving.animation import write_animation
+from serving.animation import ANIMATIONS, write_animation
 from serving.client import Client
 from trainer import tasks
 from trainer.task import Attention, GenerativeTask
@@ -22,7 +22,7 @@ from trainer.task import Attention, GenerativeTask
     type=click.Path(dir_okay=False, path_type=Path),
     default="drawing.gif",
     show_default=True,
-    help="An animated .gif.",
+    help="An animated .gif or .webp.",
 )
 @click.option(
     "--window-size",
@@ -35,8 +35,8 @@ def sequence(client: Client, count: int, seed: int, output: Path, window_size: i
 
     The wider the rectangle's border, the more precise are the window's filters.
     """
-    if output.suffix != ".gif":
-        raise ValueError(f"The output {output} is no .gif.")
+    if output.suffix not in ANIMATIONS:
+        raise ValueError(f"The output {output} is neither {' nor '.join(ANIMATIONS)}.")
     canvas, window = client.sample_sequence(count, seed=seed)
     if window is not None and window_size is None:
         window_size = _write_window_size(client.model)

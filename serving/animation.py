@@ -1,4 +1,4 @@
-"""A drawing as it comes about: an animated GIF of the canvas, with the window as a rectangle."""
+"""A drawing as it comes about: an animation of the canvas, with the window as a rectangle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from serving.sheet import enlargement, save, to_bytes
+
+ANIMATIONS: dict[str, dict[str, object]] = {
+    ".gif": {"format": "GIF", "optimize": False},
+    ".webp": {"format": "WEBP", "lossless": True},
+}
+"""The kinds of file, each with what Pillow is told."""
 
 _WINDOW_RED = (224, 32, 32)
 _SMALLEST_SIDE = 168
@@ -30,10 +36,10 @@ def write_animation(
     frame_seconds: float = 0.15,
     last_seconds: float = 1.5,
 ) -> None:
-    """Writes the drawings side by side as a GIF that repeats.
+    """Writes the drawings side by side as a GIF or a WebP that repeats.
 
     Args:
-      path: of the file, which is written whole or not at all.
+      path: of the .gif, or of the .webp, which keeps all colours; written whole or not at all.
       canvas: [n, T, H, W, C] in [0, 1], C 1 or 3.
       window: [n, T, 5] (centre x, centre y, stride, variance, intensity) in pixels; None for no rectangle.
       window_size: N, the filters along a side of the window.
@@ -41,13 +47,15 @@ def write_animation(
       last_seconds: of the finished drawing.
 
     Raises:
-      ValueError: for windows without their size.
+      ValueError: for windows without their size, and for another kind of file.
     """
+    kind = os.path.splitext(path)[1]
+    if kind not in ANIMATIONS:
+        raise ValueError(f"The animation {os.fspath(path)} is neither {' nor '.join(ANIMATIONS)}.")
     if window is not None and window_size is None:
         raise ValueError("The windows' size N is not known; give it to have them drawn.")
     factor = enlargement(canvas.shape[2:4], _SMALLEST_SIDE)
     borders = None if window is None else border_widths(window[..., 3])
-    grey = canvas.shape[-1] == 1
     frames = []
     for step in range(canvas.shape[1]):
         drawings = [_enlarged(image, factor) for image in canvas[:, step]]
@@ -58,23 +66,21 @@ def write_animation(
         frames.append(_side_by_side(drawings))
     # The last is the picture itself, without a rectangle.
     frames.append(_side_by_side([_enlarged(image, factor) for image in canvas[:, -1]]))
-    palette = _palette(grey)
-    for place, frame in enumerate(frames):
-        if grey:
-            frame.putpalette(palette)
-        else:
-            holder = Image.new("P", (1, 1))
-            holder.putpalette(palette)
-            frames[place] = frame.quantize(palette=holder, dither=Image.Dither.NONE)
+    frames = [_of_palette(frame) if kind == ".gif" else frame.convert("RGB") for frame in frames]
     durations = [round(1000 * frame_seconds)] * (len(frames) - 1) + [round(1000 * last_seconds)]
-    options = {"save_all": True, "append_images": frames[1:], "duration": durations, "loop": 0, "optimize": False}
-    save(path, lambda file: frames[0].save(file, format="GIF", **options))
+    options = {"save_all": True, "append_images": frames[1:], "duration": durations, "loop": 0, **ANIMATIONS[kind]}
+    save(path, lambda file: frames[0].save(file, **options))
+
+
+def relative_precision(variance: np.ndarray) -> np.ndarray:
+    """The precision 1/sigma of windows' filters, as a share of the greatest."""
+    precision = 1 / np.sqrt(np.maximum(variance, np.finfo(np.float32).tiny))
+    return precision / precision.max()
 
 
 def border_widths(variance: np.ndarray) -> np.ndarray:
-    """The rectangles' borders in pixels of the picture: in proportion to the precision 1/sigma, and at least 1."""
-    precision = 1 / np.sqrt(np.maximum(variance, np.finfo(np.float32).tiny))
-    return np.clip(np.rint(_WIDEST_BORDER * precision / precision.max()), 1, _WIDEST_BORDER).astype(int)
+    """The rectangles' borders in pixels of the picture: in proportion to the precision, and at least 1."""
+    return np.clip(np.rint(_WIDEST_BORDER * relative_precision(variance)), 1, _WIDEST_BORDER).astype(int)
 
 
 def window_rectangle(parameters: Sequence[float] | np.ndarray, size: int) -> tuple[float, float, float, float]:
@@ -117,10 +123,20 @@ def _side_by_side(pictures: list[Image.Image]) -> Image.Image:
     rows = -(-len(pictures) // columns)
     size = (columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP)
     together = Image.new(pictures[0].mode, size, _GAP_GREY if pictures[0].mode == "P" else (_GAP_GREY,) * 3)
+    if together.mode == "P":
+        together.putpalette(_palette(grey=True))
     for place, picture in enumerate(pictures):
         row, column = divmod(place, columns)
         together.paste(picture, (column * (width + _GAP), row * (height + _GAP)))
     return together
+
+
+def _of_palette(frame: Image.Image) -> Image.Image:
+    if frame.mode == "P":
+        return frame
+    holder = Image.new("P", (1, 1))
+    holder.putpalette(_palette(grey=False))
+    return frame.quantize(palette=holder, dither=Image.Dither.NONE)
 
 
 def _palette(grey: bool) -> list[int]:

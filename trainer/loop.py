@@ -66,7 +66,7 @@ def train(
             resumed_from = initial_state
         if resumed_from:
             report(f"resuming at step {int(trainer.state.step.numpy()):,} of {recipe.steps:,} from {resumed_from}")
-        summaries = _Summaries(trainer, os.path.join(directory, "logs"))
+        summaries = _Summaries(trainer, os.path.join(directory, "logs"), validation[0][0])
     if cluster.is_cluster(strategy):
         # What the chief resumed, not what another worker may see of its files.
         trainer.state.load(cluster.from_chief(strategy, trainer.state.arrays()))
@@ -171,8 +171,8 @@ class _Progress:
 class _Summaries:
     """TensorBoard's view of a run."""
 
-    def __init__(self, trainer: step.Trainer, directory: str) -> None:
-        self._trainer = trainer
+    def __init__(self, trainer: step.Trainer, directory: str, watched: objective.Tensors) -> None:
+        self._trainer, self._watched = trainer, watched
         self._writer = tf.summary.create_file_writer(directory)
 
     def trained(self, metrics: step.Metrics, done: int, examples_a_second: float) -> None:
@@ -191,8 +191,9 @@ class _Summaries:
                 tf.summary.scalar(f"validation/{name}", value)
             for name, value in told.validation_details(figures).items():
                 tf.summary.scalar(name, value)
-            for name, images in told.pictures(self._trainer.state.exported(self._trainer.task)).items():
-                tf.summary.image(name, images, max_outputs=images.shape[0])
+            weights = self._trainer.state.exported(self._trainer.task)
+            for name, sheet in told.pictures(weights, self._watched).items():
+                tf.summary.image(name, sheet)
         self._writer.flush()
 
 

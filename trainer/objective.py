@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainer import attention, draw, initial, ram, randomness, recurrence
+from trainer import attention, draw, initial, pictures, ram, randomness, recurrence
 from trainer.recurrence import Parameters
-from trainer.task import ClassifyingTask, GenerativeTask, Task
+from trainer.task import Attention, ClassifyingTask, GenerativeTask, Task
 
-_SAMPLES = 16
+_SAMPLES, _SAMPLE_COLUMNS = 32, 8
 """Images drawn for TensorBoard."""
+_ROWS = 8
+"""Of the sheets for TensorBoard that show steps: drawings, or images that a classifier looks at."""
 
 _COLLAPSED_NATS = 1.0
 _COLLAPSED_STEPS = 1_000
@@ -95,10 +97,9 @@ class Objective(abc.ABC):
         del figures
         return {}
 
-    def pictures(self, parameters: Parameters) -> dict[str, tf.Tensor]:
-        """Images for TensorBoard, [n, B, A, C] in [0, 1]."""
-        del parameters
-        return {}
+    @abc.abstractmethod
+    def pictures(self, parameters: Parameters, batch: Tensors) -> dict[str, np.ndarray]:
+        """Images for TensorBoard, as `pictures.sheet` makes them; `batch` is one of validation's."""
 
     def warning(self, figures: Figures, done: int) -> str | None:
         """What is wrong with a model that has these validation figures after `done` steps."""
@@ -111,7 +112,9 @@ class BoundObjective(Objective):
 
     def __init__(self, task: GenerativeTask) -> None:
         self._task = task
-        self._generate = tf.function(lambda parameters, z: draw.generate(parameters, z, task).canvas, autograph=False)
+        self._generate = tf.function(
+            lambda parameters, z: draw.generate(parameters, z, task, trace=True), autograph=False
+        )
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Those of `trainer.draw`."""
@@ -156,10 +159,18 @@ class BoundObjective(Objective):
         """The KL of each time-step."""
         return {f"validation_kl_by_step/{t:03d}": kl for t, kl in enumerate(figures.kl_per_step, start=1)}
 
-    def pictures(self, parameters: Parameters) -> dict[str, tf.Tensor]:
-        """Images from the prior, of the same z each time."""
-        z = randomness.sample_noise(self._task, _SAMPLES)
-        return {"samples": tf.sigmoid(self._generate(parameters, z))}
+    def pictures(self, parameters: Parameters, batch: tf.Tensor) -> dict[str, np.ndarray]:
+        """`samples` from the prior, of the same z each time, and `drawings`: how the first of them come about."""
+        del batch
+        generation = self._generate(parameters, randomness.sample_noise(self._task, _SAMPLES))
+        images = tf.sigmoid(generation.canvas).numpy().reshape(-1, _SAMPLE_COLUMNS, *self._task.image_shape)
+        steps = pictures.some_steps(self._task.glimpses)
+        canvases = tf.sigmoid(generation.canvases).numpy()[steps, :_ROWS].swapaxes(0, 1)
+        if not isinstance(self._task.attention, Attention):
+            return {"samples": pictures.sheet(images), "drawings": pictures.sheet(canvases)}
+        windows = generation.write_windows.numpy()[steps, :_ROWS].swapaxes(0, 1)
+        drawings = pictures.sheet(canvases, windows, filters=self._task.attention.write)
+        return {"samples": pictures.sheet(images), "drawings": drawings}
 
     def warning(self, figures: BoundFigures, done: int) -> str | None:
         """Of a posterior that has collapsed onto the prior."""
@@ -177,6 +188,9 @@ class ErrorObjective(Objective):
 
     def __init__(self, task: ClassifyingTask) -> None:
         self._task = task
+        self._classify = tf.function(
+            lambda parameters, x: ram.classify(parameters, x, task, trace=True), autograph=False
+        )
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Those of `trainer.ram`."""
@@ -234,6 +248,14 @@ class ErrorObjective(Objective):
     def scalars(self, figures: ErrorFigures) -> dict[str, float]:
         """Both."""
         return {"cross_entropy": float(figures.cross_entropy), "error": float(figures.error)}
+
+    def pictures(self, parameters: Parameters, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, np.ndarray]:
+        """`glimpses`: a row an image, with the window of each step."""
+        x = batch[0][:_ROWS]
+        steps = pictures.some_steps(self._task.glimpses)
+        windows = self._classify(parameters, x).windows.numpy()[steps].swapaxes(0, 1)
+        images = x.numpy()[:, None].repeat(len(steps), axis=1)
+        return {"glimpses": pictures.sheet(images, windows, filters=self._task.read)}
 
 
 def of(task: Task) -> Objective:

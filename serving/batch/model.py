@@ -50,6 +50,18 @@ def model_source(model: str, *, name: str, timeout_seconds: float) -> ModelSourc
     return SavedModel.find(model)
 
 
+def newest_version(directory: str) -> str:
+    """`directory` where it is a SavedModel, or that of its folders with the greatest number; ValueError for neither."""
+    directory = directory.rstrip("/")
+    if not tf.io.gfile.exists(os.path.join(directory, "saved_model.pb")):
+        names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+        versions = [int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal()]
+        if not versions:
+            raise ValueError(f"There is no model in {directory}: expected a SavedModel, or its numbered versions.")
+        directory = os.path.join(directory, str(max(versions)))
+    return directory if "://" in directory else os.path.abspath(directory)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SavedModel:
     """In a folder that every worker can read."""
@@ -60,14 +72,7 @@ class SavedModel:
     @classmethod
     def find(cls, directory: str) -> SavedModel:
         """The SavedModel in `directory`, or in that of its folders with the greatest number."""
-        directory = directory.rstrip("/")
-        if not tf.io.gfile.exists(os.path.join(directory, "saved_model.pb")):
-            names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
-            versions = [int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal()]
-            if not versions:
-                raise ValueError(f"There is no model in {directory}: expected a SavedModel, or its numbered versions.")
-            directory = os.path.join(directory, str(max(versions)))
-        directory = directory if "://" in directory else os.path.abspath(directory)
+        directory = newest_version(directory)
         return cls(directory=directory, images=image_format(directory))
 
     @property

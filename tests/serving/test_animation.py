@@ -87,6 +87,23 @@ def test_the_rectangle_is_that_of_the_filters_centres() -> None:
     assert window_rectangle([10.0, 20.0, 3.0, 1.0, 1.0], 4) == (5.5, 15.5, 14.5, 24.5)
 
 
+def test_a_webp_is_the_same_in_all_colours(tmp_path: Path) -> None:
+    canvas = np.random.default_rng(2).uniform(size=(1, 3, 56, 84, 3)).astype(np.float32)
+    window = np.array([[[20, 10, 2.0, 1, 1], [5, 20, 1.0, 1, 1], [30, 7, 3.0, 1, 1]]], np.float32)
+    write_animation(tmp_path / "drawing.webp", canvas, window, window_size=5, frame_seconds=0.2, last_seconds=3.0)
+    frames, durations = _frames(tmp_path / "drawing.webp")
+    assert frames.shape == (4, 168, 252, 3) and durations == [200, 200, 200, 3000]
+    expected = np.rint(255 * canvas[0]).repeat(3, axis=1).repeat(3, axis=2)
+    np.testing.assert_array_equal(frames[3], expected[2])
+    np.testing.assert_array_equal(frames[:3][~_red(frames[:3])], expected[~_red(frames[:3])])
+    assert _red(frames[:3]).any(axis=(1, 2)).all()
+
+
+def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"neither \.gif nor \.webp"):
+        write_animation(tmp_path / "a.png", np.zeros((1, 2, 8, 8, 1)), None, window_size=None)
+
+
 def test_windows_without_their_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="size N is not known"):
         write_animation(tmp_path / "a.gif", np.zeros((1, 2, 8, 8, 1)), np.zeros((1, 2, 5)), window_size=None)

@@ -200,10 +200,10 @@ def test_tensorboard_holds_what_is_promised(uninterrupted):
     }
     validation = {f"validation/{name}" for name in ("nll_bound", "reconstruction", "kl")}
     by_step = {f"validation_kl_by_step/{t:03d}" for t in range(1, TASK.glimpses + 1)}
-    assert set(found) == training | validation | by_step | {"samples"}
+    assert set(found) == training | validation | by_step | {"samples", "drawings"}
     for tag in training:
         assert list(found[tag]) == list(found["train/nll_bound"]) and max(found[tag]) == TASK.recipe.steps
-    for tag in validation | by_step | {"samples"}:
+    for tag in validation | by_step | {"samples", "drawings"}:
         assert list(found[tag]) == [100, 200, 300, 310]
     for moment in (100, 310):
         kl = sum(found[tag][moment] for tag in by_step)
