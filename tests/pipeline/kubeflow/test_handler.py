@@ -251,9 +251,13 @@ def test_the_schema_of_a_run_is_elsewhere(tfx: Tfx) -> None:
 @pytest.fixture
 def import_again(_served: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     """Imports the handler as TFX's command does in a new process; returns the name of the module that defines it."""
-    ours_and_theirs = (draw_tfx_startup.SERVED, draw_tfx_startup.ALIAS)
-    for name in [name for name in sys.modules if name.startswith(ours_and_theirs)]:
-        monkeypatch.delitem(sys.modules, name)
+    parent, _, name = draw_tfx_startup.SERVED.rpartition(".")
+    monkeypatch.setattr(importlib.import_module(parent), name, None, raising=False)
+    # Set first, so that what is imported in its place is forgotten in the end.
+    monkeypatch.setitem(sys.modules, draw_tfx_startup.SERVED, type(sys)(name))
+    del sys.modules[draw_tfx_startup.SERVED]
+    for alias in [alias for alias in sys.modules if alias.startswith(draw_tfx_startup.ALIAS)]:
+        monkeypatch.delitem(sys.modules, alias)
     return lambda: importlib.import_module(draw_tfx_startup.SERVED).KubeflowHandler.__module__
 
 
