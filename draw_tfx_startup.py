@@ -2,14 +2,12 @@
 
 `tfx --engine=kubeflow` imports tfx.tools.cli.handler.kubeflow_handler, which needs a module that TFX 1.16 removed. A
 .pth file beside this one calls `install` in every process of the environment; so this imports nothing until that one
-module is asked for, and stands back in a TFX that has what its handler needs.
+module is asked for. Where TFX's own can be imported, it is what one gets.
 """
 
 import sys
 
 SERVED = "tfx.tools.cli.handler.kubeflow_handler"
-# What TFX's own handler imports, and TFX no longer has.
-NEEDED = "tfx.orchestration.kubeflow.kubeflow_dag_runner"
 # Not `pipeline.kubeflow`: the user may have a package `pipeline` of their own.
 ALIAS = "_draw_tfx_kubeflow"
 
@@ -23,13 +21,11 @@ class _Finder:
             return None
         import importlib.util
 
-        if importlib.util.find_spec(NEEDED) is not None:
-            return None
         return importlib.util.spec_from_loader(name, _Loader)
 
 
 class _Loader:
-    """Makes that module of our handler."""
+    """Makes that module of TFX's handler, or else of ours."""
 
     @staticmethod
     def create_module(spec):
@@ -37,15 +33,22 @@ class _Loader:
 
     @staticmethod
     def exec_module(module):
+        import importlib.machinery
         import importlib.util
         import os
 
+        theirs = importlib.machinery.PathFinder.find_spec(SERVED, sys.modules[SERVED.rpartition(".")[0]].__path__)
+        try:
+            theirs.loader.exec_module(module)
+            return
+        except ImportError:
+            pass
         folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pipeline", "kubeflow")
-        spec = importlib.util.spec_from_file_location(
+        ours = importlib.util.spec_from_file_location(
             ALIAS, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
         )
-        sys.modules[ALIAS] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[ALIAS])
+        sys.modules[ALIAS] = importlib.util.module_from_spec(ours)
+        ours.loader.exec_module(sys.modules[ALIAS])
         module.KubeflowHandler = importlib.import_module(ALIAS + ".handler").KubeflowHandler
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import google.auth.exceptions
 import kfp
 import kfp_server_api
-import urllib3
+import urllib3  # type: ignore[import-untyped]
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 _PAGE_SIZE = 100

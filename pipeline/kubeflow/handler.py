@@ -15,7 +15,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import click
-from absl import logging as absl_logging
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.tools.cli import labels
 from tfx.tools.cli.handler import base_handler, kubeflow_v2_dag_runner_patcher
@@ -54,11 +53,6 @@ def _failures_told() -> Iterator[None]:
 
 class KubeflowHandler(base_handler.BaseHandler):
     """What TFX's command calls, by these names."""
-
-    def __init__(self, flags_dict: dict[str, Any]) -> None:
-        super().__init__(flags_dict)
-        # By now TFX is imported; what it will log while it compiles would bury the answer.
-        absl_logging.set_verbosity(absl_logging.WARNING)
 
     @functools.cached_property
     def _api(self) -> Api:
@@ -268,7 +262,7 @@ class KubeflowHandler(base_handler.BaseHandler):
         """Builds ./Dockerfile, pushes it as the runner's default image, and returns its name with its digest."""
         if not isinstance(image, str):
             raise click.ClickException("--build-image builds one image, but the runner's default_image has several.")
-        import docker
+        import docker  # type: ignore[import-untyped]
         from tfx.tools.cli.container_builder import builder
 
         try:

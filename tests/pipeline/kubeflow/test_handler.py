@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -264,19 +263,31 @@ def test_the_schema_of_a_run_is_elsewhere(tfx: Tfx) -> None:
     assert "is not supported with --engine=kubeflow" in refused(tfx("pipeline", "schema", "--pipeline_name=plain"))
 
 
-@pytest.mark.usefixtures("_served")
-def test_the_users_own_package_pipeline_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def import_again(_served: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Imports the handler as TFX's command does in a new process; returns the name of the module that defines it."""
+    parent, _, name = draw_tfx_startup.SERVED.rpartition(".")
+    monkeypatch.setattr(importlib.import_module(parent), name, None, raising=False)
+    # Set first, so that what is imported in its place is forgotten in the end.
+    monkeypatch.setitem(sys.modules, draw_tfx_startup.SERVED, type(sys)(name))
+    del sys.modules[draw_tfx_startup.SERVED]
+    for alias in [alias for alias in sys.modules if alias.startswith(draw_tfx_startup.ALIAS)]:
+        monkeypatch.delitem(sys.modules, alias)
+    return lambda: importlib.import_module(draw_tfx_startup.SERVED).KubeflowHandler.__module__
+
+
+def test_the_users_own_package_pipeline_is_not_in_the_way(
+    import_again: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "pipeline"]:
         monkeypatch.delitem(sys.modules, name)
-    for name in [name for name in sys.modules if name.startswith((draw_tfx_startup.SERVED, draw_tfx_startup.ALIAS))]:
-        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pipeline", type(sys)("pipeline"))
-    assert importlib.import_module(draw_tfx_startup.SERVED).KubeflowHandler
+    assert import_again() == f"{draw_tfx_startup.ALIAS}.handler"
 
 
-def test_our_handler_stands_back_where_tfx_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert draw_tfx_startup._Finder.find_spec(draw_tfx_startup.SERVED) is not None
-    present = type(sys)(draw_tfx_startup.NEEDED)
-    present.__spec__ = importlib.machinery.ModuleSpec(draw_tfx_startup.NEEDED, None)
-    monkeypatch.setitem(sys.modules, draw_tfx_startup.NEEDED, present)
-    assert draw_tfx_startup._Finder.find_spec(draw_tfx_startup.SERVED) is None
+def test_our_handler_stands_back_where_tfxs_own_can_be_imported(
+    import_again: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tfx.orchestration.kubeflow.kubeflow_dag_runner", "tfx.tools.cli.handler.kubeflow_dag_runner_patcher"):
+        monkeypatch.setitem(sys.modules, name, type(sys)(name))
+    assert import_again() == draw_tfx_startup.SERVED
