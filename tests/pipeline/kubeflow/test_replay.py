@@ -13,7 +13,7 @@ from pipeline import kubeflow_runner
 from tests.pipeline.kubeflow.conftest import settings
 from tests.pipeline.kubeflow.replay import Cluster, Task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CLUSTER = """
 image: registry.example/draw:0.1
