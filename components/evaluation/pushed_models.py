@@ -28,8 +28,8 @@ def latest_other(base_path: str, model_dir: str) -> str | None:
     if not fileio.isdir(base_path):
         return None
     judged = _fingerprint(model_dir)
-    for version in sorted(_versions(base_path), reverse=True):
-        directory = os.path.join(base_path, str(version))
+    for version in sorted(_versions(base_path), key=int, reverse=True):
+        directory = os.path.join(base_path, version)
         try:
             if _fingerprint(directory) != judged:
                 return directory
@@ -39,13 +39,11 @@ def latest_other(base_path: str, model_dir: str) -> str | None:
     return None
 
 
-def _versions(base_path: str) -> list[int]:
+def _versions(base_path: str) -> list[str]:
     """The numbers of the versions that are whole: Pusher copies the graph last."""
     # With a slash at their end where an object store lists folders.
     names = (name.rstrip("/") for name in fileio.listdir(base_path))
-    return [
-        int(name) for name in names if name.isdecimal() and fileio.exists(os.path.join(base_path, name, _GRAPH_FILE))
-    ]
+    return [name for name in names if name.isdecimal() and fileio.exists(os.path.join(base_path, name, _GRAPH_FILE))]
 
 
 def _fingerprint(model_dir: str) -> str:

@@ -13,7 +13,7 @@ from pipeline import kubeflow_runner
 from tests.pipeline.kubeflow.conftest import settings
 from tests.pipeline.kubeflow.replay import Cluster, Task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CLUSTER = """
 image: registry.example/draw:0.1
@@ -67,7 +67,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         package=package,
         cluster=cluster,
         volume=volume,
-        first=run(STEPS, 400.0, {TRAINER: f"step {STEPS}/{STEPS}"}),
+        # Its last words before the export; the checkpoint is there then.
+        first=run(STEPS, 400.0, {TRAINER: f"step {STEPS}/{STEPS}  validation"}),
         repeated=run(STEPS, 400.0),
         longer=run(STEPS + 1, 400.0),
         refused=run(STEPS + 1, 1.0),
