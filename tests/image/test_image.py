@@ -153,7 +153,7 @@ def test_a_stage_of_the_compiled_pipeline_runs_by_its_own_command(builder: build
     container = image.start(words, scratch / "stage", {})
     output, _ = container.communicate()
     assert container.returncode == 0, output
-    assert {path.parent.name for path in examples.rglob("*.gz")} == {"Split-train", "Split-validation", "Split-test"}
+    assert {path.parent.name for path in examples.rglob("*.gz")} == {"Split-train", "Split-test"}
     answer = json.loads((scratch / "stage/upper/gcs/answer.json").read_text(encoding="utf-8"))
     assert answer["artifacts"]["examples"]["artifacts"][0]["uri"] == artifact["uri"]
 
