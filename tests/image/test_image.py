@@ -83,6 +83,19 @@ python -m pip check
     assert output.splitlines() == ["1000", "/home/draw", "No broken requirements found."]
 
 
+def test_all_that_setup_installs_is_there(builder: build.Builder, scratch: Path) -> None:
+    """A module that the Dockerfile does not copy would be left out with a warning."""
+    script = """
+import importlib.metadata, importlib.util
+for name in importlib.metadata.distribution("draw-tfx").read_text("top_level.txt").split():
+    print(name, importlib.util.find_spec(name) is not None)
+"""
+    found = dict(
+        line.split() for line in _call(builder.build("cpu"), "python", "-c", script, scratch=scratch).splitlines()
+    )
+    assert len(found) > 4 and set(found.values()) == {"True"}, found
+
+
 def test_the_command_is_told_of_where_none_is_given(builder: build.Builder, scratch: Path) -> None:
     assert _call(builder.build("cpu"), scratch=scratch).startswith("Usage: draw ")
 
