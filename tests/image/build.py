@@ -12,6 +12,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -61,16 +62,15 @@ class Image:
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
 
-    def run(self, *arguments: str, scratch: Path, **variables: str) -> subprocess.Popen[str]:
-        """Starts a container, as `docker run` does; what it writes comes to lie in `scratch`/upper.
+    def run(self, *arguments: str, scratch: Path) -> subprocess.Popen[str]:
+        """Starts a container, as `docker run` does; what it writes comes to lie in `scratch`/upper."""
+        return self.start([*self.entrypoint, *(arguments or self.command)], scratch)
 
-        It is a process group, which ends the container with it.
-        """
-        return self.start([*self.entrypoint, *(arguments or self.command)], scratch, variables)
-
-    def start(self, command: list[str], scratch: Path, variables: Mapping[str, str]) -> subprocess.Popen[str]:
-        """As `run`, of the whole command."""
-        given = [f"{name}={value}" for name, value in {**self.variables, **variables}.items()]
+    def start(
+        self, command: list[str], scratch: Path, variables: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """As `run`, of a command that takes the place of the entry point, with more variables."""
+        given = [f"{name}={value}" for name, value in {**self.variables, **(variables or {})}.items()]
         user, group = self.user.split(":")
         inside = ["env", "-i", *given, "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
         inside += ["sh", "-euc", _STARTED, "sh", self.folder, *command]
@@ -79,7 +79,7 @@ class Image:
         return self.mounted([DEBIAN_ROOT, enter, f"{scratch}/root", *inside], scratch)
 
     def mounted(self, command: list[str], scratch: Path) -> subprocess.Popen[str]:
-        """Runs a command of this host that finds the image's files in `scratch`/root."""
+        """Starts a command of this host that finds the image's files in `scratch`/root; its group ends with it."""
         layers = ":".join(map(str, reversed(self.layers)))
         return subprocess.Popen(
             ["unshare", "--mount", "bash", "-euc", _MOUNTED, "bash", layers, str(scratch), *command],
@@ -97,8 +97,6 @@ class Builder:
         self._stages = dockerfile.parse(text)
         self._cache = cache
         self._built: dict[str, Image] = {}
-        self.made: list[str] = []
-        """The steps that were run, and not found made before."""
 
     def build(self, name: str) -> Image:
         """The image of the stage of that name."""
@@ -143,7 +141,7 @@ class Builder:
 
     def _run(self, image: Image, text: str, arguments: Mapping[str, str]) -> Image:
         def make(layer: Path) -> None:
-            _finish(image.start(["/bin/sh", "-c", text], layer, arguments))
+            finish(image.start(["/bin/sh", "-c", text], layer, arguments))
 
         return self._layer(image, f"RUN {text}", make, str(image))
 
@@ -156,7 +154,7 @@ class Builder:
             def make(layer: Path) -> None:
                 other = layer / "origin"
                 copy = ["sh", "-euc", _COPY, "sh", f"{other}/root", f"{layer}/upper{to}", *sources]
-                _finish(origin.mounted(copy, other))
+                finish(origin.mounted(copy, other))
 
             return self._layer(image, f"COPY {text}", make, str(origin.layers))
 
@@ -186,11 +184,16 @@ class Builder:
             for other in set(unfinished.iterdir()) - {unfinished / "upper"}:
                 shutil.rmtree(other)
             unfinished.rename(folder)
-            self.made.append(step)
         return dataclasses.replace(image, layers=(*image.layers, folder / "upper"))
 
 
-def _finish(process: subprocess.Popen[str]) -> None:
-    output, _ = process.communicate()
+def finish(process: subprocess.Popen[str]) -> str:
+    """What a process that was started here has said. Raises RuntimeError where it has failed."""
+    try:
+        output, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     if process.returncode:
-        raise RuntimeError(f"a step ended with {process.returncode}:\n" + "\n".join(output.splitlines()[-25:]))
+        raise RuntimeError(f"it ended with {process.returncode}:\n" + "\n".join(output.splitlines()[-25:]))
+    return output

@@ -56,10 +56,7 @@ def scratch(cache: Path) -> Iterator[Path]:
 
 
 def _call(image: build.Image, *arguments: str, scratch: Path) -> str:
-    container = image.run(*arguments, scratch=scratch)
-    output, _ = container.communicate()
-    assert container.returncode == 0, output
-    return output
+    return build.finish(image.run(*arguments, scratch=scratch))
 
 
 @pytest.mark.timeout(3600)
@@ -86,6 +83,19 @@ python -m pip check
     assert output.splitlines() == ["1000", "/home/draw", "No broken requirements found."]
 
 
+def test_all_that_setup_installs_is_there(builder: build.Builder, scratch: Path) -> None:
+    """A module that the Dockerfile does not copy would be left out with a warning."""
+    script = """
+import importlib.metadata, importlib.util
+for name in importlib.metadata.distribution("draw-tfx").read_text("top_level.txt").split():
+    print(name, importlib.util.find_spec(name) is not None)
+"""
+    found = dict(
+        line.split() for line in _call(builder.build("cpu"), "python", "-c", script, scratch=scratch).splitlines()
+    )
+    assert len(found) > 4 and set(found.values()) == {"True"}, found
+
+
 def test_the_command_is_told_of_where_none_is_given(builder: build.Builder, scratch: Path) -> None:
     assert _call(builder.build("cpu"), scratch=scratch).startswith("Usage: draw ")
 
@@ -96,7 +106,7 @@ def test_signals_reach_the_command(builder: build.Builder, scratch: Path) -> Non
     image = builder.build("cpu")
     container = image.run(*alarm, scratch=scratch / "alarm")
     assert container.wait(timeout=60) == 128 + signal.SIGALRM
-    assert image.start(alarm, scratch / "without", {}).wait(timeout=60) == 0
+    assert image.start(alarm, scratch / "without").wait(timeout=60) == 0
     container = image.run("sleep", "60", scratch=scratch / "sleep")
     os.kill(_first_process(container), signal.SIGTERM)
     assert container.wait(timeout=20) == 128 + signal.SIGTERM
@@ -150,10 +160,8 @@ def test_a_stage_of_the_compiled_pipeline_runs_by_its_own_command(builder: build
     subprocess.run(["chown", "--recursive", "1000:1000", scratch / "stage/upper/gcs"], check=True)
     words = [word.replace("{{$}}", json.dumps(given)) for word in (*executor["command"], *executor.get("args", ()))]
     # KFP's launcher takes the place of the image's entry point.
-    container = image.start(words, scratch / "stage", {})
-    output, _ = container.communicate()
-    assert container.returncode == 0, output
-    assert {path.parent.name for path in examples.rglob("*.gz")} == {"Split-train", "Split-validation", "Split-test"}
+    build.finish(image.start(words, scratch / "stage"))
+    assert {path.parent.name for path in examples.rglob("*.gz")} == {"Split-train", "Split-test"}
     answer = json.loads((scratch / "stage/upper/gcs/answer.json").read_text(encoding="utf-8"))
     assert answer["artifacts"]["examples"]["artifacts"][0]["uri"] == artifact["uri"]
 
