@@ -1,0 +1,161 @@
+"""The compiled pipeline, all of its tasks by their own commands, on an emulated Kubeflow Pipelines: five runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import kubeflow_runner
+from tests.pipeline.kubeflow.conftest import settings
+from tests.pipeline.kubeflow.replay import Cluster, Task
+
+pytestmark = pytest.mark.slow
+
+CLUSTER = """
+image: registry.example/draw:0.1
+volumes: [{claim: draw, path: /mnt/draw}]
+default: {retries: {count: 1}}
+"""
+STEPS = 60
+JUDGE, PUSHER, TRAINER = "BoundEvaluator", "Pusher", "Trainer"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Runs:
+    """In this order, of one package on one cluster, with the volumes that the stages open themselves."""
+
+    package: Path
+    cluster: Cluster
+    volume: Path
+    first: dict[str, Task]
+    """Nothing is there yet, and the trainer is killed when it has trained, before it exports."""
+    repeated: dict[str, Task]
+    """The same parameters."""
+    longer: dict[str, Task]
+    """One step more."""
+    refused: dict[str, Task]
+    """As `longer`, by a threshold that no model passes."""
+
+    def versions(self) -> list[Path]:
+        return sorted((self.volume / "serving" / "digits").iterdir())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    folder = tmp_path_factory.mktemp("cluster")
+    package, volume = folder / "draw.yaml", folder / "volume"
+    kubeflow_runner.run(settings(folder, cluster=CLUSTER), package)
+    (volume / "data").mkdir(parents=True)
+    cluster = Cluster(folder)
+
+    def run(steps: int, max_nll_bound: float, kill: dict[str, str] | None = None) -> dict[str, Task]:
+        parameters = {
+            "task": "digits",
+            "steps": steps,
+            "max_nll_bound": max_nll_bound,
+            "data_dir": str(volume / "data"),
+            "checkpoint_root": str(volume / "checkpoints"),
+            "serving_dir": str(volume / "serving" / "{task}"),
+        }
+        return cluster.run(package, parameters, kill=kill, show=True)
+
+    return Runs(
+        package=package,
+        cluster=cluster,
+        volume=volume,
+        # Its last words before the export; the checkpoint is there then.
+        first=run(STEPS, 400.0, {TRAINER: f"step {STEPS}/{STEPS}  validation"}),
+        repeated=run(STEPS, 400.0),
+        longer=run(STEPS + 1, 400.0),
+        refused=run(STEPS + 1, 1.0),
+    )
+
+
+def _states(run: dict[str, Task]) -> dict[str, set[str]]:
+    """The names of the tasks by what became of them."""
+    return {
+        state: {name for name, task in run.items() if task.state == state} for state in {t.state for t in run.values()}
+    }
+
+
+def _property(run: dict[str, Task], task: str, key: str, name: str) -> Any:
+    return run[task].outputs[key].properties[name]
+
+
+def _evaluation(runs: Runs, run: dict[str, Task]) -> dict[str, Any]:
+    folder = runs.cluster.path(run[JUDGE].outputs["evaluation"].uri)
+    evaluation: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
+    return evaluation
+
+
+def test_the_first_run_ends_with_a_blessed_and_pushed_model(runs: Runs) -> None:
+    assert set(_states(runs.first)) == {"SUCCEEDED"}, [task.attempts[-1] for task in runs.first.values()]
+    assert _property(runs.first, JUDGE, "blessing", "blessed") == 1
+    assert runs.first[JUDGE].attempts[0].splitlines()[-1] == "blessing: blessed"
+    assert runs.first[PUSHER].attempts[0].splitlines()[-1] == "pushed_model: pushed"
+    evaluation = _evaluation(runs, runs.first)
+    assert evaluation["baseline"] is None and evaluation["overall"]["count"] == 500
+    version = Path(_property(runs.first, PUSHER, "pushed_model", "pushed_destination"))
+    assert version == runs.versions()[0]
+    assert (version / "saved_model.pb").is_file()
+    assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
+
+
+def test_every_artifact_is_in_the_object_store_under_its_address(runs: Runs) -> None:
+    for task in runs.first.values():
+        for artifact in task.outputs.values():
+            assert artifact.uri.startswith("minio://")
+            kept = runs.cluster.path(artifact.uri)
+            assert kept.is_file() or any(path.is_file() for path in kept.rglob("*"))
+    model = runs.first[TRAINER].outputs["model"].uri
+    assert _property(runs.first, JUDGE, "blessing", "current_model") == model
+
+
+def test_a_trainer_that_was_killed_goes_on_from_its_checkpoint(runs: Runs) -> None:
+    killed, resumed = runs.first[TRAINER].attempts
+    assert "resuming" not in killed
+    assert f"resuming at step {STEPS} of {STEPS}" in resumed
+    assert list((runs.volume / "checkpoints").iterdir()) == []
+
+
+def test_the_same_run_again_takes_everything_from_the_cache(runs: Runs) -> None:
+    assert set(_states(runs.repeated)) == {"CACHED"}
+
+
+def test_another_training_is_compared_with_what_was_pushed(runs: Runs) -> None:
+    assert _states(runs.longer)["SUCCEEDED"] >= {TRAINER, JUDGE, "ServingCheck", PUSHER}
+    assert _states(runs.longer)["CACHED"] >= {"TfdsExampleGen", "StatisticsGen"}
+    evaluation = _evaluation(runs, runs.longer)
+    assert evaluation["baseline"] == str(runs.versions()[0])
+    assert evaluation["baseline_ignored"] is None
+    assert abs(evaluation["overall"]["nll_bound_minus_baseline"]["mean"]) > 0
+    assert _property(runs.longer, PUSHER, "pushed_model", "pushed_destination") == str(runs.versions()[1])
+
+
+def test_a_refused_model_is_not_pushed_and_the_run_succeeds(runs: Runs) -> None:
+    assert _states(runs.refused)["SUCCEEDED"] == {"ParameterCheck", JUDGE, PUSHER}
+    assert set(_states(runs.refused)) == {"SUCCEEDED", "CACHED"}
+    (judged,), (pushed,) = runs.refused[JUDGE].attempts, runs.refused[PUSHER].attempts
+    assert "above the greatest allowed, 1" in judged
+    assert judged.splitlines()[-1] == "blessing: not blessed"
+    assert pushed.splitlines()[-1] == "pushed_model: not pushed"
+    assert _property(runs.refused, PUSHER, "pushed_model", "pushed") == 0
+    assert len(runs.versions()) == 2
+
+
+def test_a_model_from_the_cache_is_not_compared_with_itself(runs: Runs) -> None:
+    """It is the version that was pushed last."""
+    assert _evaluation(runs, runs.refused)["baseline"] == str(runs.versions()[0])
+
+
+def test_a_run_that_cannot_be_fails_with_one_line_and_makes_nothing(runs: Runs) -> None:
+    run = runs.cluster.run(runs.package, {"task": "digit"})
+    assert _states(run) == {"FAILED": {"ParameterCheck"}, "OMITTED": set(run) - {"ParameterCheck"}}
+    first, retried = run["ParameterCheck"].attempts
+    for log in (first, retried):
+        assert log.splitlines()[-1].startswith("Error: ") and "'digit'" in log.splitlines()[-1]
+        assert "Traceback" not in log
