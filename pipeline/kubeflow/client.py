@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _PAGE_SIZE = 100
 # Of a text that is no JSON, such as a proxy's page.
 _SHOWN_CHARACTERS = 300
 # What urllib3's messages begin with.
-_OBJECT = re.compile(r"^<[^>]*>: ")
+_OBJECT = re.compile(r"^(<[^>]*>|HTTPS?Connection\([^)]*\)): ")
 
 
 class ApiFailed(Exception):
@@ -37,8 +37,13 @@ class _OneAttempt(kfp.Client):
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
         """What the API says of itself; kfp asks it before anything else where it knows no namespace."""
-        answer, _, headers = self._healthz_api.get_healthz_with_http_info(
-            _request_timeout=(CONNECT_SECONDS, READ_SECONDS)
+        # Not by a method of the generated client, whose name is not the same in kfp 2.5 and 2.16.
+        answer, _, headers = self._healthz_api.api_client.call_api(
+            "/apis/v2beta1/healthz",
+            "GET",
+            response_type="V2beta1GetHealthzResponse",
+            auth_settings=["Bearer"],
+            _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
         )
         if "json" not in headers.get("Content-Type", ""):
             # kfp would take a page that asks for a name and a password for an answer without content.
@@ -63,6 +68,7 @@ class Api:
         Raises ApiFailed.
         """
         self.namespace: str | None = namespace
+        endpoint = endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")  # as kfp reads it
         self._endpoint = endpoint or "the cluster of this machine's kube configuration (no --endpoint was given)"
         with self.failures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -138,8 +144,5 @@ def _message(body: str | bytes | None) -> str:
         return " ".join((body or "").split())[:_SHOWN_CHARACTERS]
     for key in ("message", "error", "error_message"):
         if parsed.get(key):
-            return " ".join(str(parsed[key]).split())
+            return " ".join(str(parsed[key]).split()).rstrip(".")
     return ""
-
-
-logging.getLogger("urllib3").setLevel(logging.ERROR)

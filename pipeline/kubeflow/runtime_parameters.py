@@ -13,10 +13,6 @@ ROOT = "pipeline-root"
 _BOOLEANS = {"true": True, "false": False}
 
 
-def _integer(text: str) -> int:
-    return int(text)
-
-
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
@@ -40,7 +36,7 @@ def _json(expected: type) -> Callable[[str], Any]:
 
 _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "STRING": (str, "text"),
-    "NUMBER_INTEGER": (_integer, "an integer"),
+    "NUMBER_INTEGER": (int, "an integer"),
     "NUMBER_DOUBLE": (_finite, "a number"),
     "BOOLEAN": (_boolean, "true or false"),
     "LIST": (_json(list), "a list in JSON"),
