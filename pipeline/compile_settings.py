@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from components.parameter_check.check import check_address, check_task
 from pipeline.kubeflow import cluster as clusters
@@ -69,15 +70,15 @@ class CompileSettings:
         limit_name = task.gate.LIMIT
         limit = max_error if limit_name == ErrorGate.LIMIT else max_nll_bound
         numbers = {"steps": steps, "train_examples": train_examples, "limit": limit, "tolerance": tolerance}
-        given = {name: tasks.OWN if value is None else value for name, value in numbers.items()}
-        check_task(limit_name=limit_name, task=task_name, **given)  # type: ignore[arg-type]
+        given: dict[str, Any] = {name: tasks.OWN if value is None else value for name, value in numbers.items()}
+        check_task(limit_name=limit_name, task=task_name, **given)
         if pipeline_root is not None and not pipeline_root.startswith(OBJECT_STORES):
             raise ValueError(
                 f"The pipeline root is {pipeline_root}: Kubeflow Pipelines keeps artifacts in an object store, at "
                 f"{', '.join(OBJECT_STORES)}."
             )
         cluster = clusters.read(None if cluster_file is None else Path(cluster_file).expanduser(), image=image)
-        addresses = {
+        addresses: dict[str, Any] = {
             "data_dir": data_dir or "",
             "serving_dir": serving_dir or _below(pipeline_root, "serving/{task}", "SERVING_DIR"),
             "checkpoint_root": checkpoint_root or _below(pipeline_root, "checkpoints", "CHECKPOINT_ROOT"),
@@ -96,7 +97,7 @@ class CompileSettings:
             task_name=task_name,
             score_samples=score_samples,
             **addresses,
-            **given,  # type: ignore[arg-type]
+            **given,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from trainer import tasks
 from trainer.task import ClassifyingTask, GenerativeTask
@@ -28,7 +29,8 @@ def check_task(
             f"The task {resolved.name!r} has no {limit_name}, by which this pipeline judges. Take a task of its kind "
             f"({', '.join(alike)}), or a pipeline that was compiled with TASK={resolved.name}."
         )
-    given = {gate.LIMIT: limit, "tolerance": tolerance}
+    given: dict[str, Any] = {gate.LIMIT: limit, "tolerance": tolerance}
+    # For its checks.
     dataclasses.replace(gate, **{name: value for name, value in given.items() if value != tasks.OWN})
     return resolved
 
