@@ -177,7 +177,11 @@ class Tile(NamedTuple):
         height, width = self.shape
         columns = columns[(columns > -0.5) & (columns < width - 0.5)]
         rows = rows[(rows > -0.5) & (rows < height - 0.5)]
-        self._cut(self.axes.scatter(*self._place(*np.meshgrid(columns, rows)), s=0.7, color=SKY, linewidths=0))
+        self._cut(
+            self.axes.scatter(
+                *self._place(*np.meshgrid(columns, rows)), s=1.4, color=SKY, edgecolors=INK, linewidths=0.15
+            )
+        )
 
     def _place(self, column: Any, row: Any) -> tuple[Any, Any]:
         """On the page. (0, 0) is the centre of the top left pixel."""
@@ -201,7 +205,7 @@ class Grid:
     """Dots for words before a row."""
     right: int = 0
     """Dots for words behind a row."""
-    below: int = 0
+    below: float = 0
     """Dots for words below a row."""
     apart: int = 0
     """More dots before the last column."""
