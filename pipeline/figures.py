@@ -74,9 +74,11 @@ class _Figures:
         answer = self._model.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in answer.items()}
 
-    def _words(self, title: str, paper: str) -> Words:
+    def _words(self, title: str, paper: str, *, drawn: bool = False) -> Words:
         task = self._material.task
         source = f"{task.name}: {task.title}. {self._material.name}, {task.recipe.steps:,} training steps."
+        if drawn:
+            source += f" Seed {self._seed}."
         return Words(title=title, paper=paper, source=source)
 
     def _save(self, page: Page, paper: str, name: str, remark: str = "") -> Told:
@@ -135,7 +137,7 @@ class _Generative(_Figures):
         if isinstance(self._task.attention, Attention):
             size, paper = self._task.attention.write, "Fig. 10" if self._task.image_shape[2] == 3 else "Fig. 1"
         page = sequences.generation(
-            self._words("How the model draws", paper),
+            self._words("How the model draws", paper, drawn=True),
             canvas[:_DRAWINGS],
             None if window is None else window[:_DRAWINGS],
             size,
@@ -158,7 +160,7 @@ class _Generative(_Figures):
         colour = self._task.image_shape[2] == 3
         paper = _SAMPLES_IN_THE_PAPER.get(self._task.name, "Fig. 12" if colour else "Fig. 6")
         drawn = self._ask("sample", seed=seed_rows(self._seed, _SAMPLE_ROWS * _SAMPLE_COLUMNS))["image"]
-        words = self._words("What the model draws", paper)
+        words = self._words("What the model draws", paper, drawn=True)
         if self._material.training is None:
             page = samples.samples(words, drawn, _SAMPLE_COLUMNS)
             remark = "without the nearest training images; name the training examples with --training"

@@ -52,8 +52,12 @@ def figures(
             from pipeline.figures import write_figures
 
             material = _of_run(task_name, pipeline_root) if model is None else _of_model(model)
-        given = {"examples": examples, "training": training, "logs": logs}
-        material = dataclasses.replace(material, **{name: value for name, value in given.items() if value is not None})
+        material = dataclasses.replace(
+            material,
+            examples=examples or material.examples,
+            training=training or material.training,
+            logs=logs or material.logs,
+        )
         for told in write_figures(material, out, seed):
             click.echo(f"{told.paper:24}{told.path or 'not drawn'}{': ' * bool(told.remark)}{told.remark}")
     except (RuntimeError, ValueError, OSError) as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from serving.sheet import enlargement, save, to_bytes
 
-ANIMATIONS: dict[str, dict[str, object]] = {
+ANIMATIONS: dict[str, dict[str, Any]] = {
     ".gif": {"format": "GIF", "optimize": False},
     ".webp": {"format": "WEBP", "lossless": True},
 }
@@ -68,7 +69,13 @@ def write_animation(
     frames.append(_side_by_side([_enlarged(image, factor) for image in canvas[:, -1]]))
     frames = [_of_palette(frame) if kind == ".gif" else frame.convert("RGB") for frame in frames]
     durations = [round(1000 * frame_seconds)] * (len(frames) - 1) + [round(1000 * last_seconds)]
-    options = {"save_all": True, "append_images": frames[1:], "duration": durations, "loop": 0, **ANIMATIONS[kind]}
+    options: dict[str, Any] = {
+        "save_all": True,
+        "append_images": frames[1:],
+        "duration": durations,
+        "loop": 0,
+        **ANIMATIONS[kind],
+    }
     save(path, lambda file: frames[0].save(file, **options))
 
 

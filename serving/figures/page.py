@@ -78,7 +78,7 @@ class Words:
     paper: str
     """Which of the paper's figures it is, such as `Fig. 7`."""
     source: str
-    """Whose model and which seed, for the last line."""
+    """Whose model it is of, for the last line."""
 
 
 class Page:
@@ -174,7 +174,14 @@ class Tile(NamedTuple):
 
     def dots(self, columns: np.ndarray, rows: np.ndarray) -> None:
         """Draws a dot wherever one of the columns meets one of the rows, in pixels."""
-        self._cut(self.axes.scatter(*self._place(*np.meshgrid(columns, rows)), s=0.7, color=SKY, linewidths=0))
+        height, width = self.shape
+        columns = columns[(columns > -0.5) & (columns < width - 0.5)]
+        rows = rows[(rows > -0.5) & (rows < height - 0.5)]
+        self._cut(
+            self.axes.scatter(
+                *self._place(*np.meshgrid(columns, rows)), s=1.4, color=SKY, edgecolors=INK, linewidths=0.15
+            )
+        )
 
     def _place(self, column: Any, row: Any) -> tuple[Any, Any]:
         """On the page. (0, 0) is the centre of the top left pixel."""
@@ -198,7 +205,7 @@ class Grid:
     """Dots for words before a row."""
     right: int = 0
     """Dots for words behind a row."""
-    below: int = 0
+    below: float = 0
     """Dots for words below a row."""
     apart: int = 0
     """More dots before the last column."""

@@ -76,7 +76,7 @@ def test_a_classifier_has_glimpses_and_draws_nothing(made, tmp_path: Path) -> No
     first, *others = said.splitlines()
     assert first == "Figs. 1, 6 to 10 and 12 not drawn: tiny_classifier is a classifier, which draws no images"
     assert [line.split("/")[-1] for line in others] == [
-        *("glimpses.png", "glimpses.gif", "glimpses.webp", "patches.png", "put-back.png", "costs.png")
+        *("patches.png", "put-back.png", "glimpses.png", "glimpses.gif", "glimpses.webp", "costs.png")
     ]
 
 
