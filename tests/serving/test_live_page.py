@@ -316,7 +316,7 @@ def test_a_fast_seed_slider_asks_no_more_than_one_at_a_time(server: Server, visi
             asked.append(seeds[0][0])
 
     page.on("request", begun)
-    page.on("requestfinished", under_way.discard)
+    page.on("requestfinished", lambda request: under_way.discard(request))
     page.evaluate(
         """async () => {
             const seed = document.querySelector("#seed");
