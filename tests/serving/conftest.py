@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -16,17 +17,21 @@ from tests.trainer import tiny
 
 
 @pytest.fixture(scope="session")
-def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """HOST:PORT of a server of `model_server.MODEL`: images 7 x 5 of 0 and 1, with attention."""
-    folder = model_server.export_model(tiny.MODELS["attention"], tmp_path_factory.mktemp("tiny"))
-    with model_server.serve(folder) as server:
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the versions of `model_server.MODEL`: images 7 x 5 of 0 and 1, with attention."""
+    return model_server.export_model(tiny.MODELS["attention"], tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_folder: Path) -> Iterator[str]:
+    """HOST:PORT of a server of that model."""
+    with model_server.serve(tiny_folder) as server:
         yield f"127.0.0.1:{server.grpc_port}"
 
 
 @pytest.fixture(scope="session")
-def batching_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def batching_server(tiny_folder: Path) -> Iterator[str]:
     """HOST:PORT of the same, which merges requests and pads the batches."""
-    folder = model_server.export_model(tiny.MODELS["attention"], tmp_path_factory.mktemp("batching"))
     batching = BatchingParameters(max_batch_size=64, batch_timeout_micros=2_000, allowed_batch_sizes=(4, 64))
-    with model_server.serve(folder, batching=batching) as server:
+    with model_server.serve(tiny_folder, batching=batching) as server:
         yield f"127.0.0.1:{server.grpc_port}"

@@ -23,8 +23,10 @@ export class Pad {
       this.#draw([event]);
     });
     canvas.addEventListener("pointermove", (event) => {
+      if (!this.#last) return;
       // Between two frames a fast hand passes several points.
-      if (this.#last) this.#draw(event.getCoalescedEvents?.() ?? [event]);
+      const passed = event.getCoalescedEvents?.() ?? [];
+      this.#draw(passed.length ? passed : [event]);
     });
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (this.#last = null));
   }

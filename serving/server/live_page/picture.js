@@ -2,6 +2,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDEST_BORDER = 6;
+/** Of the image's size, around it: windows reach beyond. style.css has the same. */
+const MARGIN = 0.1;
 
 export class Picture {
   #svg = document.createElementNS(SVG, "svg");
@@ -26,7 +28,8 @@ export class Picture {
     this.canvas.width = columns;
     this.canvas.height = rows;
     this.root.style.aspectRatio = `${columns} / ${rows}`;
-    this.#svg.setAttribute("viewBox", `0 0 ${columns} ${rows}`);
+    const [left, top] = [-MARGIN * columns, -MARGIN * rows];
+    this.#svg.setAttribute("viewBox", `${left} ${top} ${columns - 2 * left} ${rows - 2 * top}`);
     this.mark([]);
   }
 

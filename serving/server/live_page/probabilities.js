@@ -15,7 +15,7 @@ export class Probabilities {
   /** Shows the probability of each class, and the label that the model chose. */
   show(probabilities, label) {
     const percent = (share) => `${(100 * share).toFixed(1)}%`;
-    this.verdict.textContent = `Taken for a ${label}, with ${percent(probabilities[label])}.`;
+    this.verdict.textContent = `Taken for ${label}, with ${percent(probabilities[label])}.`;
     this.list.replaceChildren(...probabilities.map((share, place) => {
       const item = document.createElement("li");
       item.classList.toggle("now", place === label);

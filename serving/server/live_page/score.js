@@ -80,7 +80,7 @@ export class Score {
     const seed = Array.from({ length: count }, (_, place) => [0, place]);
     try {
       const { image } = await model.predict("sample", { seed }, signal);
-      const given = model.binary ? image.map((rows) => rows.map((row) => row.map(([value]) => [Number(value > 0.5)]))) : image;
+      const given = model.binary ? drawn(image) : image;
       const { nll_bound: bounds } = await model.predict("score", { image: given, seed }, signal);
       this.#usual = { count, least: Math.min(...bounds), most: Math.max(...bounds) };
       this.#compare();
@@ -101,4 +101,21 @@ export class Score {
     mark.style.left = share(this.#bound ?? 0);
     this.usual.textContent = `${count} of its own drawings get ${least.toFixed(0)} to ${most.toFixed(0)} nats.`;
   }
+}
+
+/** Images of 0 and 1 with these means, the same ones each time. */
+function drawn(images) {
+  const next = random();
+  return images.map((rows) => rows.map((row) => row.map(([mean]) => [Number(next() < mean)])));
+}
+
+/** Numbers in [0, 1), by Marsaglia's xorshift: this language's own generator takes no seed. */
+function random() {
+  let state = 2463534242;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
 }

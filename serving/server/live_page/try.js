@@ -18,6 +18,7 @@ export class Try {
   #stepsLane = new Lane();
   #model = null;
   #steps = null;
+  #changes = 0;
 
   /** `seed()` is that of the model's own drawing; `failed(error, trouble)` is as Watch's. */
   constructor(section, seed, failed) {
@@ -33,7 +34,7 @@ export class Try {
     find("#clear").addEventListener("click", () => this.pad.clear());
     find("#invert").addEventListener("click", () => this.pad.invert());
     find("#noise").addEventListener("click", () => this.pad.noise());
-    find("#take").addEventListener("click", () => this.#take(seed()));
+    find("#take").addEventListener("click", () => this.#lane.ask((signal) => this.#take(seed(), signal)));
     find("#rub").addEventListener("change", ({ target }) => (this.pad.rubs = target.checked));
     find("#colour").addEventListener("input", ({ target }) => (this.pad.colour = target.value));
     const file = find("#file");
@@ -69,8 +70,7 @@ export class Try {
       model.shape[2] === 3 ? "Load a picture, or draw one" : "Draw with the mouse, a pen or a finger"
     }${model.binary ? "; a pixel is black or white, as those that the model has learned from." : "."}`;
     this.rebuilt.open(model.shape);
-    this.score.open(model);
-    this.probabilities.open();
+    if (!classifies) this.score.open(model);
     this.pad.open(model.shape, model.binary);
     this.#changed();
   }
@@ -86,6 +86,7 @@ export class Try {
 
   /** Asks anew. */
   #changed() {
+    this.#changes += 1;
     this.player.stop();
     this.pad.picture.mark([]);
     this.rebuilt.mark([]);
@@ -107,51 +108,56 @@ export class Try {
     }
   }
 
-  async #take(seed) {
-    await this.#answered("sample", { seed: [[seed, 0]] }, undefined, ({ image: [image] }) => this.pad.put(image));
+  #take(seed, signal) {
+    return this.#answered("sample", { seed: [[seed, 0]] }, signal, ({ image: [image] }) => this.pad.put(image));
   }
 
   #askScore(signal) {
-    return this.#answered("score", { image: [this.pad.pixels()], seed: SEED }, signal, (answer) => this.score.show(answer));
+    return this.#answered("score", this.#inputs(), signal, (answer) => this.score.show(answer));
   }
 
   #rebuild(signal) {
-    const inputs = { image: [this.pad.pixels()], seed: SEED };
-    return this.#answered("reconstruct", inputs, signal, (answer) => {
+    const changes = this.#changes;
+    return this.#answered("reconstruct", this.#inputs(), signal, (answer) => {
+      // The pen has gone on: the windows would be over another drawing.
+      if (changes !== this.#changes) return;
       const { canvas: [canvas], read_window: [reads] = [], write_window: [writes] = [] } = answer;
+      const marks = (windows, size, kind) => {
+        const widths = borders(windows);
+        return windows.map((window, place) => [{ window, size, kind, border: widths[place] }]);
+      };
+      const read = reads && marks(reads, this.#model.read, "read");
+      const written = writes && marks(writes, this.#model.write, "write");
       this.rebuilt.root.classList.remove("stale");
       this.#begin(canvas.length, (step) => {
         this.rebuilt.show(canvas[step - 1]);
         this.rebuilt.label = `The model's reconstruction after step ${step} of ${canvas.length}`;
         this.score.mark(step);
-        if (!reads) return;
-        this.pad.picture.mark([
-          { window: reads[step - 1], size: this.#model.read, kind: "read", border: borders(reads)[step - 1] },
-        ]);
-        this.rebuilt.mark([
-          { window: writes[step - 1], size: this.#model.write, kind: "write", border: borders(writes)[step - 1] },
-        ]);
+        if (read) this.pad.picture.mark(read[step - 1]);
+        if (written) this.rebuilt.mark(written[step - 1]);
       });
     });
   }
 
   #classify(signal) {
+    const changes = this.#changes;
     return this.#answered("classify", { image: [this.pad.pixels()] }, signal, (answer) => {
       const { probabilities: [probabilities], label: [label], glimpse_window: [windows] } = answer;
       this.probabilities.show(probabilities, label);
+      if (changes !== this.#changes) return;
+      const size = this.#model.read;
       this.#begin(windows.length, (step) => {
-        const seen = windows.slice(0, step);
-        this.pad.picture.mark(seen.map((window, place) => ({
-          window,
-          size: this.#model.read,
-          kind: place === step - 1 ? "read" : "read past",
-          border: place === step - 1 ? 3 : 1,
-        })));
+        this.pad.picture.mark(windows.slice(0, step).map((window, place) => (
+          place === step - 1 ? { window, size, kind: "read", border: 3 } : { window, size, kind: "read past", border: 1 }
+        )));
       });
     });
   }
 
-  /** Shows the steps of an answer, unless the pen has gone on. */
+  #inputs() {
+    return { image: [this.pad.pixels()], seed: SEED };
+  }
+
   #begin(steps, show) {
     this.#steps = show;
     this.player.start(steps);
@@ -159,8 +165,7 @@ export class Try {
 
   async #answered(signature, inputs, signal, use) {
     try {
-      const answer = await this.#model.predict(signature, inputs, signal);
-      use(answer);
+      use(await this.#model.predict(signature, inputs, signal));
     } catch (error) {
       this.failed(error, this.trouble);
     }

@@ -23,6 +23,8 @@ export class Watch {
     this.strip = section.querySelector(".strip");
     this.slider = section.querySelector("#seed");
     this.number = section.querySelector("#seed-number");
+    /** Of the drawing; a browser may have kept it over a reload. */
+    this.seed = this.number.valueAsNumber;
     this.slider.addEventListener("input", () => this.#choose(this.slider, this.number));
     this.number.addEventListener("input", () => this.#choose(this.number, this.slider));
     this.strip.addEventListener("click", ({ target }) => {
@@ -31,11 +33,6 @@ export class Watch {
       this.player.stop();
       this.player.step = step;
     });
-  }
-
-  /** Of the drawing that is shown. */
-  get seed() {
-    return this.number.valueAsNumber;
   }
 
   open(model) {
@@ -57,6 +54,7 @@ export class Watch {
   #choose(from, to) {
     if (!from.checkValidity() || from.value === "") return;
     to.value = from.value;
+    this.seed = from.valueAsNumber;
     this.player.stop();
     if (!this.#model) return;
     // While the seed moves, the finished image alone: of 54 x 54 colour pixels 32 steps are megabytes.
