@@ -18,8 +18,10 @@ from tfx.utils import import_utils
 
 from components.run_report import curves, data_cards
 from components.run_report.artifact import RunReport
-from tests.components.run_report.conftest import COUNTS, TASKS, TinyRun, artifact, evaluated
+from tests.components.run_report.conftest import COUNTS, RECIPE, TASKS, TinyRun, artifact, evaluated, finished_run
+from tests.trainer import tiny
 from trainer import tasks
+from trainer.task import Binarisation, NoAttention
 
 
 def _figures(page: str, kind: str) -> list[dict[str, Any]]:
@@ -144,6 +146,18 @@ def test_a_model_that_is_no_more_than_nan_has_a_report_that_says_so(
     assert "<b>not finite</b> nats an image" in page and "The gate refused it" in page
     # What does not need the model's answers is there.
     assert "Learning rate" in _charts(page) and "SHA-256" in page
+
+
+def test_colour_without_attention_has_no_windows_and_is_no_compression_cost(tmp_path: Path) -> None:
+    task = tiny.tiny_task(
+        RECIPE, image_shape=(tiny.ROWS, tiny.COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention()
+    )
+    path, failed = finished_run(task, tmp_path, limit=1000.0).report()
+    page = path.read_text(encoding="utf-8")
+    assert failed == []
+    assert [player["windows"] for player in _figures(page, "player")] == [[], []]
+    assert "This model has no attention" in page
+    assert "It is no compression cost" in page and "What it costs" not in page
 
 
 def test_every_task_says_what_its_data_are() -> None:
