@@ -111,6 +111,14 @@ def test_the_hashes_are_those_of_the_files(runs: dict[str, TinyRun], reports: di
     assert hashlib.sha256(weights).hexdigest() in page
 
 
+def test_a_training_without_summaries_costs_the_page_its_curves_alone(runs: dict[str, TinyRun]) -> None:
+    run = runs["classifier"]
+    path, failed = run.report("silent", model_run=artifact(standard_artifacts.ModelRun, run.root / "no_logs"))
+    page = path.read_text(encoding="utf-8")
+    assert failed == []
+    assert "The training has left no summaries." in page and "How long the training took is not known" in page
+
+
 def test_a_refused_model_has_its_whole_report(runs: dict[str, TinyRun]) -> None:
     run = runs["classifier"]
     unservable = artifact(standard_artifacts.InfraBlessing, run.root / "unservable")
