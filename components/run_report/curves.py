@@ -29,7 +29,7 @@ class Curves(NamedTuple):
     seconds: float
     """That the training took. A pause between an interruption and its resumption does not count."""
     finished: float | None
-    """When its last summary was written, in seconds since 1970."""
+    """When its last summary was written, in seconds since 1970; None where there is none."""
 
     def thinned(self, tag: str) -> Curve | None:
         """With at most so many points as a page can show; None where there is no such curve."""
@@ -41,7 +41,7 @@ class Curves(NamedTuple):
 
 
 def read(directory: str) -> Curves:
-    """All scalars of all event files below a folder. Raises ValueError where there is none.
+    """All scalars of all event files below a folder; none where there are no files.
 
     Where a training was resumed, steps that were trained twice count as the last attempt had them.
     """
@@ -57,8 +57,6 @@ def read(directory: str) -> Curves:
         if times:
             seconds += times[-1] - times[0]
             finished = times[-1]
-    if not found:
-        raise ValueError(f"There are no summaries of the training in {directory}.")
     by_tag = {}
     for tag, points in found.items():
         steps = sorted(points)

@@ -40,8 +40,8 @@ def maps(windows: np.ndarray, size: int, shape: tuple[int, int, int], images: in
     return markup.tiles(
         ramp(pictures / np.where(brightest > 0, brightest, 1)),
         f"On which pixels of {images} test images the filters lie, from dark blue, never, to yellow, where most: all "
-        f"{steps} steps together, then step by step, each map by its own measure. {inside:.0%} of the filters lie on the image; the others see its edge, "
-        "and are left out.",
+        f"{steps} steps together, then step by step, each map by its own measure. {inside:.0%} of the filters lie on "
+        "the image; the others see its edge, and are left out.",
         labels=["all", *(f"step {step + 1}" for step in shown)],
         describe="map of attention",
         smallest=84,

@@ -39,8 +39,8 @@ def body(run: Run) -> str:
     parts.append(
         markup.tiles(
             to_bytes(np.stack(means) / brightest),
-            f"The mean of {of_which} of split {task.data.train!r}{', and of each class' if len(names) > 1 else ''}. All "
-            f"are brightened alike, {255 / brightest:.3g} times, so that the brightest pixel is white.",
+            f"The mean of {of_which} of split {task.data.train!r}{', and of each class' if len(names) > 1 else ''}, "
+            f"{255 / brightest:.3g} times as bright, so that the brightest pixel is white.",
             labels=names,
             describe="mean image",
             smallest=72,

@@ -54,6 +54,8 @@ _CLASSIFIER = (
 
 
 def _cost(run: Run) -> str:
+    if run.curves.finished is None:
+        return "How long the training took is not known, for it has left no summaries."
     hours, cores = run.curves.seconds / 3600, provenance.cores()
     accelerators = provenance.accelerators()
     watts = cores * _WATTS_A_CORE + accelerators * _WATTS_AN_ACCELERATOR

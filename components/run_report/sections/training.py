@@ -29,6 +29,8 @@ _ASIDE = (
 def body(run: Run) -> str:
     """Loss and its parts large, how it was trained small."""
     task, found, curves = run.task, run.evaluation, run.curves
+    if not curves.by_tag:
+        return markup.paragraph("The training has left no summaries.")
     if isinstance(task, ClassifyingTask):
         panels = [
             _Panel("Error", "percent of the images", "error", 100.0, 100 * found["max_error"]),

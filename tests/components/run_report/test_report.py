@@ -18,8 +18,10 @@ from tfx.utils import import_utils
 
 from components.run_report import curves, data_cards
 from components.run_report.artifact import RunReport
-from tests.components.run_report.conftest import COUNTS, TASKS, TinyRun, artifact, evaluated
+from tests.components.run_report.conftest import COUNTS, RECIPE, TASKS, TinyRun, artifact, evaluated, finished_run
+from tests.trainer import tiny
 from trainer import tasks
+from trainer.task import Binarisation, NoAttention
 
 
 def _figures(page: str, kind: str) -> list[dict[str, Any]]:
@@ -109,6 +111,14 @@ def test_the_hashes_are_those_of_the_files(runs: dict[str, TinyRun], reports: di
     assert hashlib.sha256(weights).hexdigest() in page
 
 
+def test_a_training_without_summaries_costs_the_page_its_curves_alone(runs: dict[str, TinyRun]) -> None:
+    run = runs["classifier"]
+    path, failed = run.report("silent", model_run=artifact(standard_artifacts.ModelRun, run.root / "no_logs"))
+    page = path.read_text(encoding="utf-8")
+    assert failed == []
+    assert "The training has left no summaries." in page and "How long the training took is not known" in page
+
+
 def test_a_refused_model_has_its_whole_report(runs: dict[str, TinyRun]) -> None:
     run = runs["classifier"]
     unservable = artifact(standard_artifacts.InfraBlessing, run.root / "unservable")
@@ -144,6 +154,18 @@ def test_a_model_that_is_no_more_than_nan_has_a_report_that_says_so(
     assert "<b>not finite</b> nats an image" in page and "The gate refused it" in page
     # What does not need the model's answers is there.
     assert "Learning rate" in _charts(page) and "SHA-256" in page
+
+
+def test_colour_without_attention_has_no_windows_and_is_no_compression_cost(tmp_path: Path) -> None:
+    task = tiny.tiny_task(
+        RECIPE, image_shape=(tiny.ROWS, tiny.COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention()
+    )
+    path, failed = finished_run(task, tmp_path, limit=1000.0).report()
+    page = path.read_text(encoding="utf-8")
+    assert failed == []
+    assert [player["windows"] for player in _figures(page, "player")] == [[], []]
+    assert "This model has no attention" in page
+    assert "It is no compression cost" in page and "What it costs" not in page
 
 
 def test_every_task_says_what_its_data_are() -> None:
