@@ -59,7 +59,8 @@ setup(
     package_data={
         "components.datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt"],
         "pipeline": ["schema/**/*"],
-        "serving": ["config/**/*"],
+        "serving": ["config/**/*", "server/live_page/*"],
+        "trainer": ["config/**/*"],
     },
     entry_points={"console_scripts": ["draw = pipeline.cli:main"]},
     install_requires=[
