@@ -10,6 +10,8 @@ SOURCES := benchmarks components pipeline serving trainer
 RESOLVE := build/uv/bin/uv pip compile --quiet --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock'
 LOCK := $(RESOLVE) --extra dev
+IMAGE_LOCK := $(RESOLVE) --constraint requirements/tfx1.21.txt --python-version 3.13 \
+	--python-platform x86_64-manylinux_2_40
 
 TASK ?= digits
 
@@ -57,6 +59,8 @@ lock:  ## resolves setup.py into the locks; LOCK_FLAGS=--upgrade takes newer ver
 	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.16-py310.txt \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28
 	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.21.txt --python-version 3.11 --universal
+	@$(IMAGE_LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/image/cpu.txt
+	@$(IMAGE_LOCK) $(LOCK_FLAGS) --extra gpu setup.py --output-file requirements/image/gpu.txt
 	@$(RESOLVE) $(LOCK_FLAGS) requirements/accelerators.in --output-file requirements/accelerators.txt \
 		--python-version 3.10 --universal
 

@@ -95,6 +95,8 @@ setup(
         "tfx>=1.21,<1.22; python_version>='3.11'",
     ],
     extras_require={
+        # NVIDIA's libraries, which TensorFlow's wheel leaves out.
+        "gpu": ["tensorflow[and-cuda]"],
         "dev": [
             # A test's own certificates.
             "cryptography",
