@@ -147,8 +147,12 @@
       if (lines) {
         const at = cursor === null ? view[1] : cursor;
         const first = spec.series.length ? spec.series[0].x : [];
-        if (first.length) say(spec.x.label, written(first[nearest(first, at)]));
-        spec.series.forEach(({name, x, y}, index) => say(name, written(y[nearest(x, at)]), color(index)));
+        const shown = first.length ? first[nearest(first, at)] : at;
+        say(spec.x.label, written(shown));
+        spec.series.forEach(({name, x, y}, index) => {
+          const i = nearest(x, at), elsewhere = x[i] === shown ? "" : ` (at ${written(x[i])})`;
+          say(name + elsewhere, written(y[i]), color(index));
+        });
       } else if (cursor === null) {
         output.append(`Point at a ${spec.x.label} for its value. `);
       } else {

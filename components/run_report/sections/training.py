@@ -45,7 +45,8 @@ def body(run: Run) -> str:
     rate = task.recipe.steps * task.recipe.batch_size / curves.seconds if curves.seconds else 0.0
     text = (
         f"{task.recipe.steps:,} steps of {task.recipe.batch_size} images in {duration(curves.seconds)}, "
-        f"{rate:,.0f} images a second with validation and compilation. Drag across a curve to enlarge a part of it."
+        f"{rate:,.0f} images a second with validation and compilation. Drag across a curve to enlarge a part of it; "
+        "its first steps may lie beyond the frame."
     )
     charts = "".join(
         _chart(curves, panel, "wide" if place == 0 and len(panels) > 2 else "") for place, panel in enumerate(panels)

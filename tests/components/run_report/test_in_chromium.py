@@ -129,7 +129,7 @@ def test_a_curve_tells_its_values_by_mouse_and_keyboard_and_zooms(browser: Brows
     across, middle = (lambda share: box["x"] + 50 + share * (box["width"] - 60)), box["y"] + box["height"] / 2
     assert "training step 12" in output.inner_text()
     page.mouse.move(across(0.02), middle)
-    assert re.search(r"training step [12] training [\d.]+ validation [\d.]+", output.inner_text())
+    assert re.search(r"training step [12] training [\d.]+ validation \(at 4\) [\d.]+", output.inner_text())
     assert whole.is_hidden()
     labels = frame.locator("text").all_inner_texts()
     page.mouse.move(across(0.5), middle)
