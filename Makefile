@@ -28,6 +28,10 @@ report: $(INSTALLED)  ## shows the paper's table with the row of TASK's last mod
 	@$(BIN)/draw report --task "$(TASK)" $(if $(SAMPLES),--samples "$(SAMPLES)") \
 		$(if $(PIPELINE_ROOT),--pipeline-root "$(PIPELINE_ROOT)")
 
+figures: $(INSTALLED)  ## draws the paper's figures of TASK's last model into figures/TASK (PIPELINE_ROOT=)
+	@$(BIN)/draw figures --task "$(TASK)" --out "figures/$(TASK)" \
+		$(if $(PIPELINE_ROOT),--pipeline-root "$(PIPELINE_ROOT)")
+
 test: $(INSTALLED)  ## the tests but for the slow ones
 	@$(BIN)/python -m pytest
 
@@ -77,4 +81,4 @@ $(ACCELERATORS): requirements/accelerators.txt
 	@build/accelerators/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	@touch $@
 
-.PHONY: help run report test test-all bench lint format wheel lock clean
+.PHONY: help run report figures test test-all bench lint format wheel lock clean

@@ -27,6 +27,7 @@ STAGES = {
     "BoundEvaluator",
     "ServingCheck",
     "Pusher",
+    "RunReport",
 }
 
 ON_BEAM = {"TfdsExampleGen", "StatisticsGen", "BoundEvaluator"}

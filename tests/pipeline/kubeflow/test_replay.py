@@ -137,7 +137,7 @@ def test_another_training_is_compared_with_what_was_pushed(runs: Runs) -> None:
 
 
 def test_a_refused_model_is_not_pushed_and_the_run_succeeds(runs: Runs) -> None:
-    assert _states(runs.refused)["SUCCEEDED"] == {"ParameterCheck", JUDGE, PUSHER}
+    assert _states(runs.refused)["SUCCEEDED"] == {"ParameterCheck", JUDGE, PUSHER, "RunReport"}
     assert set(_states(runs.refused)) == {"SUCCEEDED", "CACHED"}
     (judged,), (pushed,) = runs.refused[JUDGE].attempts, runs.refused[PUSHER].attempts
     assert "above the greatest allowed, 1" in judged
