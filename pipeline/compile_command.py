@@ -69,7 +69,9 @@ def compile_pipeline(output: Path | None, **words: str | int | float | None) -> 
         if output.suffix not in (".yaml", ".yml"):
             raise ValueError(f"The package is to be {output}: Kubeflow Pipelines takes a .yaml.")
         with quiet_native_code():
-            output = kubeflow_runner.run(settings, output)
+            written = kubeflow_runner.run(settings, output)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"package  {output}")
+    # The tfx command has it written to a folder of its own, and says where, or deletes it.
+    if written == output:
+        click.echo(f"package  {written}")
