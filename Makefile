@@ -69,7 +69,7 @@ lock:  ## resolves setup.py into the locks; LOCK_FLAGS=--upgrade takes newer ver
 		--python-version 3.10 --universal
 
 clean:  ## removes build outputs and caches; keeps .venv and runs
-	@rm -rf build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf build dist *.egg-info __pycache__ .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(SOURCES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): setup.py requirements/install.py requirements/tfx1.16-py310.txt requirements/tfx1.21.txt
