@@ -1,9 +1,11 @@
-"""Executor of ParameterCheck."""
+"""Executor of ParameterCheck: the parameters by themselves, then the places that they name."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base.base_executor import BaseExecutor
 
@@ -40,4 +42,25 @@ class Executor(BaseExecutor):
             tolerance=float(exec_properties[TOLERANCE_KEY]),
         )
         for name in (DATA_DIR_KEY, CHECKPOINT_ROOT_KEY, SERVING_DIR_KEY):
-            check_address(name, exec_properties[name])
+            address = exec_properties[name]
+            check_address(name, address)
+            if address.startswith("gs://"):
+                _check_bucket(name, address)
+        data_dir = exec_properties[DATA_DIR_KEY]
+        # TFDS would make it without a word, and have nothing in it.
+        if data_dir.startswith("/") and not os.path.isdir(data_dir):
+            raise ValueError(
+                f"{DATA_DIR_KEY} is {data_dir}, and there is no such folder: make it first, on the volume."
+            )
+
+
+def _check_bucket(name: str, address: str) -> None:
+    bucket = "/".join(address.split("/")[:3])
+    try:
+        found = tf.io.gfile.exists(bucket)
+    except tf.errors.OpError as error:
+        raise ValueError(
+            f"{name} is {address}, and its bucket cannot be reached: {' '.join(str(error).split())}"
+        ) from error
+    if not found:
+        raise ValueError(f"{name} is {address}, and {bucket} does not exist, or not for the account of these stages.")

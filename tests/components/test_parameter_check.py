@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from components.parameter_check.executor import Executor
@@ -17,7 +19,7 @@ def _check(**changes: object) -> None:
         "limit": float(tasks.OWN),
         "tolerance": float(tasks.OWN),
         "data_dir": "",
-        "checkpoint_root": "gs://bucket/checkpoints",
+        "checkpoint_root": "/mnt/checkpoints",
         "serving_dir": "/mnt/serving/{task}",
     }
     assert not set(changes) - set(parameters)
@@ -34,8 +36,8 @@ def test_each_task_is_one_of_its_own_pipeline_alone(name: str) -> None:
                 _check(task=name, limit_name=limit_name)
 
 
-def test_a_run_may_say_it_all() -> None:
-    _check(task="mnist", steps=2000, limit=95.0, tolerance=0.0, data_dir="gs://bucket/tfds", serving_dir="/m")
+def test_a_run_may_say_it_all(tmp_path: Path) -> None:
+    _check(task="mnist", steps=2000, limit=95.0, tolerance=0.0, data_dir=str(tmp_path), serving_dir="/m")
     _check(task="two_digit_mnist", train_examples=7)
 
 
@@ -51,6 +53,12 @@ def test_a_run_may_say_it_all() -> None:
         ({"checkpoint_root": "s3://bucket/c"}, "checkpoint_root is s3://bucket/c, and TensorFlow cannot open s3://"),
         ({"serving_dir": "minio://bucket/s"}, "serving_dir is minio://.* Give a path on a volume that is mounted"),
         ({"data_dir": "~/tensorflow_datasets"}, "data_dir is ~/tensorflow_datasets: give an absolute path"),
+        ({"data_dir": "/no/such/folder"}, "data_dir is /no/such/folder, and there is no such folder"),
+        # Whether or not there is a network: nobody has this one.
+        (
+            {"serving_dir": "gs://draw-tfx-nobodys/{task}"},
+            "serving_dir is gs://draw-tfx-nobodys/.*, and (its bucket|gs://)",
+        ),
     ],
 )
 def test_what_cannot_be_is_told(changes: dict[str, object], message: str) -> None:
