@@ -149,7 +149,7 @@ def test_check_server_says_what_it_checked(draw) -> None:
         (("status", "--model", "other"), "does not serve model 'other'"),
         (("sample", "--server", "127.0.0.1:1", "--timeout", 0.2), "127.0.0.1:1"),
         (("sample", "-o", "samples.jpg"), "samples.jpg is neither .png nor .npy"),
-        (("sequence", "-o", "drawing.mp4"), "drawing.mp4 is no .gif"),
+        (("sequence", "-o", "drawing.mp4"), "drawing.mp4 is neither .gif nor .webp"),
         (("sample", "--seed", 2**63), "does not fit into 64 bits"),
         (("sample", "--header", "nothing"), "'nothing' is not NAME=VALUE"),
         (("classify", "image.npy"), "cannot do this with model 'tiny'"),
