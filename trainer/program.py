@@ -56,10 +56,11 @@ def write(task: Task, batches: Sequence[int], directory: str, pattern: str | Non
     ingestion left them, beside the labels for a classifying task. `program.json` comes last: without it a folder is not
     complete. Raises ValueError where nothing matches.
     """
-    state = initial_state(task)
+    # To NumPy 2's types an array might be called allow_pickle, and that one is a bool.
+    state: dict[str, Any] = initial_state(task)
     os.makedirs(directory, exist_ok=True)
     if pattern:
-        arrays = examples.all_arrays(tf.io.gfile.glob(pattern), task)
+        arrays: dict[str, Any] = examples.all_arrays(tf.io.gfile.glob(pattern), task)
         np.savez_compressed(os.path.join(directory, "images.npz"), **arrays)
     with open(os.path.join(directory, "state.npz"), "wb") as file:
         np.savez(file, **state)
