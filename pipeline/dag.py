@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
@@ -18,7 +17,6 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components.bound_evaluator.component import BoundEvaluator
 from components.curated_schema.component import CuratedSchema
-from components.curated_schema.executor import curated_schema as schema_in
 from components.error_evaluator.component import ErrorEvaluator
 from components.parameter_check.component import ParameterCheck
 from components.run_report.component import RunReport
@@ -199,11 +197,6 @@ def create_pipeline(
 def evaluator_of(gate: Gate | ErrorGate) -> str:
     """The node id of the stage that judges by such a gate."""
     return ERROR_EVALUATOR if isinstance(gate, ErrorGate) else BOUND_EVALUATOR
-
-
-def curated_schema(task_name: str) -> Path:
-    """The path of a task's schema as it was installed with this package."""
-    return schema_in(__package__, task_name)
 
 
 def _file(path: str) -> dict[str, str]:

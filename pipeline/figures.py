@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from components.run_report import curves
 from serving.animation import ANIMATIONS, write_animation
 from serving.batch.pixels import ImageFormat
 from serving.client.client import seed_rows
-from serving.figures import attention, costs, events, examples, nearest, samples, sequences
+from serving.figures import attention, costs, examples, nearest, samples, sequences
 from serving.figures.page import Page, Words
 from trainer.task import Attention, Binarisation, ClassifyingTask, GenerativeTask
 
@@ -110,7 +111,14 @@ class _Figures:
         paper = "Fig. 11"
         if self._material.logs is None:
             return Told(paper, None, "no logs of the training are known; name their folder with --logs")
-        training, validation = events.curves(self._material.logs, f"train/{tag}", f"validation/{tag}")
+        logged = curves.read(os.fspath(self._material.logs)).by_tag
+        tags = (f"train/{tag}", f"validation/{tag}")
+        missing = [name for name in tags if name not in logged]
+        if missing:
+            raise ValueError(
+                f"The logs in {self._material.logs} have no {' nor '.join(missing)}: expected those of a training."
+            )
+        training, validation = (costs.Curve(*logged[name]) for name in tags)
         words = self._words("Training and validation cost", paper)
         page = costs.costs(words, training, validation, unit="nats an image", remark=remark)
         return self._save(page, paper, "costs")

@@ -10,8 +10,7 @@ import click
 
 from pipeline.run_log import quiet_native_code
 from pipeline.run_settings import RunSettings
-from trainer import tasks
-from trainer.task import Task
+from trainer.task import ClassifyingTask, GenerativeTask, Task
 
 if TYPE_CHECKING:
     from pipeline.figures import Material
@@ -69,11 +68,8 @@ def _of_run(task_name: str, pipeline_root: str) -> Material:
     from pipeline.figures import Material
     from pipeline.last_evaluation import last_evaluation
 
-    task = tasks.get(task_name)
-    root = Path(pipeline_root).expanduser().resolve()
-    settings = RunSettings(task=task, gate=task.gate, data_dir=None, pipeline_root=root, use_cache=True)
-    evaluation = last_evaluation(settings.metadata_path)
-    resolved = Task.from_json((evaluation.model_dir / "assets" / "task.json").read_text(encoding="utf-8"))
+    evaluation = last_evaluation(RunSettings.of_a_run(task_name, pipeline_root).metadata_path)
+    resolved = _task_of(evaluation.model_dir)
     return Material(
         task=resolved,
         model_dir=evaluation.model_dir,
@@ -90,14 +86,18 @@ def _of_model(directory: str) -> Material:
     from serving.batch.model import newest_version
 
     model_dir = Path(newest_version(directory))
-    path = model_dir / "assets" / "task.json"
-    if not path.exists():
-        raise ValueError(f"The SavedModel {model_dir} has no assets/task.json: expected one that `draw run` exported.")
     return Material(
-        task=Task.from_json(path.read_text(encoding="utf-8")),
+        task=_task_of(model_dir),
         model_dir=model_dir,
         name=f"Model {model_dir.name}",
         examples=None,
         training=None,
         logs=None,
     )
+
+
+def _task_of(model_dir: Path) -> GenerativeTask | ClassifyingTask:
+    path = model_dir / "assets" / "task.json"
+    if not path.exists():
+        raise ValueError(f"The SavedModel {model_dir} has no assets/task.json: expected one that `draw run` exported.")
+    return Task.from_json(path.read_text(encoding="utf-8"))

@@ -9,7 +9,6 @@ import click
 from pipeline.run_log import quiet_native_code
 from pipeline.run_settings import RunSettings
 from serving.sheet import save
-from trainer import tasks
 from trainer.task import ClassifyingTask
 
 
@@ -28,10 +27,7 @@ def report(task_name: str, pipeline_root: str, samples: int | None, output: Path
     The scores of --samples are kept beside the run; the same command goes on from where it was interrupted.
     """
     try:
-        task = tasks.get(task_name)
-        root = Path(pipeline_root).expanduser().resolve()
-        settings = RunSettings(task=task, gate=task.gate, data_dir=None, pipeline_root=root, use_cache=True)
-        text = _report(settings, samples)
+        text = _report(RunSettings.of_a_run(task_name, pipeline_root), samples)
     except (RuntimeError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if output is not None:

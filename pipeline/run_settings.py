@@ -76,6 +76,13 @@ class RunSettings:
         settings._make_folder()
         return settings
 
+    @classmethod
+    def of_a_run(cls, task_name: str, pipeline_root: str) -> RunSettings:
+        """Where the files of a task's runs are, to look at them. Raises ValueError for a task that there is not."""
+        task = tasks.get(task_name)
+        root = Path(pipeline_root).expanduser().resolve()
+        return cls(task=task, gate=task.gate, data_dir=None, pipeline_root=root, use_cache=True)
+
     @property
     def pipeline_name(self) -> str:
         """The name in MLMD, and that of `tfx run create --pipeline_name`."""

@@ -65,12 +65,12 @@ def read(directory: str) -> Curves:
 
 
 def _event_files(directory: str) -> list[str]:
-    """In the order in which they were begun, which their names begin with."""
+    """Those that TensorBoard takes for such, in the order in which they were begun, which their names begin with."""
     found = [
         os.path.join(folder, name)
         for folder, _, names in tf.io.gfile.walk(directory)
         for name in names
-        if ".tfevents." in name
+        if "tfevents" in name
     ]
     return sorted(found, key=os.path.basename)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from components.exported_task import TASK_FILE
 from components.run_report import curves, examples
 from components.run_report.curves import Curves
 from components.run_report.examples import Images
@@ -44,7 +45,7 @@ class Run:
     @functools.cached_property
     def task(self) -> GenerativeTask | ClassifyingTask:
         """As it was written beside the model."""
-        return Task.from_json(_read(os.path.join(self.model_dir, "assets", "task.json")))
+        return Task.from_json(_read(os.path.join(self.model_dir, TASK_FILE)))
 
     @functools.cached_property
     def evaluation(self) -> dict[str, Any]:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from serving.figures.events import Curve
 from serving.figures.page import BLUE, BODY, VERMILION, Page, Words, style
 
 _HEIGHT = 950
 _LEFT, _RIGHT, _BELOW = 150, 290, 110
 _BEGINNING = 0.05
 """Of the training, whose cost may lie above the plot."""
+
+
+class Curve(NamedTuple):
+    """A cost that was logged now and then."""
+
+    step: np.ndarray
+    """[n] int64, ascending: how many minibatches had been seen."""
+    value: np.ndarray
+    """[n] float64."""
 
 
 @style

@@ -13,10 +13,10 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
+from components.curated_schema.executor import curated_schema
 from components.strict_example_validator.executor import Executor as StrictExampleValidator
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import Executor
-from pipeline import dag
 from tests.components import tiny_binary_dataset_builder
 from trainer.task import Binarisation, DataSource, Task
 from trainer.tasks import DIGITS as DIGITS_TASK
@@ -62,7 +62,7 @@ def validate(task: Task, examples: standard_artifacts.Examples, root: pathlib.Pa
     for key, artifact in artifacts.items():
         artifact.uri = str(root / key)
         pathlib.Path(artifact.uri).mkdir()
-    shutil.copy(dag.curated_schema(task.name), root / "schema" / "schema.pbtxt")
+    shutil.copy(curated_schema("pipeline", task.name), root / "schema" / "schema.pbtxt")
     statistics_gen.Executor(BaseBeamExecutor.Context(beam_pipeline_args=[])).Do(
         {"examples": [examples], "schema": [artifacts["schema"]]},
         {"statistics": [artifacts["statistics"]]},

@@ -16,6 +16,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import standard_artifacts
 
+from components.curated_schema.executor import curated_schema
 from components.datasets import composition, digit_source
 from components.datasets.cluttered_mnist import cluttered_mnist_dataset_builder as cluttered_mnist
 from components.datasets.composition import Composition, Config
@@ -23,7 +24,6 @@ from components.datasets.digit_source import Digits
 from components.datasets.two_digit_mnist import two_digit_mnist_dataset_builder as two_digit_mnist
 from components.tfds_example_gen.dataset import open_dataset
 from components.tfds_example_gen.settings import IngestionSettings
-from pipeline import dag
 from tests.components.ingestion import by_id, ingest, records, validate
 from trainer.task import Task
 from trainer.tasks import CLUTTERED_MNIST_SMALL, TWO_DIGIT_MNIST_SMALL
@@ -320,7 +320,7 @@ def test_a_label_out_of_range_ends_the_run_before_training(
     data_dir: pathlib.Path, tmp_path: pathlib.Path, few: None
 ) -> None:
     examples = ingest(CLUTTERED, data_dir, tmp_path / "examples")
-    schema = text_format.Parse(dag.curated_schema(CLUTTERED.name).read_text(), schema_pb2.Schema())
+    schema = text_format.Parse(curated_schema("pipeline", CLUTTERED.name).read_text(), schema_pb2.Schema())
     assert schema.feature[2].int_domain.max == 9
     _rewrite_labels(examples, {3: 12})
     with pytest.raises(ValueError, match=r"split 'train', feature 'label': .*12"):

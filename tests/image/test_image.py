@@ -151,8 +151,8 @@ def test_a_stage_of_the_compiled_pipeline_runs_by_its_own_command(builder: build
     task = pipeline["root"]["dag"]["tasks"][name]
     component = pipeline["components"][task["componentRef"]["name"]]
     executor = pipeline["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-    parameters = replay._root_parameters(pipeline["root"]["inputDefinitions"]["parameters"], {})
-    given = replay._executor_input(task, component, parameters, {}, f"gs://bucket/draw/{name}")
+    parameters = replay.root_parameters(pipeline["root"]["inputDefinitions"]["parameters"], {})
+    given = replay.input_of_task(task, component, parameters, {}, f"gs://bucket/draw/{name}")
     given["outputs"]["outputFile"] = "/gcs/answer.json"
     (artifact,) = given["outputs"]["artifacts"]["examples"]["artifacts"]
     examples = scratch / "stage/upper" / artifact["uri"].replace("gs://", "gcs/")

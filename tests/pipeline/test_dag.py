@@ -10,6 +10,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable.tfx_runner import IrBasedRunner
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.curated_schema.executor import curated_schema
 from components.task_trainer.executor import trainer_properties
 from pipeline import dag
 from pipeline.task_arguments import TaskArguments
@@ -187,4 +188,4 @@ def test_cache_is_the_runners_choice(enable_cache: bool) -> None:
 
 
 def test_curated_schema_is_there_for_every_task(task: Task) -> None:
-    assert Path(dag.curated_schema(task.name)).is_file()
+    assert Path(curated_schema("pipeline", task.name)).is_file()

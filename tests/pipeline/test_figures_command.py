@@ -10,8 +10,8 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
+from components.run_report import curves
 from pipeline import cli
-from serving.figures.events import curves
 from tests.serving.model_server import export_model
 from tests.trainer import tiny
 
@@ -118,8 +118,9 @@ def test_a_resumed_trainings_curve_has_each_step_once_as_it_was_done_last(tmp_pa
     first.write_bytes(first.read_bytes()[:-9])
     # Both were begun in the same second, so their names do not tell which was first.
     first.rename(first.with_name("0.tfevents"))
-    training, validation = curves(tmp_path, "train/nll_bound", "validation/nll_bound")
-    assert training.step.tolist() == list(range(0, 120, 10))
-    expected = 90 + 40 / (training.step + 1) + np.where(training.step < 50, 0, 7.0)
-    np.testing.assert_allclose(training.value, expected, rtol=1e-6)
-    np.testing.assert_allclose(validation.value, expected, rtol=1e-6)
+    logged = curves.read(str(tmp_path)).by_tag
+    training, validation = logged["train/nll_bound"], logged["validation/nll_bound"]
+    assert training.steps.tolist() == list(range(0, 120, 10))
+    expected = 90 + 40 / (training.steps + 1) + np.where(training.steps < 50, 0, 7.0)
+    np.testing.assert_allclose(training.values, expected, rtol=1e-6)
+    np.testing.assert_allclose(validation.values, expected, rtol=1e-6)

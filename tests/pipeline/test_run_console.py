@@ -20,6 +20,7 @@ from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
+from components.curated_schema.executor import curated_schema
 from pipeline import dag, run_log
 from pipeline.observed_runner import ObservedLocalDagRunner
 from pipeline.run_console import RunConsole
@@ -60,7 +61,7 @@ class _Shown:
 def _run(root: Path, console: RunConsole, schema_path: Path) -> str:
     """Runs a pipeline whose stages are First, which speaks, and Second; returns its log."""
     first = _SpeakingSchemaGen(schema_file=str(schema_path)).with_id("First")
-    second = ImportSchemaGen(schema_file=str(dag.curated_schema("mnist"))).with_id("Second")
+    second = ImportSchemaGen(schema_file=str(curated_schema("pipeline", "mnist"))).with_id("Second")
     second.add_upstream_node(first)
     pipeline = Pipeline(
         pipeline_name="two-stages",
@@ -79,7 +80,7 @@ def _run(root: Path, console: RunConsole, schema_path: Path) -> str:
 
 def test_a_line_a_stage_and_the_rest_in_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shown = _Shown()
-    log = _run(tmp_path, shown.console, dag.curated_schema("digits"))
+    log = _run(tmp_path, shown.console, curated_schema("pipeline", "digits"))
     assert re.fullmatch(r" 1/2 First .... +\d+ s\n 2/2 Second \.\.\. +\d+ s\n", shown.text)
     for text in ("printed", "logged", "warned", "written by native code", "Component Second is finished."):
         assert text in log
@@ -88,15 +89,15 @@ def test_a_line_a_stage_and_the_rest_in_the_log(tmp_path: Path, capfd: pytest.Ca
 
 
 def test_cached_stages_are_said_to_be(tmp_path: Path) -> None:
-    _run(tmp_path, _Shown().console, dag.curated_schema("digits"))
+    _run(tmp_path, _Shown().console, curated_schema("pipeline", "digits"))
     shown = _Shown("First")
-    _run(tmp_path, shown.console, dag.curated_schema("digits"))
+    _run(tmp_path, shown.console, curated_schema("pipeline", "digits"))
     assert shown.text == " 1/2 First .... (cached)\n 2/2 Second ... (cached)\n"
 
 
 def test_what_a_talkative_stage_prints_is_shown(tmp_path: Path) -> None:
     shown = _Shown("First")
-    _run(tmp_path, shown.console, dag.curated_schema("digits"))
+    _run(tmp_path, shown.console, curated_schema("pipeline", "digits"))
     assert re.fullmatch(r" 1/2 First ....\nprinted\n 1/2 First .... +\d+ s\n 2/2 Second \.\.\. +\d+ s\n", shown.text)
 
 

@@ -9,7 +9,7 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
-from pipeline import dag
+from components.curated_schema.executor import curated_schema
 from pipeline.observed_runner import ObservedLocalDagRunner
 from pipeline.run_outcome import read_outcome
 
@@ -22,7 +22,7 @@ def test_stages_that_did_not_finish_are_named(tmp_path: Path) -> None:
         Pipeline(
             pipeline_name="no-training",
             pipeline_root=str(tmp_path),
-            components=[ImportSchemaGen(schema_file=str(dag.curated_schema("digits")))],
+            components=[ImportSchemaGen(schema_file=str(curated_schema("pipeline", "digits")))],
             metadata_connection_config=connection,
         )
     )

@@ -9,6 +9,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components.curated_schema.executor import curated_schema
 from pipeline import dag
 from trainer import tasks
 
@@ -20,7 +21,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def features(name: str) -> dict[str, schema_pb2.Feature]:
-    schema = text_format.Parse(dag.curated_schema(name).read_text(encoding="utf-8"), schema_pb2.Schema())
+    schema = text_format.Parse(curated_schema("pipeline", name).read_text(encoding="utf-8"), schema_pb2.Schema())
     return {feature.name: feature for feature in schema.feature}
 
 

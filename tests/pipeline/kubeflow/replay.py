@@ -97,7 +97,7 @@ class Cluster:
         """
         document = next(iter(yaml.safe_load_all(package.read_text(encoding="utf-8"))))
         json_format.ParseDict(document, pipeline_spec_pb2.PipelineSpec())
-        given = _root_parameters(document["root"].get("inputDefinitions", {}).get("parameters", {}), parameters or {})
+        given = root_parameters(document["root"].get("inputDefinitions", {}).get("parameters", {}), parameters or {})
         root = f"{document['defaultPipelineRoot'].rstrip('/')}/{document['pipelineInfo']['name']}/{uuid.uuid4()}"
         specs, done = document["root"]["dag"]["tasks"], {}
         while waiting := [name for name in specs if name not in done]:
@@ -126,7 +126,7 @@ class Cluster:
         kill_at: str | None,
     ) -> Task:
         started = time.monotonic()
-        executor_input = _executor_input(spec, component, given, done, root)
+        executor_input = input_of_task(spec, component, given, done, root)
         key = _cache_key(executor_input, container)
         if spec.get("cachingOptions", {}).get("enableCache") and key in self._cache:
             return Task(state="CACHED", outputs=self._cache[key])
@@ -211,7 +211,7 @@ class Cluster:
         return outputs
 
 
-def _root_parameters(definitions: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def root_parameters(definitions: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := set(given) - set(definitions):
         raise ValueError(f"The pipeline has no parameters {sorted(unknown)}, only {sorted(definitions)}.")
     values = {name: given.get(name, definition.get("defaultValue")) for name, definition in definitions.items()}
@@ -228,7 +228,7 @@ def _check_type(name: str, value: Any, kind: str) -> None:
         raise ValueError(f"input parameter {name!r} type mismatch: expect {kind}, got {value!r}")
 
 
-def _executor_input(
+def input_of_task(
     spec: Mapping[str, Any],
     component: Mapping[str, Any],
     given: Mapping[str, Any],

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from serving.figures import attention, costs, samples, sequences
-from serving.figures.events import Curve
+from serving.figures.costs import Curve
 from serving.figures.page import DOTS_PER_INCH, MARGIN, Page, Words, style
 
 RNG = np.random.default_rng(1)
