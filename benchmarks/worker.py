@@ -50,7 +50,7 @@ def plain_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values.parameters)
             loss = tf.reduce_mean(losses(values.parameters, count))
-        new, _ = optimizer.update(task.recipe, count, values, tape.gradient(loss, values.parameters))
+        new, _ = optimizer.update(task, count, values, tape.gradient(loss, values.parameters))
         state.assign(new)
         return loss
 

@@ -66,7 +66,7 @@ def train(
             resumed_from = initial_state
         if resumed_from:
             report(f"resuming at step {int(trainer.state.step.numpy()):,} of {recipe.steps:,} from {resumed_from}")
-        summaries = _Summaries(trainer, os.path.join(directory, "logs"), validation[0][0])
+        summaries = _Summaries(os.path.join(directory, "logs"), validation[0][0])
     if cluster.is_cluster(strategy):
         # What the chief resumed, not what another worker may see of its files.
         trainer.state.load(cluster.from_chief(strategy, trainer.state.arrays()))
@@ -76,7 +76,7 @@ def train(
             lambda context: examples.training_batches(train_files, task, first_step=done, context=context)
         )
     )
-    progress = _Progress(trainer, done, report)
+    progress = _Progress(task, done, report)
     saved = time.monotonic()
     call = 1
     while done < recipe.steps:
@@ -84,30 +84,34 @@ def train(
         call = int(cluster.from_chief(strategy, call))
         started = time.monotonic()
         # Validation falls on the same steps whether or not the run was interrupted.
-        count = min(call, recipe.steps - done, recipe.validation_interval - done % recipe.validation_interval)
+        next_phases = [first for first, _ in task.glimpse_phases if first > done]
+        until = min(recipe.steps, done - done % recipe.validation_interval + recipe.validation_interval, *next_phases)
+        count = min(call, until - done)
+        trainer = trainer.at(done)
         metrics = trainer.train(batches, count)
         done += count
         name = metrics.figures._fields[0]
         _check_finite(done, **{name: float(metrics.loss), "gradient_norm": float(metrics.gradient_norm)})
         seconds = time.monotonic() - started
         call = max(1, min(2 * call, round(count * _CALL_SECONDS / seconds)))
-        progress.trained(metrics, done, count, seconds)
+        progress.trained(trainer, metrics, done, count, seconds)
         if not chief:
             continue
-        summaries.trained(metrics, done, count * recipe.batch_size / seconds)
+        summaries.trained(trainer, metrics, done, count * recipe.batch_size / seconds)
         if done % recipe.validation_interval == 0 or done == recipe.steps:
             figures = trainer.validate(validation)
             # A step's metrics are those of the weights before it: only this sees what the last one left.
             _check_finite(done, **{f"validation_{name}": figures[0]})
-            progress.validated(figures, done)
-            summaries.validated(figures, done)
+            progress.validated(trainer, figures, done)
+            summaries.validated(trainer, figures, done)
             if warning := trainer.objective.warning(figures, done):
                 _LOG.warning(warning)
         if done == recipe.steps or time.monotonic() - saved > recipe.checkpoint_seconds:
             manager.save(checkpoint_number=done)
             saved = time.monotonic()
     if chief and not progress.validation:
-        progress.validated(trainer.validate(validation), done)
+        trainer = trainer.at(done)
+        progress.validated(trainer, trainer.validate(validation), done)
     progress.finished()
     return {name: value.numpy() for name, value in trainer.state.exported(task).items()}
 
@@ -134,34 +138,34 @@ def _load(state: step.TrainState, path: str) -> None:
 class _Progress:
     """Lines for a person: steps, the loss, examples a second, and the time that is left."""
 
-    def __init__(self, trainer: step.Trainer, done: int, report: Callable[[str], None]) -> None:
-        self._objective, self._report = trainer.objective, report
+    def __init__(self, task: Task, done: int, report: Callable[[str], None]) -> None:
+        self._task, self._report, self._done = task, report, done
         self._reported = time.monotonic()
-        self._rate = 0.0
-        self._recipe, self._done = trainer.task.recipe, done
+        self._rate = 0.0  # glimpses a second of a place in the batch, which is much the same for any T
         self.validation = ""
 
-    def trained(self, metrics: step.Metrics, done: int, count: int, seconds: float) -> None:
+    def trained(self, trainer: step.Trainer, metrics: step.Metrics, done: int, count: int, seconds: float) -> None:
         # The first call compiles: its rate says nothing.
-        rate = count / seconds
+        rate = count * trainer.glimpses / seconds
         self._rate = rate if count == 1 or not self._rate else 0.8 * self._rate + 0.2 * rate
         self._done = done
         if time.monotonic() - self._reported >= 10:
-            self._line(metrics)
+            self._line(trainer, metrics)
 
-    def validated(self, figures: objective.Figures, done: int) -> None:
-        self.validation = f"validation {self._objective.validation_text(figures)} at {done:,}"
+    def validated(self, trainer: step.Trainer, figures: objective.Figures, done: int) -> None:
+        self.validation = f"validation {trainer.objective.validation_text(figures)} at {done:,}"
 
     def finished(self) -> None:
-        self._report(f"step {self._done:,}/{self._recipe.steps:,}  {self.validation}")
+        self._report(f"step {self._done:,}/{self._task.recipe.steps:,}  {self.validation}")
 
-    def _line(self, metrics: step.Metrics) -> None:
-        left = (self._recipe.steps - self._done) / self._rate
+    def _line(self, trainer: step.Trainer, metrics: step.Metrics) -> None:
+        recipe = self._task.recipe
+        left = (self._task.glimpses_before(recipe.steps) - self._task.glimpses_before(self._done)) / self._rate
         parts = [
-            f"step {self._done:,}/{self._recipe.steps:,}",
-            self._objective.training_text(metrics.figures),
+            f"step {self._done:,}/{recipe.steps:,}",
+            trainer.objective.training_text(metrics.figures),
             self.validation,
-            f"{self._rate * self._recipe.batch_size:,.0f} examples/s",
+            f"{self._rate / trainer.glimpses * recipe.batch_size:,.0f} examples/s",
             f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left",
         ]
         self._report("  ".join(part for part in parts if part))
@@ -171,28 +175,27 @@ class _Progress:
 class _Summaries:
     """TensorBoard's view of a run."""
 
-    def __init__(self, trainer: step.Trainer, directory: str, watched: objective.Tensors) -> None:
-        self._trainer, self._watched = trainer, watched
+    def __init__(self, directory: str, watched: objective.Tensors) -> None:
+        self._watched = watched
         self._writer = tf.summary.create_file_writer(directory)
 
-    def trained(self, metrics: step.Metrics, done: int, examples_a_second: float) -> None:
+    def trained(self, trainer: step.Trainer, metrics: step.Metrics, done: int, examples_a_second: float) -> None:
         with self._writer.as_default(step=done):
-            for name, value in self._trainer.objective.scalars(metrics.figures).items():
+            for name, value in trainer.objective.scalars(metrics.figures).items():
                 tf.summary.scalar(f"train/{name}", value)
-            rate = optimizer.learning_rate(self._trainer.task.recipe, tf.constant(done))
             tf.summary.scalar("train/gradient_norm", metrics.gradient_norm)
-            tf.summary.scalar("train/learning_rate", rate)
+            tf.summary.scalar("train/learning_rate", optimizer.learning_rate(trainer.task, tf.constant(done)))
+            tf.summary.scalar("train/glimpses", trainer.glimpses)
             tf.summary.scalar("train/examples_per_second", examples_a_second)
 
-    def validated(self, figures: objective.Figures, done: int) -> None:
-        told = self._trainer.objective
+    def validated(self, trainer: step.Trainer, figures: objective.Figures, done: int) -> None:
         with self._writer.as_default(step=done):
-            for name, value in told.scalars(figures).items():
+            for name, value in trainer.objective.scalars(figures).items():
                 tf.summary.scalar(f"validation/{name}", value)
-            for name, value in told.validation_details(figures).items():
+            for name, value in trainer.objective.validation_details(figures).items():
                 tf.summary.scalar(name, value)
-            weights = self._trainer.state.exported(self._trainer.task)
-            for name, sheet in told.pictures(weights, self._watched).items():
+            weights = trainer.state.exported(trainer.task)
+            for name, sheet in trainer.objective.pictures(weights, self._watched).items():
                 tf.summary.image(name, sheet)
         self._writer.flush()
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from trainer.task import Recipe
+from trainer.task import Task
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -35,30 +36,41 @@ class Optimised(NamedTuple):
         return cls(**groups)
 
 
-def learning_rate(recipe: Recipe, step: tf.Tensor) -> tf.Tensor:
-    """The rate of step 0, 1, ...: a linear warm-up, then half a cosine from learning_rate to final_learning_rate."""
-    step = tf.cast(step, tf.float32)
-    warmup = (step + 1) / max(recipe.warmup_steps, 1)
-    progress = (step - recipe.warmup_steps) / max(recipe.steps - recipe.warmup_steps, 1)
-    cosine = 0.5 * (1 + tf.cos(math.pi * tf.clip_by_value(progress, 0.0, 1.0)))
+def learning_rate(task: Task, step: tf.Tensor) -> tf.Tensor:
+    """The rate of step 0, 1, ...: a linear warm-up, then half a cosine from learning_rate to final_learning_rate.
+
+    The cosine runs over the cost of the steps after the warm-up, to which each adds its number of glimpses.
+    """
+    recipe = task.recipe
+    warmup = (tf.cast(step, tf.float32) + 1) / max(recipe.warmup_steps, 1)
+    firsts, glimpses = zip(*task.glimpse_phases, strict=True)
+    starts = np.maximum(firsts, recipe.warmup_steps).astype(np.float32)
+    lengths = np.diff(starts, append=np.float32(recipe.steps))
+    cost = tf.reduce_sum(tf.clip_by_value(tf.cast(step, tf.float32) - starts, 0.0, lengths) * glimpses)
+    progress = cost / max(float(np.sum(lengths * glimpses)), 1.0)
+    cosine = 0.5 * (1 + tf.cos(math.pi * progress))
     decayed = recipe.final_learning_rate + (recipe.learning_rate - recipe.final_learning_rate) * cosine
     return tf.minimum(recipe.learning_rate * warmup, decayed)
 
 
-def update(recipe: Recipe, step: tf.Tensor, state: Optimised, gradients: Tensors) -> tuple[Optimised, tf.Tensor]:
+def update(task: Task, step: tf.Tensor, state: Optimised, gradients: Tensors) -> tuple[Optimised, tf.Tensor]:
     """One step of Adam (Kingma and Ba, 2015) on gradients clipped by their global norm.
 
     It is the reordered form that the paper's section 2 gives after Algorithm 1, with its epsilon hat.
 
     Returns the new state and the norm before clipping.
     """
+    recipe = task.recipe
     norm = tf.linalg.global_norm(list(gradients.values()))
     scale = recipe.clip_norm / tf.maximum(norm, recipe.clip_norm)
     t = tf.cast(step + 1, tf.float32)
     beta1, beta2 = recipe.adam_beta1, recipe.adam_beta2
-    rate = learning_rate(recipe, step) * tf.sqrt(1 - beta2**t) / (1 - beta1**t)
-    # The average starts as the parameters' own, and lengthens: a fixed decay would carry the random start for long.
-    decay = tf.minimum(recipe.average_decay, t / (t + 10))
+    rate = learning_rate(task, step) * tf.sqrt(1 - beta2**t) / (1 - beta1**t)
+    # The average starts as the parameters' own, and lengthens: a fixed decay would carry the random start for long, and
+    # the weights of another number of glimpses.
+    firsts = tf.constant([float(first) for first, _ in task.glimpse_phases])
+    age = t - tf.reduce_max(tf.where(firsts < t, firsts, 0.0))
+    decay = tf.minimum(recipe.average_decay, age / (age + 10))
     new = Optimised({}, {}, {}, {})
     for name, gradient in gradients.items():
         g = gradient * scale

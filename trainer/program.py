@@ -37,7 +37,7 @@ def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
         noise = learned.training_noise(count, batch)
         rows = (x, *labels) if labels else x
         gradients, figures = step.gradients(learned, state.parameters, rows, noise, scan=step.scan_of(task))
-        new, _ = optimizer.update(task.recipe, tf.cast(count, tf.int64), state, gradients)
+        new, _ = optimizer.update(task, tf.cast(count, tf.int64), state, gradients)
         flat = new.flat()
         return (*(flat[name] for name in names[:-1]), count + 1, figures[0])
 

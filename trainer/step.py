@@ -85,25 +85,38 @@ class TrainState(tf.Module):
 
 
 class Trainer:
-    """Runs training steps of one task on one strategy."""
+    """Runs training steps of one task on one strategy, all with one number of glimpses."""
 
-    def __init__(self, task: Task, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self, task: Task, strategy: tf.distribute.Strategy, *, step: int = 0, state: TrainState | None = None
+    ) -> None:
+        """Compiles for the glimpses that the recipe takes at `step`; `state` is a new one unless it is given."""
         self.task = task
         self.strategy = strategy
-        self.objective = objective.of(task)
-        with strategy.scope():
-            self.state = TrainState(task)
+        phase = task.at_step(step)
+        self.glimpses = phase.glimpses
+        self.objective = objective.of(phase)
+        if state is None:
+            with strategy.scope():
+                state = TrainState(task)
+        self.state = state
         jit = task.recipe.jit_compile or None
         self._gradients = tf.function(
             functools.partial(gradients, self.objective, scan=scan_of(task)), jit_compile=jit, autograph=False
         )
         self._update = tf.function(
-            lambda step, state, gradients: optimizer.update(task.recipe, step, state, gradients),
+            lambda step, state, gradients: optimizer.update(task, step, state, gradients),
             jit_compile=jit,
             autograph=False,
         )
         self._figures = tf.function(self.objective.figures, jit_compile=jit, autograph=False)
         self._train = tf.function(self._train_steps, autograph=False)
+
+    def at(self, step: int) -> Trainer:
+        """A trainer of the same state for the glimpses of that step: this one, where they are the same."""
+        if self.task.at_step(step).glimpses == self.glimpses:
+            return self
+        return Trainer(self.task, self.strategy, step=step, state=self.state)
 
     def train(self, batches: Iterator[objective.Tensors], steps: int) -> Metrics:
         """Runs `steps` steps on the next batches of a (distributed) iterator and returns their means."""

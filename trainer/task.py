@@ -105,6 +105,12 @@ class Recipe:
     validation_examples: int
     validation_interval: int
     checkpoint_seconds: float
+    glimpse_schedule: tuple[tuple[float, int], ...] = ()
+    """Fewer glimpses at first: (0.25, 8) trains with T = 8 up to a quarter of the steps; the rest has the task's T.
+
+    The weights do not depend on T and a step costs in proportion to it, so early updates are cheap. The learning rate
+    follows the cost, and the moving average starts anew where T changes.
+    """
 
     def __post_init__(self) -> None:
         positive = ("steps", "batch_size", "learning_rate", "clip_norm", "validation_examples", "validation_interval")
@@ -128,6 +134,12 @@ class Recipe:
                 raise ValueError(f"recipe.{field} is {getattr(self, field)}: it must be at least 0 and below 1.")
         if not self.checkpoint_seconds >= 0:
             raise ValueError(f"recipe.checkpoint_seconds is {self.checkpoint_seconds}: it must be at least 0.")
+        ends = [0.0, *(end for end, _ in self.glimpse_schedule), 1.0]
+        if sorted(set(ends)) != ends or any(glimpses < 1 for _, glimpses in self.glimpse_schedule):
+            raise ValueError(
+                f"recipe.glimpse_schedule is {self.glimpse_schedule}: it must hold (fraction of the steps, glimpses), "
+                "the fractions rising between 0 and 1, with at least one glimpse."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -226,6 +238,30 @@ class Task:
             return Binarisation.NONE if split == self.data.train else Binarisation.STOCHASTIC
         return self.binarisation
 
+    @property
+    def glimpse_phases(self) -> tuple[tuple[int, int], ...]:
+        """(first step, T) of each stretch of training with one number of glimpses; the last has the task's own."""
+        phases: dict[int, int] = {}
+        start = 0
+        for end, glimpses in (*self.recipe.glimpse_schedule, (1.0, self.glimpses)):
+            # A stretch that a short training rounds to nothing gives way to the next.
+            phases[start] = glimpses
+            start = round(end * self.recipe.steps)
+        return tuple(phases.items())
+
+    def glimpses_before(self, step: int) -> int:
+        """The glimpses that an example's place in the batch takes in the steps before `step`: what they cost."""
+        firsts, glimpses = zip(*self.glimpse_phases, strict=True)
+        ends = (*firsts[1:], self.recipe.steps)
+        return sum(
+            max(0, min(step, end) - first) * each for first, end, each in zip(firsts, ends, glimpses, strict=True)
+        )
+
+    def at_step(self: _Kind, step: int) -> _Kind:
+        """The same task with the number of glimpses that training step 0, 1, ... takes."""
+        glimpses = next(glimpses for first, glimpses in reversed(self.glimpse_phases) if first <= step)
+        return dataclasses.replace(self, glimpses=glimpses)
+
     def with_steps(self: _Kind, steps: int) -> _Kind:
         """The same task trained for another number of steps; its schedule stretches with it."""
         recipe = dataclasses.replace(self.recipe, steps=steps, warmup_steps=min(self.recipe.warmup_steps, steps // 10))
@@ -257,7 +293,12 @@ class Task:
             "data": DataSource(**{**values["data"], "crop_margin": tuple(values["data"]["crop_margin"])}),
             "image_shape": tuple(values["image_shape"]),
             "binarisation": Binarisation(values["binarisation"]),
-            "recipe": Recipe(**values["recipe"]),
+            "recipe": Recipe(
+                **{
+                    **values["recipe"],
+                    "glimpse_schedule": tuple(map(tuple, values["recipe"].get("glimpse_schedule", ()))),
+                }
+            ),
         }
         if "classes" in values:
             return ClassifyingTask(**{**values, "gate": ErrorGate(**values["gate"])})
