@@ -63,7 +63,7 @@ setup(
         "serving": ["config/**/*", "server/live_page/*"],
         "trainer": ["config/**/*"],
     },
-    entry_points={"console_scripts": ["draw = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["draw = pipeline.cli.main:main"]},
     install_requires=[
         "absl-py>=1.4",
         "apache-beam>=2.65,<3",

@@ -1,7 +1,7 @@
 """`python -m benchmarks.accelerator FOLDER`: the exported training step on a GPU or TPU, by JAX alone.
 
 Prints the milliseconds of a step for each program in the folder. With --train, trains on the images in the folder and
-writes the state, an `initial_state` of `trainer.loop.train`. Needs jax and numpy, and no network.
+writes the state, an `initial_state` of `trainer.training.loop.train`. Needs jax and numpy, and no network.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def train(folder: Folder, program: Program, *, steps: int, seconds: float, outpu
 def main() -> None:
     """Reads the command line and prints a table, or trains."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="what `draw export-step` wrote")
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="what `python -m benchmarks.export_step` wrote")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each program, or for training")
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("--train", type=Path, metavar="STATE", help="train, and write this .npz")

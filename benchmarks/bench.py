@@ -23,8 +23,9 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Read when TensorFlow is imported.
 
-from trainer import objective, tasks
+from trainer import tasks
 from trainer.task import ClassifyingTask, Task
+from trainer.training import objective
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_BATCHES = (1, 16, 256)

@@ -1,4 +1,4 @@
-"""Runs what `draw export-step` wrote, with JAX and without TensorFlow."""
+"""Runs what `python -m benchmarks.export_step` wrote, with JAX and without TensorFlow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Program:
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """What `draw export-step` wrote into one folder."""
+    """What `python -m benchmarks.export_step` wrote into one folder."""
 
     path: Path
     description: dict[str, Any]
@@ -51,7 +51,9 @@ class Folder:
         try:
             return cls(path, json.loads((path / "program.json").read_text(encoding="utf-8")))
         except OSError as error:
-            raise ValueError(f"{path} holds no program: write one with `draw export-step -o {path}`.") from error
+            raise ValueError(
+                f"{path} holds no program: write one with `python -m benchmarks.export_step -o {path}`."
+            ) from error
 
     @property
     def batches(self) -> list[int]:
@@ -76,7 +78,7 @@ class Folder:
         return [jax.numpy.asarray(value) for value in (*values[:-1], np.int32(values[-1]))]
 
     def save_state(self, state: list[jax.Array], path: Path) -> None:
-        """Writes a state that `trainer.loop.train` goes on from; whole or not at all."""
+        """Writes a state that `trainer.training.loop.train` goes on from; whole or not at all."""
         arrays = dict(zip(self.description["state"], map(np.asarray, state), strict=True))
         arrays["step"] = arrays["step"].astype(np.int64)
         unfinished = path.with_name(path.name + ".unfinished")
@@ -98,7 +100,8 @@ class Folder:
                 return tuple(arrays[name] for name in ("images", "labels") if name in arrays)
         except OSError as error:
             raise ValueError(
-                f"{self.path} holds no images: write it again with `draw export-step --examples PATTERN`."
+                f"{self.path} holds no images: write it again with "
+                "`python -m benchmarks.export_step --examples PATTERN`."
             ) from error
 
 

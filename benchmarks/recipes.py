@@ -64,9 +64,9 @@ def trained(task: Task, *, examples: str, validation: str, directory: str) -> di
     import tensorflow as tf
 
     from components.run_report import curves
-    from trainer import host, loop
+    from trainer.training import devices, loop
 
-    host.configure_threads()
+    devices.configure_threads()
     loop.train(
         task,
         train_files=sorted(tf.io.gfile.glob(examples)),
@@ -144,9 +144,8 @@ def main() -> None:
     with futures.ThreadPoolExecutor(options.jobs) as threads:
         list(threads.map(child, [name for name in recipes if "validation" not in results.get(name, {})]))
     finished = {name: results[name] for name in recipes if "validation" in results[name]}
-    print(
-        f"| recipe | steps | processor minutes | {next(iter(finished.values()), {}).get('metric')} |\n|---|---|---|---|"
-    )
+    metric = next((result["metric"] for result in finished.values()), "")
+    print(f"| recipe | steps | processor minutes | validation {metric} |\n|---|---|---|---|")
     for name, result in sorted(finished.items(), key=lambda item: item[1]["validation"]):
         minutes = result["processor_seconds"] / 60
         print(f"| {name} | {result['steps']:,} | {minutes:.0f} | {result['validation']:.4g} |")

@@ -28,7 +28,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, predict_pb2
 
-from trainer import export, objective, tasks
+from trainer import tasks
+from trainer.export import exporter
+from trainer.training import objective
 
 _State = get_model_status_pb2.ModelVersionStatus.State
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -126,7 +128,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         base = pathlib.Path(folder) / _MODEL
         task = tasks.get(_MODEL)
-        export.export(task, objective.of(task).initial_parameters(0), str(base / "1"))
+        exporter.export(task, objective.of(task).initial_parameters(0), str(base / "1"))
         load = Load(base / "1")
         measurements = []
         for batching in (False, True):
@@ -190,7 +192,7 @@ def _after(seconds: float) -> asyncio.Event:
 @contextlib.contextmanager
 def _server(base: pathlib.Path, batching: bool) -> Iterator[int]:
     """The port of a `draw serve` that runs meanwhile."""
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve", str(base), "--port=0"]
+    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "serve", str(base), "--port=0"]
     command += ["--rest_api_port=0", *(["--enable_batching"] if batching else [])]
     # A file, for nobody reads while the load runs, and a full pipe would stop the server.
     with tempfile.TemporaryFile("w+") as log:

@@ -25,8 +25,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from trainer import draw, examples, export, host, optimizer, randomness, step, tasks
+from trainer import tasks
+from trainer.export import exporter
+from trainer.model import draw
 from trainer.task import Binarisation
+from trainer.training import devices, input_pipeline, optimizer, randomness, step
 
 Answer = dict[str, Any]
 
@@ -37,7 +40,7 @@ def plain_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
 
     def losses(parameters: dict[str, tf.Tensor], count: tf.Tensor) -> tf.Tensor:
         if isinstance(batch, tuple):
-            from trainer import ram
+            from trainer.model import ram
 
             logits = ram.classify(parameters, batch[0], task).logits
             return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=batch[1], logits=logits)
@@ -59,7 +62,7 @@ def plain_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
 
 def trained_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
     """The step as `loop.train` runs it, on the strategy of this host."""
-    trainer = step.Trainer(task, host.strategy())
+    trainer = step.Trainer(task, devices.strategy())
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
     return lambda: trainer.train(batches, 1).gradient_norm
 
@@ -91,7 +94,7 @@ class Worker:
 
     def matmul(self) -> Answer:
         """GFLOP/s of square float32 products, one on each core: the best of some, which the step is held against."""
-        size, cores = 1_024, host.cores()
+        size, cores = 1_024, devices.cores()
         a = tf.random.stateless_normal([size, size], [1, 2])
         with futures.ThreadPoolExecutor(cores) as threads:
 
@@ -108,8 +111,8 @@ class Worker:
         By TensorFlow's profiler: the time in `IteratorGetNext`, over the time of the call.
         """
         with tempfile.TemporaryDirectory() as directory:
-            batches = iter(examples.training_batches(self._example_files(directory), self.task, first_step=0))
-            trainer = step.Trainer(self.task, host.strategy())
+            batches = iter(input_pipeline.training_batches(self._example_files(directory), self.task, first_step=0))
+            trainer = step.Trainer(self.task, devices.strategy())
             trainer.train(batches, 2)
             tf.profiler.experimental.start(directory)
             milliseconds = _milliseconds(lambda: trainer.train(batches, count).gradient_norm.numpy())
@@ -160,7 +163,7 @@ class Worker:
     def _signatures(self) -> Any:
         with tempfile.TemporaryDirectory() as directory:
             weights = step.TrainState(self.task).exported(self.task)
-            export.export(self.task, {name: value.numpy() for name, value in weights.items()}, directory)
+            exporter.export(self.task, {name: value.numpy() for name, value in weights.items()}, directory)
             return tf.saved_model.load(directory)
 
 
@@ -183,9 +186,11 @@ def main() -> None:
     if variant == "bfloat16":
         task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, products=variant))
     if variant != "plain":
-        host.configure_threads()
+        devices.configure_threads()
     worker = Worker(task, variant)
-    print(json.dumps({"tensorflow": tf.__version__, "slices": host.slices(worker.task.recipe.batch_size)}), flush=True)
+    print(
+        json.dumps({"tensorflow": tf.__version__, "slices": devices.slices(worker.task.recipe.batch_size)}), flush=True
+    )
     for line in sys.stdin:
         command, *arguments = line.split()
         print(json.dumps(getattr(worker, command)(*map(int, arguments))), flush=True)

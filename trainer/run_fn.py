@@ -8,8 +8,8 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from trainer import job
 from trainer.task import Task
+from trainer.training import train_and_export
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -20,7 +20,7 @@ def run_fn(fn_args: FnArgs) -> None:
     Checkpoints live below `checkpoint_root`: TFX gives each attempt a new output folder, and an attempt that was killed
     could not be resumed from there. They are deleted when the model is exported.
     """
-    directory = job.run(
+    directory = train_and_export.run(
         Task.from_json(fn_args.custom_config["task"]),
         train_patterns=fn_args.train_files,
         validation_patterns=fn_args.eval_files,

@@ -1,4 +1,4 @@
-"""Executor of ServingCheck: runs `serving.check` as a child process and turns its exit into a blessing."""
+"""Executor of ServingCheck: runs `serving.model_check` as a child process and turns its exit into a blessing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BLESSED_FILE = "INFRA_BLESSED"
 _NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
 _HAS_MODEL_KEY = "has_model"
 
-_CHECK_MODULE = "serving.check"
+_CHECK_MODULE = "serving.model_check"
 _EXAMPLES = 5
 """Requests enough to see rows apart; the check takes one more request for each."""
 

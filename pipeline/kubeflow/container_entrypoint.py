@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.kubeflow.executor_input import Mirror, NoMirror, addresses, for_launcher, for_tfx
-from pipeline.run_failure import is_foreseen, reason
-from pipeline.run_log import quiet_native_code
+from pipeline.local.failure import is_foreseen, reason
+from serving.native_output import quiet_native_code
 
 MIRROR_ROOT_VARIABLE = "KFP_MIRROR_ROOT"
 """Names the folder that the launcher's mirrors lie in, where that is not `/`, as in a pod."""

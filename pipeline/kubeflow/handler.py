@@ -19,8 +19,8 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.tools.cli import labels
 from tfx.tools.cli.handler import base_handler, kubeflow_v2_dag_runner_patcher
 
-from . import package_runner, pipeline_spec, runtime_parameters
-from .client import Api, ApiFailed
+from pipeline.kubeflow import package_runner, pipeline_spec, runtime_parameters
+from pipeline.kubeflow.kfp_client import Api, ApiFailed
 
 
 class _Patcher(kubeflow_v2_dag_runner_patcher.KubeflowV2DagRunnerPatcher):

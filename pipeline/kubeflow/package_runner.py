@@ -11,7 +11,7 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
 # handler.py says why this is relative.
-from . import pipeline_spec
+from pipeline.kubeflow import pipeline_spec
 
 
 def defaults(pipeline: tfx_pipeline.Pipeline) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from pipeline.kubeflow.cluster import Cluster, Stage
+from pipeline.kubeflow.cluster_file import Cluster, Stage
 from pipeline.kubeflow.pipeline_spec import Document
 
 _EXECUTOR = "{}_executor"

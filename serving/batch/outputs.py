@@ -15,7 +15,7 @@ from apache_beam.io.filebasedsink import FileBasedSink
 from apache_beam.io.filesystem import CompressionTypes
 
 from serving.batch.records import Rejected, Scored, text_of_id
-from serving.score_table import bits_per_dimension
+from serving.cli.score_table import bits_per_dimension
 
 FORMATS = ("parquet", "csv", "jsonl")
 SCHEMA = pa.schema(

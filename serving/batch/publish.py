@@ -13,7 +13,7 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
 from serving.batch.summary import Ranked, Summary
-from serving.sheet import sheet, to_bytes
+from serving.pictures.sheet import sheet, to_bytes
 
 PICTURE_COLUMNS = 10
 

@@ -10,7 +10,7 @@ import apache_beam as beam
 import numpy as np
 
 from serving.batch.records import Scored, text_of_id
-from serving.score_table import bits_per_dimension
+from serving.cli.score_table import bits_per_dimension
 
 QUANTITIES = ("nll_bound", "reconstruction", "kl", "importance_weighted_bound")
 LEAST_LIKELY = 10

@@ -18,7 +18,7 @@ from concurrent import futures
 import grpc
 import numpy as np
 
-from serving.server import errors
+from serving.server import status_error
 from serving.server.metrics import Metrics
 from serving.server.servable import Arrays, Signature
 
@@ -76,7 +76,7 @@ class _Task:
             return False
         if time.monotonic() < self.deadline:
             return True
-        late = errors.RequestError(
+        late = status_error.RequestError(
             grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline passed while the request waited to be computed."
         )
         _settle([(self, late)])
@@ -143,7 +143,7 @@ class OneByOne(Scheduler):
     def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
         """As Scheduler says."""
         if not self._places.acquire(blocking=False):
-            raise errors.RequestError(
+            raise status_error.RequestError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"All {self._threads} threads compute and the queue is full: try again later, or start more servers.",
             )
@@ -230,7 +230,7 @@ class Batches(Scheduler):
         with self._changed:
             queue = self._queues.setdefault(key, _Queue())
             if not queue.add(task, self._parameters):
-                raise errors.RequestError(
+                raise status_error.RequestError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"{len(queue.batches)} batches of signature {signature.name!r} wait already: try again later, "
                     "raise max_enqueued_batches, or start more servers.",
@@ -316,7 +316,7 @@ class Batches(Scheduler):
 def _expect_rows(outputs: Arrays, rows: int) -> None:
     for alias, value in outputs.items():
         if value.shape[:1] != (rows,):
-            raise errors.RequestError(
+            raise status_error.RequestError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f"Output {alias!r} has shape {list(value.shape)} for a batch of {rows} rows: the signature does not "
                 "give a row for a row, so serve it without batching.",

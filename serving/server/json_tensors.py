@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, input_pb2, predict_pb2, regression_pb2
 
-from serving.server import errors, tensors
+from serving.server import status_error, tensors
 
 _FEATURE_LISTS = {int: "int64_list", float: "float_list", bytes: "bytes_list"}
 
@@ -24,9 +24,9 @@ def parse(body: bytes) -> dict[str, Any]:
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise errors.invalid(f"The body is no JSON: {error}.") from error
+        raise status_error.invalid(f"The body is no JSON: {error}.") from error
     if not isinstance(request, dict):
-        raise errors.invalid(f"The body must be a JSON object, not a {type(request).__name__}.")
+        raise status_error.invalid(f"The body must be a JSON object, not a {type(request).__name__}.")
     return request
 
 
@@ -45,7 +45,9 @@ def fill_predict(
     """
     rows = "instances" in body
     if rows == ("inputs" in body):
-        raise errors.invalid("A predict request needs either 'instances', a list of rows, or 'inputs', by column.")
+        raise status_error.invalid(
+            "A predict request needs either 'instances', a list of rows, or 'inputs', by column."
+        )
     columns = _columns_of_rows(body["instances"], inputs) if rows else _columns(body["inputs"], inputs)
     for alias, value in columns.items():
         array = _array(alias, value, inputs[alias]) if alias in inputs else np.zeros(0, np.float32)
@@ -62,7 +64,7 @@ def from_predict(response: predict_pb2.PredictResponse, *, rows: bool) -> str:
         any(not proto.tensor_shape.dim for proto in response.outputs.values())
         or len(set(map(len, columns.values()))) > 1
     ):
-        raise errors.invalid("The outputs do not have one row each: ask in the column format, with 'inputs'.")
+        raise status_error.invalid("The outputs do not have one row each: ask in the column format, with 'inputs'.")
     if len(columns) == 1:
         return json.dumps({"predictions": next(iter(columns.values()))})
     return json.dumps(
@@ -74,7 +76,7 @@ def fill_examples(body: Mapping[str, Any], examples: input_pb2.Input) -> None:
     """Writes the `examples`, and the `context` that they share, of a classify or regress request."""
     given = body.get("examples")
     if not isinstance(given, list) or not given:
-        raise errors.invalid("A classify or regress request needs 'examples', a list with at least one object.")
+        raise status_error.invalid("A classify or regress request needs 'examples', a list with at least one object.")
     kind = examples.example_list
     if "context" in body:
         kind = examples.example_list_with_context
@@ -112,12 +114,14 @@ def from_metadata(response: get_model_metadata_pb2.GetModelMetadataResponse) -> 
 
 def _columns_of_rows(instances: Any, inputs: Mapping[str, tensors.Spec]) -> dict[str, Any]:
     if not isinstance(instances, list) or not instances:
-        raise errors.invalid("'instances' must be a list with at least one row.")
+        raise status_error.invalid("'instances' must be a list with at least one row.")
     if not all(isinstance(row, dict) and set(row) != {"b64"} for row in instances):
         return {_only(inputs): instances}
     for row in instances:
         if set(row) != set(inputs):
-            raise errors.invalid(f"A row of 'instances' names {sorted(row)}; the signature takes {sorted(inputs)}.")
+            raise status_error.invalid(
+                f"A row of 'instances' names {sorted(row)}; the signature takes {sorted(inputs)}."
+            )
     return {alias: [row[alias] for row in instances] for alias in inputs}
 
 
@@ -129,7 +133,7 @@ def _columns(values: Any, inputs: Mapping[str, tensors.Spec]) -> dict[str, Any]:
 
 def _only(inputs: Mapping[str, tensors.Spec]) -> str:
     if len(inputs) != 1:
-        raise errors.invalid(f"The signature takes {sorted(inputs)}, so every value must be named.")
+        raise status_error.invalid(f"The signature takes {sorted(inputs)}, so every value must be named.")
     return next(iter(inputs))
 
 
@@ -153,26 +157,28 @@ def _array(alias: str, value: Any, spec: tensors.Spec) -> np.ndarray:
     for scalar in scalars:
         # A bool is an int to Python.
         if not isinstance(scalar, kinds) or isinstance(scalar, bool) != (dtype.kind == "b"):
-            raise errors.invalid(f"Input {alias!r} holds {json.dumps(scalar)[:40]}, which is no {spec.dtype.name}.")
+            raise status_error.invalid(
+                f"Input {alias!r} holds {json.dumps(scalar)[:40]}, which is no {spec.dtype.name}."
+            )
     if dtype.kind in "iu":
         bounds = np.iinfo(dtype)
         if any(not bounds.min <= scalar <= bounds.max for scalar in scalars):
-            raise errors.invalid(f"Input {alias!r} holds a number that is no {spec.dtype.name}.")
+            raise status_error.invalid(f"Input {alias!r} holds a number that is no {spec.dtype.name}.")
     try:
         return np.array(scalars, dtype).reshape(shape)
     except OverflowError as error:
-        raise errors.invalid(f"Input {alias!r} holds a number that is no {spec.dtype.name}: {error}.") from error
+        raise status_error.invalid(f"Input {alias!r} holds a number that is no {spec.dtype.name}: {error}.") from error
 
 
 def _collect(alias: str, value: Any, shape: list[int], scalars: list[Any]) -> None:
     """Appends the scalars in order, where every list is as long as the first at its depth."""
     if not shape:
         if isinstance(value, list):
-            raise errors.invalid(f"Input {alias!r} is ragged: its lists do not have the same depth.")
+            raise status_error.invalid(f"Input {alias!r} is ragged: its lists do not have the same depth.")
         scalars.append(value)
         return
     if not isinstance(value, list) or len(value) != shape[0]:
-        raise errors.invalid(f"Input {alias!r} is ragged: its lists do not have the same length.")
+        raise status_error.invalid(f"Input {alias!r} is ragged: its lists do not have the same length.")
     for item in value:
         _collect(alias, item, shape[1:], scalars)
 
@@ -184,8 +190,10 @@ def _bytes(alias: str, scalar: Any) -> bytes:
         try:
             return base64.b64decode(scalar["b64"], validate=True)
         except (binascii.Error, ValueError) as error:
-            raise errors.invalid(f"Input {alias!r} holds what is no base64: {error}.") from error
-    raise errors.invalid(f'Input {alias!r} holds {json.dumps(scalar)[:40]}; send text, or bytes as {{"b64": "..."}}.')
+            raise status_error.invalid(f"Input {alias!r} holds what is no base64: {error}.") from error
+    raise status_error.invalid(
+        f'Input {alias!r} holds {json.dumps(scalar)[:40]}; send text, or bytes as {{"b64": "..."}}.'
+    )
 
 
 def _values(alias: str, proto: tensor_pb2.TensorProto) -> Any:
@@ -209,7 +217,7 @@ def _text(alias: str, item: bytes) -> str | dict[str, str]:
 
 def _fill_example(features: Any, example: tf.train.Example) -> None:
     if not isinstance(features, dict):
-        raise errors.invalid("An example must be an object of features.")
+        raise status_error.invalid("An example must be an object of features.")
     for name, value in features.items():
         scalars = value if isinstance(value, list) else [value]
         values = [_bytes(name, scalar) if isinstance(scalar, str | dict) else scalar for scalar in scalars]
@@ -217,10 +225,12 @@ def _fill_example(features: Any, example: tf.train.Example) -> None:
         if kinds == {int, float}:
             values, kinds = [float(scalar) for scalar in values], {float}
         if len(kinds) > 1 or not kinds <= set(_FEATURE_LISTS):
-            raise errors.invalid(f"Feature {name!r} must be numbers, or text, or bytes; all its values of one kind.")
+            raise status_error.invalid(
+                f"Feature {name!r} must be numbers, or text, or bytes; all its values of one kind."
+            )
         feature = example.features.feature[name]
         if kinds:
             try:
                 getattr(feature, _FEATURE_LISTS[kinds.pop()]).value.extend(values)
             except ValueError as error:
-                raise errors.invalid(f"Feature {name!r}: {error}.") from error
+                raise status_error.invalid(f"Feature {name!r}: {error}.") from error

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from tensorflow_serving.apis import model_pb2
 
-from serving.server.errors import RequestError
 from serving.server.models import Models
+from serving.server.status_error import RequestError
 from serving.server.versions import State
 
 PATH = "/live/"

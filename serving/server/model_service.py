@@ -9,7 +9,7 @@ import grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server import errors
+from serving.server import status_error
 from serving.server.models import Models
 from serving.server.versions import Status
 
@@ -28,9 +28,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         """The state of each version, the greatest first, and what it failed of."""
         try:
             if not request.HasField("model_spec"):
-                raise errors.invalid("The request has no model_spec: name the model.")
+                raise status_error.invalid("The request has no model_spec: name the model.")
             return status_response(self._models.statuses(request.model_spec))
-        except errors.RequestError as error:
+        except status_error.RequestError as error:
             return await context.abort(error.code, error.message)
 
     async def HandleReloadConfigRequest(
@@ -41,7 +41,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             # On a thread, because loading takes long.
             await asyncio.to_thread(self._reload, request.config)
         except Exception as error:
-            reason = errors.from_exception(error)
+            reason = status_error.from_exception(error)
             return await context.abort(reason.code, reason.message)
         return model_management_pb2.ReloadConfigResponse()
 

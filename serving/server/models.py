@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 import grpc
 from tensorflow_serving.apis import model_pb2
 
-from serving.server import errors
+from serving.server import status_error
 from serving.server.servable import Servable
 from serving.server.versions import Latest, Load, Policy, State, Status, Versions
 
@@ -120,7 +120,7 @@ class Models:
             statuses = {number: status for number, status in statuses.items() if number == version}
         if not statuses:
             asked = "versions" if choice is None else f"version {version}"
-            raise errors.RequestError(
+            raise status_error.RequestError(
                 grpc.StatusCode.NOT_FOUND,
                 f"There {'are' if choice is None else 'is'} no {asked} of model {spec.name!r}.",
             )
@@ -134,7 +134,7 @@ class Models:
         """The version that the label stands for."""
         labels = self._labels.get(model, {})
         if label not in labels:
-            raise errors.invalid(f"Model {model!r} has no version label {label!r}, only {sorted(labels)}.")
+            raise status_error.invalid(f"Model {model!r} has no version label {label!r}, only {sorted(labels)}.")
         return labels[label]
 
     def _acquire(self, spec: model_pb2.ModelSpec) -> Servable:
@@ -153,7 +153,7 @@ class Models:
         if servable is None:
             available = [number for number, status in versions.statuses().items() if status.state == State.AVAILABLE]
             asked = "No version" if version is None else f"Version {version}"
-            raise errors.RequestError(
+            raise status_error.RequestError(
                 grpc.StatusCode.NOT_FOUND,
                 f"{asked} of model {name!r} is {'' if version is None else 'not '}available; these are: "
                 f"{sorted(available)}.",
@@ -162,10 +162,10 @@ class Models:
 
     def _find(self, name: str) -> Versions:
         if not name:
-            raise errors.invalid("The model_spec names no model.")
+            raise status_error.invalid("The model_spec names no model.")
         versions = self._versions.get(name)
         if versions is None:
-            raise errors.RequestError(
+            raise status_error.RequestError(
                 grpc.StatusCode.NOT_FOUND, f"There is no model {name!r}; this server has {sorted(self._versions)}."
             )
         return versions
@@ -183,7 +183,7 @@ class Models:
             statuses = self._versions[name].statuses()
             for label, version in of_model.items():
                 if version not in statuses or statuses[version].state != State.AVAILABLE:
-                    raise errors.RequestError(
+                    raise status_error.RequestError(
                         grpc.StatusCode.FAILED_PRECONDITION,
                         f"Label {label!r} of model {name!r} names version {version}, which is not available: load it "
                         "first, or pass --allow_version_labels_for_unavailable_models.",

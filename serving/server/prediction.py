@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server import errors, tensors
+from serving.server import status_error, tensors
 from serving.server.batching import Scheduler
 from serving.server.models import Models
 from serving.server.servable import DEFAULT_SIGNATURE, Arrays, Servable, Signature
@@ -74,12 +74,12 @@ class Prediction:
     ) -> inference_pb2.MultiInferenceResponse:
         """Classifications and regressions of the same tf.Examples by one version of one model."""
         if not request.tasks:
-            raise errors.invalid("The request has no tasks: send at least one.")
+            raise status_error.invalid("The request has no tasks: send at least one.")
         if len({task.model_spec.name for task in request.tasks}) > 1:
-            raise errors.invalid("All tasks of a MultiInferenceRequest must name the same model.")
+            raise status_error.invalid("All tasks of a MultiInferenceRequest must name the same model.")
         names = [_signature_name(task.model_spec) for task in request.tasks]
         if len(set(names)) < len(names):
-            raise errors.invalid(f"A signature is asked for twice among {names}.")
+            raise status_error.invalid(f"A signature is asked for twice among {names}.")
         with self._models.lease(request.tasks[0].model_spec) as servable:
             response = inference_pb2.MultiInferenceResponse()
             for task in request.tasks:
@@ -91,10 +91,10 @@ class Prediction:
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """The signatures, the one kind of metadata that there is."""
         if not request.metadata_field:
-            raise errors.invalid("GetModelMetadataRequest must name at least one metadata_field: signature_def.")
+            raise status_error.invalid("GetModelMetadataRequest must name at least one metadata_field: signature_def.")
         for field in request.metadata_field:
             if field != "signature_def":
-                raise errors.invalid(f"There is no metadata field {field!r}, only 'signature_def'.")
+                raise status_error.invalid(f"There is no metadata field {field!r}, only 'signature_def'.")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         with self._models.lease(_spec(request)) as servable:
             _name_servable(response.model_spec, servable)
@@ -121,7 +121,7 @@ class Prediction:
             await self._infer(servable, task.model_spec, examples, REGRESS, response, deadline)
             result.regression_result.CopyFrom(response.result)
         else:
-            raise errors.RequestError(
+            raise status_error.RequestError(
                 grpc.StatusCode.UNIMPLEMENTED,
                 f"A task has method_name {task.method_name!r}; there are {CLASSIFY!r} and {REGRESS!r}.",
             )
@@ -167,7 +167,7 @@ async def predict(
     wanted = list(request.output_filter) or list(outputs)
     size = sum(outputs[alias].nbytes for alias in wanted)
     if size > max_response_bytes:
-        raise errors.RequestError(
+        raise status_error.RequestError(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             f"The answer has {size} bytes and this server sends at most {max_response_bytes}: ask for fewer rows, or "
             "name the outputs that you need in output_filter.",
@@ -183,18 +183,18 @@ async def compute(scheduler: Scheduler, signature: Signature, inputs: Arrays, *,
     """The outputs for inputs of the right dtypes and shapes."""
     if signature.has_rows and len({len(value) for value in inputs.values()}) > 1:
         rows = {alias: len(value) for alias, value in inputs.items()}
-        raise errors.invalid(f"All inputs must have the same number of rows; these have {rows}.")
+        raise status_error.invalid(f"All inputs must have the same number of rows; these have {rows}.")
     try:
         return await scheduler.submit(signature, inputs, deadline=deadline)
     except Exception as error:
-        raise errors.from_exception(error) from error
+        raise status_error.from_exception(error) from error
 
 
 def predict_signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
     """The signature that a Predict request names. TF Serving's Predict has another code for it than the rest."""
     name = _signature_name(spec)
     if name not in servable.signatures:
-        raise errors.RequestError(
+        raise status_error.RequestError(
             grpc.StatusCode.FAILED_PRECONDITION, f"There is no signature {name!r}, only {sorted(servable.signatures)}."
         )
     return servable.signatures[name]
@@ -204,21 +204,21 @@ def example_signature(servable: Servable, spec: model_pb2.ModelSpec, method: str
     """The signature that a Classify or Regress request names, where its tensors are those of the method."""
     name = _signature_name(spec)
     if name not in servable.signatures:
-        raise errors.invalid(f"There is no signature {name!r}, only {sorted(servable.signatures)}.")
+        raise status_error.invalid(f"There is no signature {name!r}, only {sorted(servable.signatures)}.")
     signature = servable.signatures[name]
     declared = signature.definition.method_name
     # TensorFlow 2 exports every signature as one of Predict; then the names of the tensors decide.
     if declared not in (method, PREDICT):
-        raise errors.invalid(f"Signature {name!r} has method_name {declared!r}; this request needs {method!r}.")
+        raise status_error.invalid(f"Signature {name!r} has method_name {declared!r}; this request needs {method!r}.")
     (spec_of_input,) = signature.inputs.values() if len(signature.inputs) == 1 else (None,)
     if spec_of_input is None or spec_of_input.dtype != tf.string or spec_of_input.shape not in (None, (None,)):
-        raise errors.invalid(
+        raise status_error.invalid(
             f"Signature {name!r} takes {_listed(signature.inputs)}; this request needs one input of serialized "
             "tf.Examples, string [?]."
         )
     allowed = {"classes", "scores"} if method == CLASSIFY else {"outputs"}
     if not signature.outputs or not set(signature.outputs) <= allowed:
-        raise errors.invalid(
+        raise status_error.invalid(
             f"Signature {name!r} gives {sorted(signature.outputs)}; this request needs "
             f"{'classes, scores or both' if method == CLASSIFY else 'outputs'}."
         )
@@ -237,9 +237,9 @@ def serialized_examples(examples: input_pb2.Input, *, max_rows: int) -> np.ndarr
     else:
         rows = []
     if not rows:
-        raise errors.invalid("The input is empty: send at least one tf.Example.")
+        raise status_error.invalid("The input is empty: send at least one tf.Example.")
     if len(rows) > max_rows:
-        raise errors.invalid(f"There are {len(rows)} examples; this server takes at most {max_rows} a request.")
+        raise status_error.invalid(f"There are {len(rows)} examples; this server takes at most {max_rows} a request.")
     array = np.empty(len(rows), object)
     array[:] = rows
     return array
@@ -251,7 +251,7 @@ def fill_classifications(outputs: Arrays, rows: int, result: classification_pb2.
     shape = next(value.shape for value in (classes, scores) if value is not None)
     if len(shape) != 2 or shape[0] != rows or any(value.shape != shape for value in outputs.values()):
         shapes = {alias: list(value.shape) for alias, value in outputs.items()}
-        raise errors.RequestError(
+        raise status_error.RequestError(
             grpc.StatusCode.FAILED_PRECONDITION, f"Outputs for {rows} examples must be [{rows}, k]; they are {shapes}."
         )
     for row in range(rows):
@@ -269,7 +269,7 @@ def fill_regressions(outputs: Arrays, rows: int, result: regression_pb2.Regressi
     """From `outputs` float [n] or [n, 1]."""
     values = outputs["outputs"]
     if values.shape not in ((rows,), (rows, 1)) or values.dtype.kind != "f":
-        raise errors.RequestError(
+        raise status_error.RequestError(
             grpc.StatusCode.FAILED_PRECONDITION,
             f"Output 'outputs' for {rows} examples must be floats, [{rows}] or [{rows}, 1]; it is {values.dtype} "
             f"{list(values.shape)}.",
@@ -283,14 +283,14 @@ def _expect_aliases(signature: Signature, request: predict_pb2.PredictRequest) -
     missing = sorted(set(signature.inputs) - set(request.inputs))
     unknown = sorted(set(request.inputs) - set(signature.inputs))
     if missing or unknown:
-        raise errors.invalid(
+        raise status_error.invalid(
             f"Signature {signature.name!r} takes {_listed(signature.inputs)}. Missing: {missing}; unknown: {unknown}."
         )
     for alias in request.output_filter:
         if alias not in signature.outputs:
-            raise errors.invalid(f"There is no output {alias!r} to filter, only {sorted(signature.outputs)}.")
+            raise status_error.invalid(f"There is no output {alias!r} to filter, only {sorted(signature.outputs)}.")
     if len(set(request.output_filter)) < len(request.output_filter):
-        raise errors.invalid(f"output_filter names an output twice: {list(request.output_filter)}.")
+        raise status_error.invalid(f"output_filter names an output twice: {list(request.output_filter)}.")
 
 
 def _listed(specs: dict[str, tensors.Spec]) -> str:
@@ -299,7 +299,7 @@ def _listed(specs: dict[str, tensors.Spec]) -> str:
 
 def _spec(request: object) -> model_pb2.ModelSpec:
     if not request.HasField("model_spec"):  # type: ignore[attr-defined]
-        raise errors.invalid("The request has no model_spec: name the model.")
+        raise status_error.invalid("The request has no model_spec: name the model.")
     return request.model_spec  # type: ignore[attr-defined]
 
 

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server import errors
+from serving.server import status_error
 from serving.server.metrics import Metrics
 from serving.server.models import Models
 from serving.server.prediction import Prediction
@@ -46,7 +46,7 @@ class Observer:
             status = grpc.StatusCode.OK
             return response
         except Exception as error:
-            reason = errors.from_exception(error)
+            reason = status_error.from_exception(error)
             status = reason.code
             if status == grpc.StatusCode.INTERNAL:
                 _log.error("%s on %s failed", api, model, exc_info=error)
@@ -113,5 +113,5 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         deadline = math.inf if remaining is None else time.monotonic() + remaining
         try:
             return await self._observer.observe(model, api, "GRPC", method(request, deadline=deadline))
-        except errors.RequestError as error:
+        except status_error.RequestError as error:
             return await context.abort(error.code, error.message)

@@ -26,7 +26,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server import errors, json_tensors, prediction
+from serving.server import json_tensors, prediction, status_error
 from serving.server.live import LivePage
 from serving.server.metrics import Metrics
 from serving.server.model_service import status_response
@@ -195,7 +195,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except _HttpError as error:
             self._send_json(error.status, json.dumps({"error": str(error)}))
         except Exception as error:
-            reason = errors.from_exception(error)
+            reason = status_error.from_exception(error)
             if reason.code == grpc.StatusCode.INTERNAL:
                 _log.error("%s %s failed", self.command, self.path, exc_info=error)
             self._send_json(_HTTP_STATUSES.get(reason.code, 500), json.dumps({"error": reason.message}))
@@ -230,7 +230,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         spec = _spec(match)
         name = parsed.get("signature_name", "")
         if not isinstance(name, str):
-            raise errors.invalid("'signature_name' must be text.")
+            raise status_error.invalid("'signature_name' must be text.")
         spec.signature_name = name
         method = match["method"]
         if method == "predict":
@@ -265,7 +265,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return future.result(self.timeout)
         except futures.TimeoutError as error:
             future.cancel()
-            raise errors.RequestError(
+            raise status_error.RequestError(
                 grpc.StatusCode.DEADLINE_EXCEEDED, f"There was no answer within {self.timeout:g} s."
             ) from error
 
@@ -288,7 +288,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _unknown(self, path: str) -> Exception:
         if path.startswith("/v1/"):
-            return errors.invalid(f"Malformed request: {self.command} {path}")
+            return status_error.invalid(f"Malformed request: {self.command} {path}")
         return _HttpError(404, f"There is nothing at {path}; models are at /v1/models/NAME.")
 
     def _send_json(self, status: int, body: str) -> None:
@@ -317,7 +317,7 @@ def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
     if match["version"]:
         if int(match["version"]) >= 2**63:
-            raise errors.invalid(f"{match['version']} is no version number.")
+            raise status_error.invalid(f"{match['version']} is no version number.")
         spec.version.value = int(match["version"])
     elif match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])

@@ -13,7 +13,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from serving.server import errors
+from serving.server import status_error
 from serving.server.tensors import Spec
 
 GRAPH_FILE = "saved_model.pb"
@@ -94,12 +94,12 @@ def _definitions(path: pathlib.Path) -> Mapping[str, meta_graph_pb2.SignatureDef
     try:
         saved = saved_model_pb2.SavedModel.FromString((path / GRAPH_FILE).read_bytes())
     except DecodeError as error:
-        raise errors.invalid(f"{path / GRAPH_FILE} is no SavedModel: {error}") from error
+        raise status_error.invalid(f"{path / GRAPH_FILE} is no SavedModel: {error}") from error
     for graph in saved.meta_graphs:
         if tf.saved_model.SERVING in graph.meta_info_def.tags:
             return graph.signature_def
     tags = sorted({tag for graph in saved.meta_graphs for tag in graph.meta_info_def.tags})
-    raise errors.RequestError(
+    raise status_error.RequestError(
         grpc.StatusCode.NOT_FOUND, f"{path} has no graph tagged {tf.saved_model.SERVING!r}, only {tags}: export one."
     )
 

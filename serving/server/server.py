@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server import config_files, errors, warmup
+from serving.server import config_files, status_error, warmup
 from serving.server.batching import Batches, OneByOne, Scheduler
 from serving.server.metrics import Metrics
 from serving.server.model_service import ModelService
@@ -215,7 +215,7 @@ class Server:
         try:
             configs = config_files.model_configs(config)
         except ValueError as error:
-            raise errors.invalid(str(error)) from error
+            raise status_error.invalid(str(error)) from error
         _log.info("New configuration: %s", text_format.MessageToString(config, as_one_line=True))
         self._models.configure(configs)
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
-from serving.server import errors
+from serving.server import status_error
 
 _VALUE_FIELDS = {
     tf.float32: "float_val",
@@ -61,22 +61,24 @@ def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: Spec, *, max_rows:
       RequestError: INVALID_ARGUMENT where dtype, rank, shape or the number of values is not what the signature takes.
     """
     if proto.dtype != spec.dtype.as_datatype_enum:
-        raise errors.invalid(f"Input {alias!r} is {_dtype_name(proto.dtype)}; the signature takes {spec.dtype.name}.")
+        raise status_error.invalid(
+            f"Input {alias!r} is {_dtype_name(proto.dtype)}; the signature takes {spec.dtype.name}."
+        )
     if proto.tensor_shape.unknown_rank:
-        raise errors.invalid(f"Input {alias!r} has no shape; the signature takes {spec}.")
+        raise status_error.invalid(f"Input {alias!r} has no shape; the signature takes {spec}.")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     check_shape(alias, shape, spec, max_rows=max_rows)
     size = math.prod(shape)
     if spec.dtype == tf.string:
         return _strings(alias, proto.string_val, shape, size)
     if spec.dtype not in _VALUE_FIELDS:
-        raise errors.RequestError(
+        raise status_error.RequestError(
             grpc.StatusCode.UNIMPLEMENTED, f"Input {alias!r}: this server takes no {spec.dtype.name} tensors."
         )
     dtype = np.dtype(spec.dtype.as_numpy_dtype)
     if proto.tensor_content:
         if len(proto.tensor_content) != size * dtype.itemsize:
-            raise errors.invalid(
+            raise status_error.invalid(
                 f"Input {alias!r} holds {len(proto.tensor_content)} bytes; shape {list(shape)} of {dtype} has "
                 f"{size * dtype.itemsize}."
             )
@@ -103,12 +105,12 @@ def check_shape(alias: str, shape: Sequence[int], spec: Spec, *, max_rows: int) 
         fits = fits and len(spec.shape) == len(shape)
         fits = fits and all(size in (None, given) for size, given in zip(spec.shape, shape, strict=True))
     if not fits:
-        raise errors.invalid(f"Input {alias!r} has shape {list(shape)}; the signature takes {spec}.")
+        raise status_error.invalid(f"Input {alias!r} has shape {list(shape)}; the signature takes {spec}.")
     if spec.has_rows:
         if shape[0] == 0:
-            raise errors.invalid(f"Input {alias!r} is empty, it has shape {list(shape)}: send at least one row.")
+            raise status_error.invalid(f"Input {alias!r} is empty, it has shape {list(shape)}: send at least one row.")
         if shape[0] > max_rows:
-            raise errors.invalid(
+            raise status_error.invalid(
                 f"Input {alias!r} has {shape[0]} rows; this server takes at most {max_rows} a request. "
                 "Split it: rows do not depend on each other."
             )
@@ -116,7 +118,7 @@ def check_shape(alias: str, shape: Sequence[int], spec: Spec, *, max_rows: int) 
 
 def _strings(alias: str, values: Sequence[bytes], shape: tuple[int, ...], size: int) -> np.ndarray:
     if len(values) != size:
-        raise errors.invalid(f"Input {alias!r} holds {len(values)} strings; its shape {list(shape)} has {size}.")
+        raise status_error.invalid(f"Input {alias!r} holds {len(values)} strings; its shape {list(shape)} has {size}.")
     array = np.empty(size, object)
     array[:] = list(values)
     return array.reshape(shape)
@@ -124,14 +126,14 @@ def _strings(alias: str, values: Sequence[bytes], shape: tuple[int, ...], size: 
 
 def _values(alias: str, values: Sequence[float], dtype: np.dtype, shape: tuple[int, ...], size: int) -> np.ndarray:
     if len(values) > size or (size and not len(values)):
-        raise errors.invalid(f"Input {alias!r} holds {len(values)} values; its shape {list(shape)} has {size}.")
+        raise status_error.invalid(f"Input {alias!r} holds {len(values)} values; its shape {list(shape)} has {size}.")
     try:
         given = np.array(values, dtype)
     except OverflowError as error:
-        raise errors.invalid(f"Input {alias!r} holds a value that is no {dtype}: {error}.") from error
+        raise status_error.invalid(f"Input {alias!r} holds a value that is no {dtype}: {error}.") from error
     # NumPy 1 wraps such values around where NumPy 2 refuses them.
     if dtype.kind in "iu" and not np.array_equal(given, np.array(values, object)):
-        raise errors.invalid(f"Input {alias!r} holds a value that is no {dtype}.")
+        raise status_error.invalid(f"Input {alias!r} holds a value that is no {dtype}.")
     # TensorFlow leaves out the values at the end that repeat the last one sent.
     return np.pad(given, (0, size - len(given)), mode="edge" if size else "constant").reshape(shape)
 

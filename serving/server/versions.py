@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tensorflow_serving.apis import get_model_status_pb2
 
-from serving.server import errors
+from serving.server import status_error
 from serving.server.servable import GRAPH_FILE, Servable
 
 State = get_model_status_pb2.ModelVersionStatus.State
@@ -64,7 +64,7 @@ class Status:
     """Where a version is on its way, and what it failed of."""
 
     state: int
-    error: errors.RequestError | None = None
+    error: status_error.RequestError | None = None
 
 
 class Versions:
@@ -154,7 +154,7 @@ class Versions:
             servable = self._load(self.model, version, path)
         # Whatever a broken version raises must not end the server, nor the versions that work.
         except Exception as error:
-            reason = errors.from_exception(error)
+            reason = status_error.from_exception(error)
             _log.error("Version %d of %s cannot be served: %s", version, self.model, reason.message)
             self._broken[version] = content
             self._set(version, Status(State.END, reason))

@@ -8,7 +8,7 @@ import math
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server import errors, prediction
+from serving.server import prediction, status_error
 from serving.server.batching import Scheduler
 from serving.server.servable import Servable
 
@@ -33,12 +33,14 @@ def warm_up(servable: Servable, scheduler: Scheduler) -> int:
     for record in tf.data.TFRecordDataset(str(path)):
         count += 1
         if count > MAX_REQUESTS:
-            raise errors.invalid(f"{path} holds more than {MAX_REQUESTS} requests.")
+            raise status_error.invalid(f"{path} holds more than {MAX_REQUESTS} requests.")
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         try:
             asyncio.run(_send(servable, scheduler, log))
-        except errors.RequestError as error:
-            raise errors.RequestError(error.code, f"Warm-up request {count} of {path}: {error.message}") from error
+        except status_error.RequestError as error:
+            raise status_error.RequestError(
+                error.code, f"Warm-up request {count} of {path}: {error.message}"
+            ) from error
     return count
 
 
@@ -59,7 +61,7 @@ async def _send(servable: Servable, scheduler: Scheduler, log: prediction_log_pb
         request = log.multi_inference_log.request
         asked = [(task.model_spec, task.method_name) for task in request.tasks]
     else:
-        raise errors.invalid(f"It is a {kind}; predict, classify, regress and multi_inference logs can be sent.")
+        raise status_error.invalid(f"It is a {kind}; predict, classify, regress and multi_inference logs can be sent.")
     examples = prediction.serialized_examples(request.input, max_rows=scheduler.max_rows)
     for spec, method in asked:
         signature = prediction.example_signature(servable, spec, method)

@@ -7,9 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 
+from benchmarks import export_step
+from tests import tiny
 from tests.accelerators.test_exported_step import JAX_PYTHON, pytestmark
-from tests.trainer import tiny
-from trainer import loop, program
+from trainer.training import loop
 
 __all__ = ["pytestmark"]  # for pytest: slow, and only where JAX is
 
@@ -41,7 +42,7 @@ def files(task, tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(task, files, tmp_path_factory):
     directory = tmp_path_factory.mktemp("step")
-    program.write(task, [4, 8], str(directory), files[0])
+    export_step.write(task, [4, 8], str(directory), files[0])
     return directory
 
 
@@ -79,7 +80,7 @@ def test_training_there_goes_on_there_and_then_here(task, folder, files, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("/no/such/folder",), "/no/such/folder holds no program: write one with `draw export-step"),
+        (("/no/such/folder",), "/no/such/folder holds no program: write one with `python -m benchmarks.export_step"),
         (("FOLDER", "--train", "state.npz", "--batch", 7), "holds programs for [4, 8] rows, none for 7"),
     ],
 )

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.trainer import tiny
-from trainer import program, tasks
+from benchmarks import export_step
+from tests import tiny
+from trainer import tasks
 from trainer.task import ClassifyingTask
 
 JAX_PYTHON = tiny.ROOT / "build/accelerators/bin/python"
@@ -42,7 +43,7 @@ def jax_side(*arguments):
 def test_losses_in_jax_are_tensorflows(name, tmp_path):
     """At full size but for T and the batch; six steps, so that the optimizer's part is in it."""
     task = dataclasses.replace(tasks.get(name), glimpses=3)
-    program.write(task, [BATCH], str(tmp_path))
+    export_step.write(task, [BATCH], str(tmp_path))
     rng = np.random.default_rng(1)
     images = rng.uniform(size=(STEPS, BATCH, *task.image_shape)).astype(np.float32)
     batches = [np.round(images) if task.binary else images]
@@ -50,8 +51,8 @@ def test_losses_in_jax_are_tensorflows(name, tmp_path):
         batches.append(rng.integers(0, task.classes, (STEPS, BATCH), np.int32))
     np.savez(tmp_path / "batches.npz", *batches)
 
-    step = program.whole_step(task, BATCH)
-    state = [tf.constant(value) for value in program.initial_state(task).values()]
+    step = export_step.whole_step(task, BATCH)
+    state = [tf.constant(value) for value in export_step.initial_state(task).values()]
     state[-1] = tf.cast(state[-1], tf.int32)
     expected = []
     for batch in zip(*batches, strict=True):
@@ -67,7 +68,7 @@ def test_losses_in_jax_are_tensorflows(name, tmp_path):
 @pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:2x2"])
 def test_it_compiles_for_one_tpu_and_for_four_that_share_the_batch(topology, tmp_path):
     task = tasks.get("mnist")
-    program.write(task, [100], str(tmp_path))
+    export_step.write(task, [100], str(tmp_path))
     compiled = jax_side("compile", tmp_path, topology)
     assert compiled["chips"] == 4
     # All gradients travel in one operation, as do the terms of the bound.

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from benchmarks import bench
-from tests.trainer import tiny
+from tests import tiny
 from trainer import tasks
 
 

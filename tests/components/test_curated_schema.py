@@ -8,7 +8,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from components.curated_schema.executor import Executor
-from tests.trainer import tiny
+from tests import tiny
 
 
 def _import(task: str, folder: Path) -> Path:

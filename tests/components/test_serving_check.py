@@ -1,4 +1,4 @@
-"""ServingCheck: the requests that `serving.check` makes, and the blessing that comes of its exit."""
+"""ServingCheck: the requests that `serving.model_check` makes, and the blessing that comes of its exit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tfx.types import standard_artifacts
 
 from components.serving_check.component import ServingCheck
 from components.serving_check.executor import Executor
-from serving.check import CheckFailed, check, main
+from serving.model_check import CheckFailed, check, main
 from tests.components.ingestion import records
 from tests.components.tiny_models import IMAGE_SHAPE, KnownBound, Outputs, model_artifact
 
@@ -328,7 +328,7 @@ def test_a_folder_without_a_model_is_told_in_one_line(
 
 @pytest.fixture
 def replace_check(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts another `serving.check` first on this process's path, made of the program that it is given."""
+    """Puts another `serving.model_check` first on this process's path, made of the program that it is given."""
 
     def replace(program: str) -> None:
         package = tmp_path / "elsewhere" / "serving"
@@ -338,7 +338,7 @@ def replace_check(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         monkeypatch.syspath_prepend(package.parent)
         # Python looks in the working directory first.
         monkeypatch.chdir(tmp_path)
-        for module in ("serving", "serving.check"):
+        for module in ("serving", "serving.model_check"):
             monkeypatch.delitem(sys.modules, module)
 
     return replace

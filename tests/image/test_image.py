@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import yaml
 
+from tests import tiny
 from tests.image import build
 from tests.pipeline.kubeflow import replay
-from tests.trainer import tiny
 from trainer import tasks
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline import run_command
+from pipeline.cli import run_command
 
 BIN = Path(sys.executable).parent
 

@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.curated_schema.executor import curated_schema
-from pipeline import dag
+from pipeline import create_pipeline
 from trainer import tasks
 
 
@@ -47,7 +47,7 @@ def test_a_label_is_one_of_ten(name: str, features: dict[str, schema_pb2.Feature
 
 
 def test_no_schema_is_left_over() -> None:
-    folder = Path(dag.__file__).parent / "schema"
+    folder = Path(create_pipeline.__file__).parent / "schema"
     # Cluttered MNIST is the classifier's data.
     expected = {*tasks.NAMES, "cluttered_mnist", "cluttered_mnist_small"}
     assert {path.name for path in folder.iterdir()} == expected

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from . import draw
+from tests.reference import draw
 
 # No two of these are equal, so that no mistaken axis fits.
 B, A, C, H, Z, T, n = 5, 8, 3, 6, 2, 4, 7

@@ -12,8 +12,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import pytest
 
 from serving.server.batching import BatchingParameters
+from tests import tiny
 from tests.serving import model_server
-from tests.trainer import tiny
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from serving.server import Options, Server, model_of_folder
-from tests.trainer import tiny
-from trainer import export
+from tests import tiny
+from trainer.export import exporter
 from trainer.task import ClassifyingTask, GenerativeTask
 
 MODEL = "tiny"
@@ -25,7 +25,7 @@ def export_model(
     make_case = tiny.make_classifier_case if isinstance(task, ClassifyingTask) else tiny.make_case
     parameters = make_case(task, rows=2, scale=0.7, seed=seed).parameters
     folder.mkdir(parents=True, exist_ok=True)
-    export.export(
+    exporter.export(
         task, {name: value.astype(np.float32) for name, value in parameters.items()}, str(folder / str(version))
     )
     return folder

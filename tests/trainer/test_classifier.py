@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from trainer import examples, export, host, loop, program, step
+from benchmarks import export_step
+from tests import tiny
+from trainer.export import exporter
 from trainer.task import Task
-
-from . import tiny
+from trainer.training import devices, input_pipeline, loop, step
 
 CLASSES, BATCH = 3, 12
 TASK = tiny.tiny_classifier(
@@ -51,10 +52,10 @@ def test_labels_travel_with_their_images_in_training_and_in_evaluation(data):
         rows = np.round(x.numpy() * 255).astype(np.uint8)
         np.testing.assert_array_equal(found, [known[row.tobytes()] for row in rows])
 
-    for x, found in itertools.islice(examples.training_batches(files, TASK, first_step=2), 4):
+    for x, found in itertools.islice(input_pipeline.training_batches(files, TASK, first_step=2), 4):
         assert (x.shape, found.shape, found.dtype) == ((BATCH, *TASK.image_shape), (BATCH,), tf.int64)
         assert_paired(x, found)
-    batches = examples.evaluation_batches(files, TASK, TOTAL)
+    batches = input_pipeline.evaluation_batches(files, TASK, TOTAL)
     for (x, found), _ in batches:
         assert_paired(x, found)
     assert [len(ids) for _, ids in batches] == [12, 12, 7]
@@ -65,9 +66,9 @@ def test_a_label_that_is_no_class_is_refused(tmp_path, label):
     images, labels = make_data(BATCH)
     files = tiny.write_examples(tmp_path, images, labels=[*labels[:-1], label])
     with pytest.raises(tf.errors.InvalidArgumentError, match="one of the classes 0 to 2"):
-        next(iter(examples.training_batches(files, TASK, first_step=0)))
+        next(iter(input_pipeline.training_batches(files, TASK, first_step=0)))
     with pytest.raises(tf.errors.InvalidArgumentError, match="one of the classes 0 to 2"):
-        examples.evaluation_batches(files, TASK, BATCH)
+        input_pipeline.evaluation_batches(files, TASK, BATCH)
 
 
 # Training
@@ -77,10 +78,10 @@ def test_a_cut_and_compiled_step_is_one_of_a_plain_batch_and_moves_every_variabl
     *_, files = data
     results = []
     for count in (1, 3):
-        monkeypatch.setattr(host, "slices", lambda rows, count=count: count)
+        monkeypatch.setattr(devices, "slices", lambda rows, count=count: count)
         trainer = step.Trainer(TASK, tf.distribute.get_strategy())
         start = trainer.state.arrays()
-        metrics = trainer.train(iter(examples.training_batches(files, TASK, first_step=0)), 2)
+        metrics = trainer.train(iter(input_pipeline.training_batches(files, TASK, first_step=0)), 2)
         results.append((trainer.state.arrays(), metrics))
         assert all(not np.array_equal(value, start[name]) for name, value in results[-1][0].items())
     (plain, plain_metrics), (cut, cut_metrics) = results
@@ -101,10 +102,12 @@ from tests.trainer import test_classifier as here
 from trainer import examples, host, step
 
 losses = []
-for strategy in (tf.distribute.OneDeviceStrategy("/cpu:0"), host.strategy()):
+for strategy in (tf.distribute.OneDeviceStrategy("/cpu:0"), devices.strategy()):
     trainer = step.Trainer(here.TASK, strategy)
     batches = iter(strategy.distribute_datasets_from_function(
-        lambda context: examples.training_batches(json.loads(sys.argv[1]), here.TASK, first_step=0, context=context)
+        lambda context: input_pipeline.training_batches(
+            json.loads(sys.argv[1]), here.TASK, first_step=0, context=context
+        )
     ))
     losses.append([strategy.num_replicas_in_sync] + [float(trainer.train(batches, 1).loss) for _ in range(3)])
 print(json.dumps(losses))
@@ -171,10 +174,10 @@ def test_the_program_of_a_step_is_the_step(data):
     state = step.TrainState(TASK)
     arguments = [*map(tf.constant, state.arrays().values())]
     arguments[-1] = tf.constant(0)
-    x, labels = next(iter(examples.training_batches(data[2], TASK, first_step=0)))
-    *arrays, count, loss = program.whole_step(TASK, BATCH)(*arguments, x, tf.cast(labels, tf.int32))
+    x, labels = next(iter(input_pipeline.training_batches(data[2], TASK, first_step=0)))
+    *arrays, count, loss = export_step.whole_step(TASK, BATCH)(*arguments, x, tf.cast(labels, tf.int32))
     trainer = step.Trainer(TASK, tf.distribute.get_strategy())
-    metrics = trainer.train(iter(examples.training_batches(data[2], TASK, first_step=0)), 1)
+    metrics = trainer.train(iter(input_pipeline.training_batches(data[2], TASK, first_step=0)), 1)
     assert int(count) == 1
     np.testing.assert_allclose(loss, metrics.loss, rtol=1e-5)
     for found, (name, value) in zip(arrays, trainer.state.arrays().items(), strict=False):
@@ -195,7 +198,7 @@ def exported(tmp_path_factory):
     raw = np.round(case.x * 255).astype(np.uint8)
     case.x[...] = raw.astype(np.float32) / 255
     directory = tmp_path_factory.mktemp("exported") / "model"
-    export.export(tiny.CLASSIFIER, parameters, str(directory))
+    exporter.export(tiny.CLASSIFIER, parameters, str(directory))
     return case, raw, directory, tf.saved_model.load(str(directory))
 
 

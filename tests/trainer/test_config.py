@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import train_command
-from tests import kubernetes_api
+from pipeline.cli import train_command
+from tests import kubernetes_api, tiny
 from tests.pipeline import draw_command
-from tests.trainer import tiny
-from tests.trainer.test_cluster import free_addresses
-from trainer import cluster, tasks
+from tests.trainer.training.test_cluster import free_addresses
+from trainer import tasks
+from trainer.training import cluster
 
-CONFIG = Path(cluster.__file__).parent / "config"
+CONFIG = Path(cluster.__file__).parents[1] / "config"
 
 
 def _read(name: str) -> Any:

@@ -17,9 +17,10 @@ import pytest
 import tensorflow as tf
 
 import trainer
-from trainer import attention, draw, equations, export, objective, ram, recurrence, step
-
-from . import tiny
+from tests import tiny
+from trainer.export import exporter
+from trainer.model import attention, draw, equations, ram
+from trainer.training import objective, recurrence, step
 
 B, A, H, Z, N = tiny.ROWS, tiny.COLUMNS, tiny.UNITS, tiny.LATENTS, tiny.SMALL_N
 n = tiny.BATCH
@@ -112,7 +113,7 @@ def train_state(directory: Path) -> Entry:
 def signatures(directory: Path) -> Entry:
     task_file = directory / "task.json"
     task_file.write_text(TASK.to_json(), encoding="utf-8")
-    module = export.signatures(TASK, objective.of(TASK).initial_parameters(3), str(task_file))
+    module = exporter.signatures(TASK, objective.of(TASK).initial_parameters(3), str(task_file))
     seeds = tf.constant([[1, 2], [3, 4], [5, 6]], tf.int64)
     x = tf.constant(np.round(normal(3, B, A, 1) > 0), tf.float32)
     return Entry(lambda values: (module.sample(seeds), module.reconstruct(x, seeds)), {}, module)
@@ -121,7 +122,7 @@ def signatures(directory: Path) -> Entry:
 def classifier_signatures(directory: Path) -> Entry:
     task_file = directory / "task.json"
     task_file.write_text(tiny.CLASSIFIER.to_json(), encoding="utf-8")
-    module = export.signatures(tiny.CLASSIFIER, objective.of(tiny.CLASSIFIER).initial_parameters(3), str(task_file))
+    module = exporter.signatures(tiny.CLASSIFIER, objective.of(tiny.CLASSIFIER).initial_parameters(3), str(task_file))
     x = tf.constant(np.random.default_rng(1).uniform(size=(3, *tiny.CLASSIFIER.image_shape)), tf.float32)
     return Entry(lambda values: module.classify(x), {}, module)
 

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from trainer import loop, run_fn
+from tests import tiny
+from trainer import run_fn
 from trainer.task import Task
-
-from . import tiny
+from trainer.training import loop
 
 TASK = tiny.tiny_task({"steps": 8, "warmup_steps": 0, "validation_interval": 5}, glimpses=2)
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests import tiny
 from trainer.task import (
     OURS,
     Attention,
@@ -18,8 +19,6 @@ from trainer.task import (
     Recipe,
     Task,
 )
-
-from . import tiny
 
 
 @pytest.mark.parametrize("task", tiny.MODELS.values(), ids=tiny.MODELS)

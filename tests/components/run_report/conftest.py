@@ -19,8 +19,9 @@ from components.bound_evaluator.executor import Executor as BoundEvaluator
 from components.error_evaluator.executor import Executor as ErrorEvaluator
 from components.run_report.artifact import REPORT_FILE
 from components.run_report.executor import Executor
-from tests.trainer import tiny
-from trainer import export, run_fn
+from tests import tiny
+from trainer import run_fn
+from trainer.export import exporter
 from trainer.task import ClassifyingTask, GenerativeTask
 
 RECIPE = {"steps": 12, "validation_interval": 4}
@@ -146,5 +147,5 @@ def broken_model(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
         for name, value in tiny.make_case(task, rows=1).parameters.items()
     }
     model = artifact(standard_artifacts.Model, tmp_path_factory.mktemp("broken"))
-    export.export(task, weights, str(Path(model.uri) / "Format-Serving"))
+    exporter.export(task, weights, str(Path(model.uri) / "Format-Serving"))
     return model

@@ -18,8 +18,8 @@ from tfx.utils import import_utils
 
 from components.run_report import curves, data_cards
 from components.run_report.artifact import RunReport
+from tests import tiny
 from tests.components.run_report.conftest import COUNTS, RECIPE, TASKS, TinyRun, artifact, evaluated, finished_run
-from tests.trainer import tiny
 from trainer import tasks
 from trainer.task import Binarisation, NoAttention
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import kubeflow_runner
-from pipeline.compile_settings import CompileSettings
-from pipeline.kubeflow import pipeline_spec
+from pipeline.kubeflow import compiler, pipeline_spec
+from pipeline.kubeflow.compile_settings import CompileSettings
 
 CLUSTER = """
 image: registry.example/draw:0.1
@@ -62,7 +61,7 @@ def settings(folder: Path, *, cluster: str = CLUSTER, **changes: object) -> Comp
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of the generative tasks."""
     folder = tmp_path_factory.mktemp("package")
-    kubeflow_runner.run(settings(folder), folder / "draw.yaml")
+    compiler.run(settings(folder), folder / "draw.yaml")
     return folder / "draw.yaml"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import kubeflow_runner
+from pipeline.kubeflow import compiler
 from tests.pipeline.kubeflow.conftest import settings
 from tests.pipeline.kubeflow.replay import Cluster, Task
 
@@ -48,7 +48,7 @@ class Runs:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("cluster")
     package, volume = folder / "draw.yaml", folder / "volume"
-    kubeflow_runner.run(settings(folder, cluster=CLUSTER), package)
+    compiler.run(settings(folder, cluster=CLUSTER), package)
     (volume / "data").mkdir(parents=True)
     cluster = Cluster(folder)
 

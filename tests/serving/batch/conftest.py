@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from serving.batch.model import SavedModel
+from tests import tiny
 from tests.serving.model_server import export_model
-from tests.trainer import tiny
 
 TASK = tiny.MODELS["attention"]
 COUNT = 40

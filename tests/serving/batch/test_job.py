@@ -20,16 +20,16 @@ from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPool
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline import cli
+from pipeline.cli.main import main
 from serving.batch.job import LOCAL_BEAM_ARGUMENTS, Job, score_batch
 from serving.batch.model import SavedModel, model_source
 from serving.batch.outputs import SCHEMA
 from serving.batch.saved_model import SavedModelScorer
 from serving.batch.scoring import SAMPLES_TOGETHER, blocks, score_blocks
+from tests import tiny
 from tests.reference import draw as reference
 from tests.serving.batch.conftest import COUNT
 from tests.serving.model_server import MODEL, VERSION, export_model
-from tests.trainer import tiny
 
 IDS = [f"example-{index}" for index in range(COUNT)]
 _WORDS = ("id", "model_version")
@@ -332,7 +332,7 @@ def test_the_command_tells_by_its_status(versions: Path, images: np.ndarray, tmp
 
     def draw(output: str, *options: str) -> tuple[int, str]:
         paths = ["--model", str(versions), "--input", str(tmp_path / "images.npy"), "--output", str(tmp_path / output)]
-        result = CliRunner().invoke(cli.main, ["score-batch", *paths, *options])
+        result = CliRunner().invoke(main.main, ["score-batch", *paths, *options])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
         return result.exit_code, result.output
 

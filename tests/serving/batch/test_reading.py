@@ -18,8 +18,8 @@ from PIL import Image as Pillow
 from serving.batch.pixels import ImageFormat
 from serving.batch.reading import REJECTED, ReadImages, full_pattern
 from serving.batch.records import Rejected
+from tests import tiny
 from tests.serving.batch.conftest import COUNT
-from tests.trainer import tiny
 
 FORMAT = ImageFormat(shape=(7, 5, 1), binary=True)
 

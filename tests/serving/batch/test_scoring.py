@@ -15,9 +15,9 @@ from serving.batch.saved_model import SavedModelScorer, image_format
 from serving.batch.scoring import SAMPLES_TOGETHER, Refused, blocks, blocks_together, score_blocks
 from serving.batch.seeds import seeds_of_ids, seeds_of_samples
 from serving.client.answers import Scores
+from tests import tiny
 from tests.serving.model_server import export_model
-from tests.trainer import tiny
-from trainer import randomness
+from trainer.training import randomness
 
 TASK = tiny.MODELS["attention"]
 IDS = (b"test-3", b"\xff\x00not text", b"", b"test-4")

@@ -1,0 +1,131 @@
+"""`python -m benchmarks.export_step -o FOLDER`: the training step as a program for a machine without TensorFlow.
+
+The folder holds the whole compiled step, one program for each --batch, and the state that it starts from.
+`python -m benchmarks.accelerator FOLDER` times it, or trains with it, on a machine with JAX and a GPU or TPU; the state
+that comes back is what `draw run --initial-state` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import tasks
+from trainer.task import PRODUCTS, Binarisation, ClassifyingTask, Task
+from trainer.training import input_pipeline, objective, optimizer, randomness, step
+
+# TensorFlow 2.16 knows no way to StableHLO, 2.21 none to serialized HLO.
+_STAGES = {"stablehlo": "stablehlo", "hlo": "hlo_serialized"}
+
+
+def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """A tf.function that XLA compiles whole: one training step on a batch of `batch` rows.
+
+    Takes the arrays of `TrainState.arrays` in their order, the last being the step, then x, float32 [batch, B, A, C] in
+    [0, 1], for a classifying task the labels [batch], and returns the new arrays, then the loss in nats. The step is
+    int32, and so are labels: accelerators count in it. The program draws its noise from the step, and so it binarises
+    the images of a task that does so at each visit.
+    """
+    names = list(step.TrainState(task).arrays())
+    learned = objective.of(task)
+
+    def program(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        *values, count = arguments[: len(names)]
+        x, *labels = arguments[len(names) :]
+        state = optimizer.Optimised.of_flat(dict(zip(names[:-1], values, strict=True)))
+        if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
+            x = randomness.binarised(task, count, x)
+        noise = learned.training_noise(count, batch)
+        rows = (x, *labels) if labels else x
+        gradients, figures = step.gradients(learned, state.parameters, rows, noise, scan=step.scan_of(task))
+        new, _ = optimizer.update(task, tf.cast(count, tf.int64), state, gradients)
+        flat = new.flat()
+        return (*(flat[name] for name in names[:-1]), count + 1, figures[0])
+
+    return tf.function(program, jit_compile=True, autograph=False)
+
+
+def initial_state(task: Task) -> dict[str, np.ndarray]:
+    """Where training starts: `TrainState.arrays` of step 0."""
+    return step.TrainState(task).arrays()
+
+
+def write(task: Task, batches: Sequence[int], directory: str, pattern: str | None = None) -> None:
+    """Writes the programs of `batches` rows a step, `state.npz` to start from, and `program.json` that describes them.
+
+    `pattern` names the pipeline's training examples, whose images are then written too: `images.npz`, uint8 as
+    ingestion left them, beside the labels for a classifying task. `program.json` comes last: without it a folder is not
+    complete. Raises ValueError where nothing matches.
+    """
+    # To NumPy 2's types an array might be called allow_pickle, and that one is a bool.
+    state: dict[str, Any] = initial_state(task)
+    os.makedirs(directory, exist_ok=True)
+    if pattern:
+        arrays: dict[str, Any] = input_pipeline.all_arrays(tf.io.gfile.glob(pattern), task)
+        np.savez_compressed(os.path.join(directory, "images.npz"), **arrays)
+    with open(os.path.join(directory, "state.npz"), "wb") as file:
+        np.savez(file, **state)
+    programs = []
+    for batch in batches:
+        values = [tf.constant(value) for value in state.values()]
+        values[-1] = tf.cast(values[-1], tf.int32)
+        rows = [tf.zeros([batch, *task.image_shape])]
+        if isinstance(task, ClassifyingTask):
+            rows.append(tf.zeros([batch], tf.int32))
+        kind, program = _lowered(whole_step(task, batch), [*values, *rows])
+        name = f"step-{batch}.{kind}"
+        with open(os.path.join(directory, name), "wb") as file:
+            file.write(program)
+        programs.append({"batch": batch, "file": name})
+    description = {
+        "task": json.loads(task.to_json()),
+        "tensorflow": tf.__version__,
+        "state": list(state),
+        "divisor": 1 if task.split_binarisation(task.data.train) is not Binarisation.NONE else 255,
+        "programs": programs,
+    }
+    with open(os.path.join(directory, "program.json"), "w", encoding="utf-8") as file:
+        json.dump(description, file, indent=2)
+
+
+def _lowered(function: Any, arguments: list[tf.Tensor]) -> tuple[str, bytes]:
+    """The function in the language that this TensorFlow can write, and that language's name."""
+    ir = function.experimental_get_compiler_ir(*arguments)
+    major, minor = (int(part) for part in tf.__version__.split(".")[:2])
+    kind = "stablehlo" if (major, minor) >= (2, 20) else "hlo"
+    program = ir(stage=_STAGES[kind])
+    return kind, program if isinstance(program, bytes) else program.encode()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line and writes the folder; a mistake is one line and status 1."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="digits", help="see `draw tasks`")
+    parser.add_argument("--batch", type=int, action="append", help="rows of a step, 100 unless given; may be repeated")
+    parser.add_argument("--steps", type=int, help="length of the learning rate's schedule; by default the task's")
+    parser.add_argument("--products", choices=PRODUCTS, help="precision of wide layers; by default the task's")
+    parser.add_argument("--examples", help="a pattern of the pipeline's training examples, to train on there")
+    parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    batches = sorted(set(options.batch or [100]))
+    try:
+        task = tasks.get(options.task)
+        if options.steps is not None:
+            task = task.with_steps(options.steps)
+        if options.products is not None:
+            task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, products=options.products))
+        write(task, batches, options.output, options.examples)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    print(f"{options.output}: {task.name}, {', '.join(f'{batch:,}' for batch in batches)} rows a step")
+
+
+if __name__ == "__main__":
+    main()

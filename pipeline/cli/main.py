@@ -1,0 +1,60 @@
+"""The command `draw`: a group that imports a subcommand when it is called, so that help and errors come at once."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+# Where each subcommand is: module and name, with the line that the group's help shows.
+SUBCOMMANDS = {
+    "run": ("pipeline.cli.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
+    "compile": ("pipeline.cli.compile_command", "compile_pipeline", "Write the pipeline for Kubeflow, as a package."),
+    "report": (
+        "pipeline.cli.report_command",
+        "report",
+        "Show the paper's table with a row for the last evaluated model.",
+    ),
+    "figures": ("pipeline.cli.figures_command", "figures", "Draw the paper's figures of a model, for print."),
+    "train": (
+        "pipeline.cli.train_command",
+        "train",
+        "Train and export a model from examples: one worker, or all there is.",
+    ),
+    "serve": ("serving.cli.serve_command", "serve", "Serve a model over gRPC and REST, as TF Serving does."),
+    "sample": ("serving.cli.sample_command", "sample", "Draw images: a sheet of samples from a model server."),
+    "sequence": ("serving.cli.sequence_command", "sequence", "Show how the model draws: an animation."),
+    "score": ("serving.cli.score_command", "score", "Score images: the bound of each in nats, and its parts."),
+    "score-batch": ("serving.cli.score_batch_command", "score_batch", "Score as many images as there are, with Beam."),
+    "reconstruct": ("serving.cli.reconstruct_command", "reconstruct", "Draw images after: a sheet of pairs."),
+    "classify": ("serving.cli.classify_command", "classify", "Classify images: the likeliest class of each."),
+    "status": ("serving.cli.status_command", "status", "Show which versions a model server has, and their signatures."),
+    "check-server": ("serving.cli.check_server_command", "check_server", "Check that a server keeps to the contract."),
+    "tasks": ("pipeline.cli.tasks_command", "tasks", "List the tasks and what each is made of."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the table's order."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand of that name; None where there is none, which click reports."""
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        module, name, _ = SUBCOMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in SUBCOMMANDS.items()])
+
+
+@click.group(cls=LazyGroup)
+def main() -> None:
+    """DRAW: a recurrent neural network for image generation, as a TFX pipeline."""

@@ -1,0 +1,58 @@
+"""`draw report`: the paper's table with the row of the last evaluated model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.local.run_settings import RunSettings
+from serving.native_output import quiet_native_code
+from serving.pictures.sheet import save
+from trainer.task import ClassifyingTask
+
+
+@click.command()
+@click.option("--task", "task_name", envvar="TASK", default="digits", show_default=True, help="See `draw tasks`.")
+@click.option("--pipeline-root", envvar="PIPELINE_ROOT", default="runs", show_default=True, help="That of `draw run`.")
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    help="Score every image so many times, for a row of the importance-weighted bound.  [default: no such row]",
+)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A .md file that is written too.")
+def report(task_name: str, pipeline_root: str, samples: int | None, output: Path | None) -> None:
+    """Show the paper's table with a row for the last evaluated model: what was measured, with its standard error.
+
+    The scores of --samples are kept beside the run; the same command goes on from where it was interrupted.
+    """
+    try:
+        text = _report(RunSettings.of_a_run(task_name, pipeline_root), samples)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if output is not None:
+        save(output, lambda file: file.write(text.encode()))
+    click.echo(text, nl=False)
+
+
+def _report(settings: RunSettings, samples: int | None) -> str:
+    from pipeline.paper.last_evaluation import last_evaluation
+    from pipeline.paper.results_table import classifier_markdown, markdown
+
+    evaluation = last_evaluation(settings.metadata_path)
+    if isinstance(settings.task, ClassifyingTask):
+        if samples is not None:
+            raise ValueError(f"{settings.task.name} is a classifier, which has no bound: leave out --samples.")
+        return classifier_markdown(evaluation)
+    if samples is None:
+        return markdown(evaluation, 0, None)
+    with quiet_native_code():
+        from pipeline.paper.importance_weighting import importance_weighted_bound
+    weighted = importance_weighted_bound(
+        evaluation.model_dir,
+        evaluation.examples,
+        samples,
+        record=settings.importance_weights(evaluation.model_number, evaluation.found["split"], samples),
+        report=lambda line: click.echo(line, err=True),
+    )
+    return markdown(evaluation, samples, weighted)

@@ -1,0 +1,100 @@
+"""`draw train`: training and export alone, without TFX; on each machine of a cluster, one of its workers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from pipeline.local.failure import reason
+from serving.native_output import quiet_native_code
+from trainer import tasks
+
+WORKER_LOST = 138
+"""The status that Kubeflow's TFJob takes for an error after which the worker is to be started again."""
+
+INTERRUPTED = 130
+
+
+class _WorkerLost(click.ClickException):
+    exit_code = WORKER_LOST
+
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--task", "task_name", envvar="TASK", default="digits", show_default=True, help="See `draw tasks`.")
+@click.option("--steps", envvar="STEPS", type=click.IntRange(1), help="Training steps.  [default: the task's]")
+@click.option("--examples", required=True, help="A pattern of the pipeline's training examples.")
+@click.option("--validation", required=True, help="A pattern of the examples that are watched while training.")
+@click.option(
+    "--checkpoints",
+    required=True,
+    type=_FOLDER,
+    help="Where training goes on after it was killed, and what TensorBoard shows.",
+)
+@click.option("-o", "--output", required=True, type=_FOLDER, help="The SavedModel, a folder that is not there yet.")
+@click.pass_context
+def train(
+    ctx: click.Context,
+    task_name: str,
+    steps: int | None,
+    examples: str,
+    validation: str,
+    checkpoints: Path,
+    output: Path,
+) -> None:
+    """Train a task on the pipeline's examples and export it, without the rest of the pipeline.
+
+    Killed or interrupted, the same command goes on from the last checkpoint.
+
+    Where TF_CONFIG names a cluster of several workers, this is one of them, and all are started with the same options.
+    They train one model and cut each batch between them. The first, the chief, alone reads and writes CHECKPOINTS and
+    OUTPUT; the others end with it.
+
+    Exits with 0 when the model is written, 1 when that failed, 130 when it was interrupted, 138 when another worker is
+    lost, and 142 when not all came within ten minutes: then all are to be started again.
+    """
+    try:
+        task = tasks.get(task_name)
+        if steps is not None:
+            task = task.with_steps(steps)
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise ValueError(f"{output} is not empty: name a folder that does not exist yet, or remove it first.")
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    # Who sets the level wants to read what TensorFlow says.
+    with contextlib.nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else quiet_native_code():
+        import tensorflow as tf
+
+        from trainer.training import cluster, loop, train_and_export
+
+        _show_warnings()
+        try:
+            directory = train_and_export.run(
+                task,
+                train_patterns=[examples],
+                validation_patterns=[validation],
+                checkpoint_root=str(checkpoints.absolute()),
+                model_dir=str(output.absolute()),
+                report=click.echo,
+            )
+        except (cluster.WorkerLost, loop.TrainingDiverged, tf.errors.OpError, OSError, ValueError) as error:
+            failed = _WorkerLost if isinstance(error, cluster.WorkerLost) else click.ClickException
+            raise failed(reason(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted. The same command goes on from the last checkpoint.")
+            ctx.exit(INTERRUPTED)
+    click.echo(f"model {output}" if directory else "the chief has written the model")
+
+
+def _show_warnings() -> None:
+    """Our own: standard error may be closed to what TensorFlow and its libraries write."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logging.getLogger("trainer").addHandler(handler)

@@ -1,0 +1,88 @@
+"""Compiles the pipeline into a package for Kubeflow Pipelines 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.local.runner import BEAM_ARGUMENTS
+
+if TYPE_CHECKING:
+    from pipeline.kubeflow.compile_settings import CompileSettings
+
+ENTRY_POINT = ("python", "-m", "pipeline.kubeflow.container_entrypoint")
+
+
+def run(settings: CompileSettings, output: Path) -> Path:
+    """Writes the package to `output`, a .yaml, unless `tfx pipeline` has it written elsewhere; returns where it is.
+
+    Raises ValueError where the cluster's file speaks of stages that there are not.
+    """
+    # These imports take 10 s; help and mistakes should not.
+    from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunnerConfig
+
+    from pipeline.kubeflow import package_runner, platform_spec
+    from pipeline.kubeflow.pipeline_spec import Document
+
+    cluster = settings.cluster
+
+    class Runner(package_runner.PackageRunner):
+        def documents(self, spec: Document) -> list[Document]:
+            return platform_spec.configure(spec, cluster)
+
+        @property
+        def output(self) -> Path:
+            return Path(self._output_dir, self._output_filename)
+
+    runner = Runner(
+        config=KubeflowV2DagRunnerConfig(default_image=cluster.image, default_commands=list(ENTRY_POINT)),
+        output_dir=str(output.parent),
+        output_filename=output.name,
+    )
+    runner.run(_pipeline(settings))
+    return runner.output
+
+
+def _pipeline(settings: CompileSettings) -> Any:
+    from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+    from tfx.orchestration.data_types import RuntimeParameter
+
+    from pipeline import create_pipeline
+    from pipeline.task_arguments import TaskArguments
+
+    def address(name: str) -> RuntimeParameter:
+        return RuntimeParameter(name, str, default=getattr(settings, name))
+
+    pipeline = create_pipeline.create_pipeline(
+        task=TaskArguments.of_each_run(
+            limit_name=settings.limit_name,
+            task=settings.task_name,
+            steps=settings.steps,
+            train_examples=settings.train_examples,
+            limit=settings.limit,
+            tolerance=settings.tolerance,
+        ),
+        pipeline_name=settings.pipeline_name,
+        pipeline_root=settings.pipeline_root or "",
+        data_dir=address("data_dir"),
+        serving_dir=address("serving_dir"),
+        checkpoint_root=address("checkpoint_root"),
+        metadata_connection_config=None,
+        enable_cache=settings.cluster.caching,
+        # To each that runs on Beam, below: TFX would give them to the others too.
+        beam_pipeline_args=(),
+        score_samples=(
+            None
+            if settings.score_samples is None
+            else RuntimeParameter("score_samples", int, default=settings.score_samples)
+        ),
+        resolve_baseline=False,
+    )
+    on_beam = [component for component in pipeline.components if isinstance(component, BaseBeamComponent)]
+    settings.cluster.check_stages(
+        [component.id for component in pipeline.components], [component.id for component in on_beam]
+    )
+    for component in on_beam:
+        beam = settings.cluster.stage(component.id).beam
+        component.with_beam_pipeline_args(list(BEAM_ARGUMENTS if beam is None else beam))
+    return pipeline

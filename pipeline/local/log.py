@@ -1,0 +1,89 @@
+"""Keeps TFX, Beam and TensorFlow off the console, and all that they say in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.local.console import OUR_PACKAGES
+from serving.native_output import native_output_to
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextlib.contextmanager
+def recording(directory: Path, *handlers: logging.Handler) -> Iterator[Path]:
+    """While it is open, all that is logged, warned of or printed goes to a new file in `directory`; yields its path.
+
+    Records go to `handlers` too. Nothing reaches the terminal but what one of them shows.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{datetime.datetime.now():%Y-%m-%d-%H%M%S}.log"
+    with (
+        path.open("a", encoding="utf-8", buffering=1) as file,
+        _log_records_to(file, handlers),
+        _warnings_to_log_records(),
+        native_output_to(file),
+        contextlib.redirect_stdout(file),
+    ):
+        yield path
+
+
+@contextlib.contextmanager
+def _log_records_to(file: TextIO, others: Sequence[logging.Handler]) -> Iterator[None]:
+    # Imported before the logger is asked for: absl gives it a class of its own when it makes it.
+    from absl import logging as absl_logging  # type: ignore[import-untyped]
+
+    everything = logging.StreamHandler(file)
+    everything.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    handlers, level, verbosity = root.handlers[:], root.level, absl_logging.get_verbosity()
+    root.handlers[:] = [everything, *others]
+    root.setLevel(logging.INFO)
+    absl_logging.set_verbosity(absl_logging.INFO)
+    try:
+        yield
+    finally:
+        absl_logging.set_verbosity(verbosity)
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
+@contextlib.contextmanager
+def _warnings_to_log_records() -> Iterator[None]:
+    """A UserWarning from our own files is logged by our package, so that the console shows it; others by `py.warnings`.
+
+    As logging.captureWarnings, which has one name for all.
+    """
+
+    def log(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        package = _package(Path(filename))
+        if package in OUR_PACKAGES and issubclass(category, UserWarning):
+            logging.getLogger(package).warning("%s", message)
+        else:
+            text = warnings.formatwarning(message, category, filename, lineno, line)
+            logging.getLogger("py.warnings").warning("%s", text)
+
+    shown = warnings.showwarning
+    warnings.showwarning = log
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
+
+
+def _package(file: Path) -> str | None:
+    """The package beside ours that holds the file."""
+    return file.relative_to(_ROOT).parts[0] if file.is_relative_to(_ROOT) else None

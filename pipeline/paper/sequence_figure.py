@@ -1,0 +1,75 @@
+"""Figures 1, 5, 7 and 10: how a drawing comes about, and where a classifier looks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.paper.figure_page import BLUE, FAINT, VERMILION, Grid, Page, Words, some_steps, step_names, style
+from serving.pictures.animation import relative_precision
+
+_COLUMNS = 10
+"""At most, of steps."""
+_APART = 20
+_LABEL = 130
+_RECTANGLE = (
+    "The rectangle spans the centres of the {} window's filters; its border is the thicker the more precise they are."
+)
+
+
+@style
+def generation(words: Words, canvas: np.ndarray, window: np.ndarray | None, window_size: int) -> Page:
+    """A row a drawing: its canvas after some of the steps with the write window, and at last the image alone.
+
+    canvas: [n, T, H, W, C] in [0, 1]; window: [n, T, 5] of window_size x window_size filters, None without attention.
+    """
+    steps = some_steps(canvas.shape[1], _COLUMNS)
+    how = (
+        _RECTANGLE.format("write") if window is not None else "Without attention each step writes on all of the canvas."
+    )
+    grid = Grid(rows=len(canvas), columns=len(steps) + 1, image_shape=canvas.shape[2:], apart=_APART)
+    caption = f"Each row is one drawing: the canvas, as mean probabilities, after the steps named. {how}"
+    page = Page.of_grid(words, caption, grid, [*step_names(steps), "image"])
+    precision = None if window is None else relative_precision(window[..., 3])
+    for row, drawing in enumerate(canvas):
+        for column, step in enumerate(steps):
+            tile = page.image(*grid.place(row, column), drawing[step])
+            if window is not None and precision is not None:
+                tile.window(window[row, step], window_size, precision[row, step])
+        page.image(*grid.place(row, len(steps)), drawing[-1])
+    return page
+
+
+@style
+def glimpses(
+    words: Words,
+    image: np.ndarray,
+    window: np.ndarray,
+    window_size: int,
+    *,
+    label: np.ndarray,
+    found: np.ndarray,
+    probability: np.ndarray,
+) -> Page:
+    """A row an image, [n, H, W, C]: it with the window of each glimpse, and what it is taken for.
+
+    window: [n, T, 5]; label: the image's class; found: the likeliest class and its probability; [n] each.
+    """
+    steps = some_steps(window.shape[1], _COLUMNS)
+    grid = Grid(rows=len(image), columns=len(steps), image_shape=image.shape[1:], left=_LABEL)
+    caption = (
+        "Each row is one image, and the windows through which the classifier looked at it before it named the digit. "
+        f"{_RECTANGLE.format('read')} Left: the class found, its probability, and the true class where that is another."
+    )
+    page = Page.of_grid(words, caption, grid, step_names(steps))
+    precision = relative_precision(window[..., 3])
+    for row in range(len(image)):
+        _, top, _, height = grid.place(row, 0)
+        right = label[row] == found[row]
+        page.text(0, top + height / 2 - 6, str(found[row]), size=13, va="bottom", color=BLUE if right else VERMILION)
+        told = f"{probability[row]:.0%}" if right else f"{probability[row]:.0%}\nit is {label[row]}"
+        page.text(0, top + height / 2 + 6, told, size=7.5, color=FAINT)
+        for column, step in enumerate(steps):
+            page.image(*grid.place(row, column), image[row]).window(
+                window[row, step], window_size, precision[row, step]
+            )
+    return page

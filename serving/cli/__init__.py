@@ -1,0 +1,1 @@
+"""The subcommands of `draw` that meet a model."""

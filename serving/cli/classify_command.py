@@ -1,0 +1,25 @@
+"""`draw classify`: what a user's images show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from serving.cli.server_options import asks_a_server
+from serving.cli.user_images import image_arguments, read
+from serving.client import Client
+
+
+@click.command()
+@image_arguments
+@asks_a_server
+def classify(client: Client, images: Path, threshold: float | None) -> None:
+    """Classify images: the likeliest class of each, with its probability.
+
+    IMAGES is as for `draw score`.
+    """
+    answer = client.classify(read(client, images, threshold))
+    click.echo("image  label  probability")
+    for place, (label, probabilities) in enumerate(zip(answer.label, answer.probabilities, strict=True)):
+        click.echo(f"{place:<5}  {label:<5}  {probabilities[label]:.4f}")

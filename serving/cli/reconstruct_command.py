@@ -1,0 +1,42 @@
+"""`draw reconstruct`: a user's images beside the model's drawings of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from serving.cli.server_options import asks_a_server
+from serving.cli.user_images import image_arguments, read
+from serving.client import Client
+from serving.pictures.sheet import save_png, sheet, to_bytes
+
+_PAIRS = 4
+"""In a row of the sheet."""
+
+
+@click.command()
+@image_arguments
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise; the same gives the same drawings.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="reconstructions.png",
+    show_default=True,
+    help="A .png sheet: each image with its drawing to the right.",
+)
+@asks_a_server
+def reconstruct(client: Client, images: Path, threshold: float | None, seed: int, output: Path) -> None:
+    """Draw images after: a sheet of each image with the model's drawing of it.
+
+    IMAGES is as for `draw score`.
+    """
+    if output.suffix != ".png":
+        raise ValueError(f"The output {output} is no .png.")
+    originals = read(client, images, threshold)
+    drawings = client.reconstruct(originals, seed=seed).image
+    pairs = np.stack([originals, drawings], axis=1).reshape(-1, *originals.shape[1:])
+    save_png(sheet(to_bytes(pairs), 2 * min(_PAIRS, len(originals))), output)
+    click.echo(f"{output}  {len(originals):,} images, each with its drawing to the right")

@@ -1,0 +1,38 @@
+"""`draw sample`: images from a model server."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+import numpy as np
+
+from serving.cli.server_options import asks_a_server
+from serving.client import Client
+from serving.pictures.sheet import save, save_png, sheet, to_bytes
+
+
+@click.command()
+@click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many images.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same images.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="samples.png",
+    show_default=True,
+    help="A sheet as .png, or the numbers, float32 [n, H, W, C], as .npy.",
+)
+@click.option("--columns", type=click.IntRange(min=1), help="Of the sheet.  [default: as many as rows]")
+@asks_a_server
+def sample(client: Client, count: int, seed: int, output: Path, columns: int | None) -> None:
+    """Draw images: a sheet of samples from a model server."""
+    if output.suffix not in (".png", ".npy"):
+        raise ValueError(f"The output {output} is neither .png nor .npy.")
+    images = client.sample(count, seed=seed)
+    if output.suffix == ".npy":
+        save(output, lambda file: np.save(file, images))
+    else:
+        save_png(sheet(to_bytes(images), columns or math.ceil(math.sqrt(count))), output)
+    click.echo(f"{output}  {count:,} images of {images.shape[1]} x {images.shape[2]}, seed {seed}")

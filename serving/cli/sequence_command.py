@@ -1,0 +1,54 @@
+"""`draw sequence`: how the model draws, as an animation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from serving.cli.server_options import asks_a_server
+from serving.client import Client
+from serving.pictures.animation import ANIMATIONS, write_animation
+from trainer import tasks
+from trainer.task import Attention, GenerativeTask
+
+
+@click.command()
+@click.option("-n", "count", type=click.IntRange(min=1), default=1, show_default=True, help="How many drawings.")
+@click.option("--seed", type=int, default=0, show_default=True, help="That of `draw sample` gives the same images.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="drawing.gif",
+    show_default=True,
+    help="An animated .gif or .webp.",
+)
+@click.option(
+    "--window-size",
+    type=click.IntRange(min=2),
+    help="N, the filters along a side of the write window.  [default: that of the task with the model's name]",
+)
+@asks_a_server
+def sequence(client: Client, count: int, seed: int, output: Path, window_size: int | None) -> None:
+    """Show how the model draws: an animation, with the write window as a rectangle.
+
+    The wider the rectangle's border, the more precise are the window's filters.
+    """
+    if output.suffix not in ANIMATIONS:
+        raise ValueError(f"The output {output} is neither {' nor '.join(ANIMATIONS)}.")
+    canvas, window = client.sample_sequence(count, seed=seed)
+    if window is not None and window_size is None:
+        window_size = _write_window_size(client.model)
+    write_animation(output, canvas, window, window_size=window_size)
+    click.echo(f"{output}  {count:,} drawings of {canvas.shape[1]} steps, seed {seed}")
+
+
+def _write_window_size(model: str) -> int:
+    if model in tasks.NAMES:
+        task = tasks.get(model)
+        if isinstance(task, GenerativeTask) and isinstance(task.attention, Attention):
+            return task.attention.write
+    raise ValueError(
+        f"The write window's size N is not known, for no task is called {model!r}: give it with --window-size."
+    )

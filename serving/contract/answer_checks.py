@@ -1,0 +1,175 @@
+"""Checks of what a server answers to valid requests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from serving.client import BadInput, seed_rows, wire
+from serving.client.tensors import from_tensor
+from serving.contract.tested_server import ContractBroken, Outputs, Server, same
+
+ROWS = 5
+SEED = 1502
+
+_NEEDS_IMAGE = ("score", "reconstruct", "classify")
+_NEEDS_SEED = ("sample", "sample_sequence", "score", "reconstruct")
+
+
+def inputs_of(server: Server, signature: str, rows: int = ROWS) -> dict[str, np.ndarray]:
+    """A valid request: images of zeros and ones, which every task takes."""
+    inputs = {}
+    if signature in _NEEDS_SEED:
+        inputs["seed"] = seed_rows(SEED, rows)
+    if signature in _NEEDS_IMAGE:
+        shape = server.metadata.image_shape
+        if shape is None:
+            raise BadInput(f"{signature} takes images of no fixed size.")
+        inputs["image"] = np.random.default_rng(SEED).integers(0, 2, (rows, *shape)).astype(np.float32)
+    return inputs
+
+
+def metadata_has_the_signatures_of_the_contract(server: Server) -> None:
+    """Names and dtypes of the inputs."""
+    expected = {name: inputs_of(server, name) for name in (*_NEEDS_SEED, "classify")}
+    found = [name for name in expected if name in server.metadata.signatures]
+    if not found:
+        raise ContractBroken(f"There is none of {sorted(expected)}, only {sorted(server.metadata.signatures)}.")
+    for name in found:
+        inputs = server.signature(name).inputs
+        wanted = {key: value.dtype for key, value in expected[name].items()}
+        if {key: spec.dtype for key, spec in inputs.items()} != wanted:
+            raise ContractBroken(f"{name} takes {inputs}; expected {wanted}.")
+
+
+def an_answer_names_the_model_its_version_and_the_signature(server: Server) -> None:
+    """TF Serving fills them in where the request leaves them out."""
+    name = _first(server)
+    for asked, told in ((name, name), ("", "serving_default")):
+        request = server.request(asked, inputs_of(server, name, 1))
+        spec = server.ask(wire.PREDICT, request).model_spec
+        if (spec.name, spec.version.value, spec.signature_name) != (server.model, server.metadata.version, told):
+            raise ContractBroken(f"The answer to signature {asked!r} says that it is of {spec}.")
+
+
+def the_default_signature_is_the_first_of_its_task(server: Server) -> None:
+    """`sample` of a generative model, `classify` of a classifier."""
+    name = _first(server)
+    answer = server.ask(wire.PREDICT, server.request("", inputs_of(server, name)))
+    for key, expected in server.answer(name, inputs_of(server, name)).items():
+        same(expected, from_tensor(answer.outputs[key], key), f"{key} of the default signature and of {name}")
+
+
+def the_same_request_gets_the_same_answer(server: Server) -> None:
+    """All randomness is the caller's."""
+    for name in _asked(server):
+        inputs = inputs_of(server, name)
+        again = server.answer(name, inputs)
+        for key, array in server.answer(name, inputs).items():
+            same(array, again[key], f"{name}: {key} asked twice")
+
+
+def a_row_does_not_depend_on_its_batch(server: Server) -> None:
+    """Alone, in another order, or among others."""
+    order = np.array([3, 0, 4, 1, 2])
+    for name in _asked(server):
+        inputs = inputs_of(server, name)
+        together = server.answer(name, inputs)
+        shuffled = server.answer(name, {key: value[order] for key, value in inputs.items()})
+        alone = server.answer(name, {key: value[2:3] for key, value in inputs.items()})
+        for key, array in together.items():
+            same(array[order], shuffled[key], f"{name}: {key} in another order")
+            same(array[2:3], alone[key], f"{name}: {key} of a row alone")
+
+
+def seeds_make_the_difference(server: Server) -> None:
+    """Either half of a seed."""
+    if "sample" not in server.metadata.signatures:
+        return
+    seeds = np.array([[SEED, 0], [SEED, 1], [SEED + 1, 0], [0, SEED]], np.int64)
+    images = server.answer("sample", {"seed": seeds})["image"]
+    if len(np.unique(images.reshape(len(seeds), -1), axis=0)) != len(seeds):
+        raise ContractBroken(f"sample: not all of the seeds {seeds.tolist()} give images of their own.")
+
+
+def images_are_means(server: Server) -> None:
+    """In [0, 1], and the last canvas is the image."""
+    for name in ("sample", "reconstruct"):
+        if name in server.metadata.signatures:
+            _in_range(server.answer(name, inputs_of(server, name))["image"], f"{name}: image")
+    if {"sample", "sample_sequence"} <= server.metadata.signatures.keys():
+        canvas = server.answer("sample_sequence", inputs_of(server, "sample_sequence"))["canvas"]
+        _in_range(canvas, "sample_sequence: canvas")
+        image = server.answer("sample", inputs_of(server, "sample"))["image"]
+        same(image, canvas[:, -1], "The last canvas of sample_sequence and the image of sample")
+
+
+def scores_add_up(server: Server) -> None:
+    """nll_bound = reconstruction + kl, and kl is the sum of its steps."""
+    if "score" not in server.metadata.signatures:
+        return
+    outputs = server.answer("score", inputs_of(server, "score"))
+    same(outputs["nll_bound"], outputs["reconstruction"] + outputs["kl"], "score: nll_bound and its parts")
+    same(outputs["kl"], outputs["kl_per_step"].sum(axis=1), "score: kl and its steps")
+    if outputs["kl_per_step"].min() < -1e-4:
+        raise ContractBroken(
+            f"score: kl_per_step is down to {outputs['kl_per_step'].min():g}; expected no less than 0."
+        )
+
+
+def a_label_is_the_most_probable_class(server: Server) -> None:
+    """Of probabilities that sum to 1."""
+    if "classify" not in server.metadata.signatures:
+        return
+    answer = server.answer("classify", inputs_of(server, "classify"))
+    probabilities, labels = answer["probabilities"], answer["label"]
+    _in_range(probabilities, "classify: probabilities")
+    same(np.ones(len(probabilities), np.float32), probabilities.sum(axis=1), "The sum of the probabilities")
+    if not np.array_equal(labels, probabilities.argmax(axis=1)):
+        raise ContractBroken(f"classify: the labels are {labels.tolist()} for {probabilities.tolist()}.")
+
+
+def an_output_filter_keeps_what_it_names(server: Server) -> None:
+    """And nothing else."""
+    for name in _asked(server):
+        inputs = inputs_of(server, name, 2)
+        everything = server.answer(name, inputs)
+        for key in everything:
+            outputs = _filtered(server, name, inputs, key)
+            if outputs.keys() != {key}:
+                raise ContractBroken(f"{name}: asked for {key} alone, got {sorted(outputs)}.")
+            same(everything[key], outputs[key], f"{name}: {key} asked for alone")
+
+
+CHECKS = (
+    metadata_has_the_signatures_of_the_contract,
+    an_answer_names_the_model_its_version_and_the_signature,
+    the_default_signature_is_the_first_of_its_task,
+    the_same_request_gets_the_same_answer,
+    a_row_does_not_depend_on_its_batch,
+    seeds_make_the_difference,
+    images_are_means,
+    scores_add_up,
+    a_label_is_the_most_probable_class,
+    an_output_filter_keeps_what_it_names,
+)
+
+
+def _asked(server: Server) -> list[str]:
+    """The signatures of the contract that the model has."""
+    return [name for name in (*_NEEDS_SEED, "classify") if name in server.metadata.signatures]
+
+
+def _first(server: Server) -> str:
+    return "sample" if "sample" in server.metadata.signatures else "classify"
+
+
+def _filtered(server: Server, name: str, inputs: dict[str, np.ndarray], key: str) -> Outputs:
+    request = server.request(name, inputs)
+    request.output_filter.append(key)
+    answer = server.ask(wire.PREDICT, request)
+    return {key: from_tensor(tensor, key) for key, tensor in answer.outputs.items()}
+
+
+def _in_range(images: np.ndarray, what: str) -> None:
+    if images.min() < 0 or images.max() > 1:
+        raise ContractBroken(f"{what} reaches from {images.min():g} to {images.max():g}; expected 0 to 1.")

@@ -1,0 +1,52 @@
+"""`draw compile`: what a user asks for is checked at once, and told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli.main import main
+
+GOOGLE = ("--image", "draw:1", "--pipeline-root", "gs://bucket/draw")
+MINIO = ("--image", "draw:1", "--pipeline-root", "minio://bucket/draw")
+PLACES = ("--serving-dir", "gs://bucket/serving", "--checkpoint-root", "gs://bucket/checkpoints")
+
+
+def _compile(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main.main, ["compile", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((*GOOGLE, "--task", "minst"), "There is no task 'minst'. The tasks are: digits, mnist"),
+        ((*GOOGLE, "--steps", "0"), "recipe.steps is 0: it must be positive"),
+        ((*GOOGLE, "--max-nll-bound", "nan"), "gate.max_nll_bound is nan"),
+        ((*GOOGLE, "--max-error", "0.1"), "digits is a generative task, which has no error"),
+        ((*GOOGLE, "--task", "cluttered_mnist", "--max-error", "7"), "gate.max_error is 7.0"),
+        ((*GOOGLE, "--train-examples", "100"), "digits: the data set digits:1.0.0 has a fixed number"),
+        ((*GOOGLE, "--score-samples", "0"), "Got 0 samples to score"),
+        (("--image", "draw:1", "--pipeline-root", "/data"), "The pipeline root is /data: Kubeflow Pipelines keeps"),
+        (("--pipeline-root", "gs://bucket"), "The cluster: image is missing"),
+        ((*GOOGLE, "--cluster", "/none.yaml"), "Cannot read the cluster's file /none.yaml: No such file"),
+        (("--image", "draw:1"), "SERVING_DIR is needed, for TensorFlow cannot open the default root of the cluster"),
+        (MINIO, "SERVING_DIR is needed, for TensorFlow cannot open minio://bucket/draw: give a path on a volume"),
+        ((*MINIO, *PLACES, "--data-dir", "s3://bucket/tfds"), "data_dir is s3://bucket/tfds, and TensorFlow cannot"),
+        ((*MINIO, *PLACES, "--data-dir", "tfds"), "data_dir is tfds: give an absolute path on a volume"),
+        ((*MINIO, *PLACES, "--data-dir", "/tfds"), "data_dir is /tfds, which is on no volume of the cluster's file"),
+        ((*GOOGLE, "-o", "draw.json"), "The package is to be draw.json: Kubeflow Pipelines takes a .yaml"),
+    ],
+)
+def test_a_mistake_is_one_message_and_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, shown = _compile(*arguments)
+    assert status == 1
+    assert shown.startswith(f"Error: {message}")
+    assert shown.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,71 @@
+"""A cluster's file is read strictly: what is wrong in it is told with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.kubeflow.cluster_file import Accelerator, Retries, Stage, read
+
+TPU = "accelerator: {resource: google.com/tpu, count: 4}"
+SELECTOR = "{cloud.google.com/gke-tpu-accelerator: tpu-v5-lite-podslice, cloud.google.com/gke-tpu-topology: 2x2}"
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "cluster.yaml").write_text(text)
+    return tmp_path / "cluster.yaml"
+
+
+def test_a_stage_has_its_own_over_the_default(tmp_path: Path) -> None:
+    cluster = read(
+        _file(
+            tmp_path,
+            "image: draw:1\n"
+            "default: {cpu: 2, memory_gb: 8, retries: {count: 2}, tolerations: [{key: spot}]}\n"
+            f"stages: {{Trainer: {{memory_gb: 1.5, {TPU}, node_selector: {SELECTOR}, tolerations: []}}}}\n",
+        )
+    )
+    assert cluster.stage("Pusher") == cluster.default
+    trainer = cluster.stage("Trainer")
+    assert (trainer.cpu, trainer.memory_gb, trainer.retries) == (2.0, 1.5, Retries(count=2))
+    assert trainer.accelerator == Accelerator(resource="google.com/tpu", count=4)
+    # Given, and empty: so it does not tolerate what others do.
+    assert trainer.tolerations == ()
+
+
+def test_an_image_given_beside_the_file_comes_first(tmp_path: Path) -> None:
+    assert read(_file(tmp_path, "image: draw:1"), image="draw:2").image == "draw:2"
+    assert read(None, image="draw:2").stage("Trainer") == Stage()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cluster.yaml: image is missing"),
+        ("image: ''", "image is empty"),
+        ("image: [draw", "cluster.yaml is no YAML: while parsing"),
+        ("- image", r"the file is \['image'\]; expected a mapping"),
+        ("{image: i, imagee: j}", "cluster.yaml: imagee is unknown; expected image, image_pull_secrets"),
+        ("{image: i, default: {cpu: two}}", "default.cpu is 'two'; expected a number"),
+        ("{image: i, default: {cpu: true}}", "default.cpu is True; expected a number"),
+        ("{image: i, default: {memory_gb: 0}}", "default: memory_gb is 0.0: it must be positive"),
+        ("{image: i, env: {A: 1}}", r"env.A is 1; expected text \(in quotes\)"),
+        ("{image: i, stages: {Trainer: {accelerator: {resource: nvidia.com/gpu}}}}", "accelerator.count is missing"),
+        ("{image: i, default: {accelerator: {resource: gpu, count: 1}}}", "resource is 'gpu': give Kubernetes' name"),
+        (f"{{image: i, stages: {{Trainer: {{{TPU}}}}}}}", "node_selector lacks cloud.google.com/gke-tpu-accelerator"),
+        ("{image: i, secrets: [{name: s}]}", r"secrets\[0\]: secret 's': give either env or path"),
+        ("{image: i, volumes: [{claim: c, path: data}]}", r"volumes\[0\]: path is 'data': it must be absolute"),
+        ("{image: i, default: {tolerations: [{operator: Is}]}}", "operator is 'Is': it must be Exists or Equal"),
+        ("{image: i, default: {retries: {count: -1}}}", "default.retries: count -1"),
+        ("{image: i, caching: 'no'}", "caching is 'no'; expected true or false"),
+    ],
+)
+def test_mistakes_are_told_with_their_place(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read(_file(tmp_path, text))
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Cannot read the cluster's file .*none.yaml: No such file"):
+        read(tmp_path / "none.yaml")

@@ -1,0 +1,104 @@
+"""What a user asks for is checked at once, and paths do not depend on the folder of the next run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.run_settings import RunSettings
+from trainer import tasks
+from trainer.task import ErrorGate
+
+
+def _resolve(root: Path, **changes: object) -> RunSettings:
+    words: dict[str, object] = {
+        "task_name": "digits",
+        "data_dir": None,
+        "steps": None,
+        "pipeline_root": str(root),
+        "max_nll_bound": None,
+        "max_error": None,
+        "use_cache": True,
+    }
+    return RunSettings.resolve(**{**words, **changes})  # type: ignore[arg-type]
+
+
+def test_what_is_not_given_is_as_the_task_has_it(tmp_path: Path) -> None:
+    settings = _resolve(tmp_path)
+    assert settings.task == tasks.get("digits")
+    assert settings.gate == tasks.get("digits").gate
+    assert settings.data_dir is None
+
+
+def test_paths_are_absolute_and_below_the_tasks_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    settings = _resolve(Path("runs"), data_dir="data", task_name="mnist")
+    assert settings.folder == tmp_path / "runs" / "mnist"
+    assert settings.data_dir == tmp_path / "data"
+    assert settings.serving_dir == tmp_path / "runs" / "mnist" / "serving" / "mnist"
+    for path in (settings.metadata_path, settings.checkpoint_root, settings.log_dir, settings.sample_sheet("1").parent):
+        assert path.parent == settings.folder
+
+
+def test_the_initial_state_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state.npz").touch()
+    assert _resolve(tmp_path, initial_state="state.npz").initial_state == tmp_path / "state.npz"
+
+
+def test_another_gate_leaves_the_task_so_that_its_model_stays_cached(tmp_path: Path) -> None:
+    settings = _resolve(tmp_path, max_nll_bound=200.0)
+    assert settings.gate.max_nll_bound == 200.0
+    assert settings.gate.tolerance == tasks.get("digits").gate.tolerance
+    classifier = _resolve(tmp_path, task_name="cluttered_mnist", max_error=0.5)
+    assert classifier.gate == ErrorGate(max_error=0.5, tolerance=tasks.get("cluttered_mnist").gate.tolerance)
+    assert settings.task == tasks.get("digits")
+
+
+def test_steps_change_the_task(tmp_path: Path) -> None:
+    assert _resolve(tmp_path, steps=7).task == tasks.get("digits").with_steps(7)
+
+
+def test_a_composed_data_set_is_made_as_large_as_asked(tmp_path: Path) -> None:
+    task = _resolve(tmp_path, task_name="cluttered_mnist", train_examples=20_000).task
+    assert task.data.builder == "cluttered_mnist/mnist-20000:1.0.0"
+    assert task.sources["data.builder"] == "given by the user"
+
+
+def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
+    assert _resolve(tmp_path, task_name="mnist_no_attention").pipeline_name == "draw-mnist-no-attention"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task_name": "minst"}, "minst.*digits, mnist, mnist_no_attention"),
+        ({"steps": 0}, "steps is 0: give at least 1"),
+        ({"steps": -3}, "steps is -3: give at least 1"),
+        ({"max_nll_bound": float("nan")}, "nan"),
+        ({"train_examples": 100}, "digits:1.0.0 has a fixed number"),
+        ({"task_name": "cluttered_mnist", "train_examples": 0}, "training examples is 0: give at least 1"),
+        ({"score_samples": 0}, "Got 0 samples to score"),
+        ({"task_name": "cluttered_mnist", "score_samples": 3}, "3 samples to score of each image of cluttered_mnist"),
+        ({"max_error": 0.1}, "digits is a generative task.*give the greatest bound"),
+        ({"task_name": "cluttered_mnist", "max_nll_bound": 9.0}, "is a classifier.*give the greatest error"),
+        ({"task_name": "cluttered_mnist", "max_error": float("nan")}, "max_error is nan.*between 0 and 1"),
+        ({"data_dir": "/no/such/folder"}, "/no/such/folder does not exist"),
+        ({"initial_state": "/no/such/state.npz"}, "/no/such/state.npz does not exist"),
+        ({"data_dir": __file__}, "does not exist|not a folder"),
+        ({"pipeline_root": __file__}, "Cannot make the folder .*: Not a directory"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _resolve(tmp_path, **changes)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir(mode=0o500)
+    with pytest.raises(ValueError, match="Cannot write to the folder"):
+        _resolve(tmp_path)

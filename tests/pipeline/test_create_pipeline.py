@@ -1,0 +1,191 @@
+"""The pipeline's stages and what flows between them, in the IR that every orchestrator is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tfx.orchestration import metadata
+from tfx.orchestration.portable.tfx_runner import IrBasedRunner
+from tfx.proto.orchestration import pipeline_pb2
+
+from components.curated_schema.executor import curated_schema
+from components.task_trainer.executor import trainer_properties
+from pipeline import create_pipeline
+from pipeline.task_arguments import TaskArguments
+from trainer import tasks
+from trainer.task import ClassifyingTask, ErrorGate, Gate, Task
+
+STAGES = {  # beside the evaluator, which follows from the task's kind
+    "TfdsExampleGen",
+    "ImportSchemaGen",
+    "StatisticsGen",
+    "StrictExampleValidator",
+    "Trainer",
+    "Baseline",
+    "ServingCheck",
+    "Pusher",
+    "RunReport",
+}
+
+
+class _Compiler(IrBasedRunner):
+    """A runner that keeps the IR instead of running it."""
+
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
+        self.pipeline = pipeline
+
+
+def _compile(
+    task: Task,
+    *,
+    enable_cache: bool = True,
+    initial_state: str | None = None,
+    score_samples: int | None = None,
+    resolve_baseline: bool = True,
+) -> dict[str, pipeline_pb2.PipelineNode]:
+    """The pipeline's nodes by name."""
+    compiler = _Compiler()
+    compiler.run(
+        create_pipeline.create_pipeline(
+            task=TaskArguments.of(
+                task,
+                ErrorGate(max_error=0.125, tolerance=0.25)
+                if isinstance(task, ClassifyingTask)
+                else Gate(max_nll_bound=123.5, tolerance=0.25),
+            ),
+            pipeline_name="some-name",
+            pipeline_root="/root",
+            data_dir="/data",
+            serving_dir="/root/serving/model",
+            checkpoint_root="/root/checkpoints",
+            metadata_connection_config=metadata.sqlite_metadata_connection_config("/root/metadata.db"),
+            enable_cache=enable_cache,
+            beam_pipeline_args=["--runner=DirectRunner"],
+            initial_state=initial_state,
+            score_samples=score_samples,
+            resolve_baseline=resolve_baseline,
+        )
+    )
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in compiler.pipeline.nodes}
+
+
+@pytest.fixture(scope="module", params=tasks.NAMES)
+def task(request: pytest.FixtureRequest) -> Task:
+    return tasks.get(request.param)
+
+
+@pytest.fixture(scope="module")
+def nodes(task: Task) -> dict[str, pipeline_pb2.PipelineNode]:
+    return _compile(task)
+
+
+@pytest.fixture(scope="module")
+def evaluator(task: Task) -> str:
+    return "ErrorEvaluator" if isinstance(task, ClassifyingTask) else "BoundEvaluator"
+
+
+def _parameter(node: pipeline_pb2.PipelineNode, name: str) -> object:
+    value = node.parameters.parameters[name].field_value
+    return getattr(value, value.WhichOneof("value"))
+
+
+def _producers(node: pipeline_pb2.PipelineNode, key: str) -> set[str]:
+    return {channel.producer_node_query.id for channel in node.inputs.inputs[key].channels}
+
+
+def test_ten_stages(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    assert set(nodes) == STAGES | {evaluator}
+
+
+def test_an_eleventh_scores_the_test_split_where_asked_for() -> None:
+    nodes = _compile(tasks.get("digits"), score_samples=7)
+    assert set(nodes) == STAGES | {"BoundEvaluator", "SplitScorer"}
+    assert _parameter(nodes["SplitScorer"], "samples") == 7
+    assert _producers(nodes["SplitScorer"], "model") == {"Trainer"}
+    assert "Pusher" in nodes["SplitScorer"].upstream_nodes
+
+
+def test_statistics_know_the_schema_so_that_an_image_is_no_word(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    assert _producers(nodes["StatisticsGen"], "schema") == {"ImportSchemaGen"}
+
+
+def test_nothing_is_trained_before_the_data_are_valid(nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    assert "StrictExampleValidator" in nodes["Trainer"].upstream_nodes
+
+
+def test_trainer_is_given_the_task_and_its_splits(task: Task, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    given = {name: _parameter(nodes["Trainer"], name) for name in nodes["Trainer"].parameters.parameters}
+    assert given["task"] == task.to_json()  # whole, in the cache's key
+    taken = trainer_properties(given)
+    assert taken["run_fn"] == "trainer.run_fn.run_fn"
+    assert json.loads(taken["train_args"]) == {"num_steps": task.recipe.steps, "splits": [task.data.train]}
+    assert json.loads(taken["eval_args"]) == {"splits": [task.data.validation]}
+    assert json.loads(taken["custom_config"]) == {"task": task.to_json(), "checkpoint_root": "/root/checkpoints"}
+
+
+def test_another_initial_state_is_another_training_wherever_it_lies(tmp_path: Path) -> None:
+    def config(name: str, content: bytes) -> dict[str, str]:
+        path = tmp_path / name
+        path.write_bytes(content)
+        trainer = _compile(tasks.get("digits"), initial_state=str(path))["Trainer"]
+        state: dict[str, str] = json.loads(str(_parameter(trainer, "initial_state")))
+        assert state["path"] == str(path)
+        return state
+
+    assert config("one", b"first")["sha256"] == config("two", b"first")["sha256"] != config("one", b"second")["sha256"]
+
+
+def test_gate_judges_against_the_baseline(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    judge = nodes[evaluator]
+    # The split is the one on which the model's own task decides.
+    assert "split" not in judge.parameters.parameters
+    greatest = {"BoundEvaluator": ("max_nll_bound", 123.5), "ErrorEvaluator": ("max_error", 0.125)}[evaluator]
+    assert (greatest[0], _parameter(judge, greatest[0])) == greatest
+    assert _parameter(judge, "tolerance") == 0.25
+    assert _producers(judge, "baseline_model") == {"Baseline"}
+    assert judge.inputs.inputs["baseline_model"].min_count == 0
+    assert list(nodes["Baseline"].upstream_nodes) == ["Trainer"]
+
+
+def test_without_a_resolver_the_baseline_is_what_was_pushed(task: Task, evaluator: str) -> None:
+    nodes = _compile(task, resolve_baseline=False)
+    assert set(nodes) == (STAGES | {evaluator}) - {"Baseline"}
+    assert "baseline_model" not in nodes[evaluator].inputs.inputs
+    assert _parameter(nodes[evaluator], "pushed_models") == _parameter(nodes["Pusher"], "serving_dir")
+
+
+def test_a_refused_model_has_its_report_too(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    report = nodes["RunReport"]
+    # All that it takes is there whatever the gates say: Pusher gives a PushedModel that says it is none.
+    assert {key: _producers(report, key) for key in report.inputs.inputs} == {
+        "examples": {"TfdsExampleGen"},
+        "statistics": {"StatisticsGen"},
+        "model": {"Trainer"},
+        "model_run": {"Trainer"},
+        "evaluation": {evaluator},
+        "infra_blessing": {"ServingCheck"},
+        "pushed_model": {"Pusher"},
+    }
+
+
+def test_a_model_needs_both_blessings_to_be_pushed(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
+    pusher = nodes["Pusher"]
+    # What the serving check keeps, with its warm-up requests, is pushed, and not the Trainer's.
+    assert "model" not in pusher.inputs.inputs
+    assert _producers(pusher, "model_blessing") == {evaluator}
+    assert _producers(pusher, "infra_blessing") == {"ServingCheck"}
+    assert _parameter(pusher, "serving_dir") == "/root/serving/model"
+
+
+@pytest.mark.parametrize("enable_cache", [True, False])
+def test_cache_is_the_runners_choice(enable_cache: bool) -> None:
+    nodes = _compile(tasks.get("digits"), enable_cache=enable_cache)
+    # The resolver is no component: it looks up the baseline anew in every run.
+    cached = {name for name, node in nodes.items() if node.execution_options.caching_options.enable_cache}
+    assert cached - {"Baseline"} == ((STAGES | {"BoundEvaluator"}) - {"Baseline"} if enable_cache else set())
+
+
+def test_curated_schema_is_there_for_every_task(task: Task) -> None:
+    assert Path(curated_schema("pipeline", task.name)).is_file()

@@ -1,0 +1,188 @@
+"""`draw sample` and its like, as a user types them, on a real model over a socket."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pipeline.cli.main import main
+from serving.client import Client
+from tests.serving.model_server import MODEL, VERSION
+
+
+@pytest.fixture
+def draw(tiny_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs `draw` in an empty folder; returns its exit status and what it said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DRAW_SERVER", tiny_server)
+    monkeypatch.setenv("DRAW_MODEL", MODEL)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        result = CliRunner().invoke(main.main, [str(argument) for argument in arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        return result.exit_code, result.output
+
+    return run
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """An .npz of three images of 0 and 1."""
+    path = tmp_path / "images.npz"
+    np.savez(path, image=np.random.default_rng(4).integers(0, 2, (3, 7, 5), np.uint8))
+    return path
+
+
+def test_the_same_seed_gives_the_same_file(draw, tmp_path: Path) -> None:
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        status, said = draw("sample", "-n", 6, "--seed", seed, "-o", f"{name}.png")
+        assert (status, said) == (0, f"{name}.png  6 images of 7 x 5, seed {seed}\n")
+        assert draw("sequence", "--seed", seed, "-o", f"{name}.gif", "--window-size", 8)[0] == 0
+    for kind in ("png", "gif"):
+        a, b, c = ((tmp_path / f"{name}.{kind}").read_bytes() for name in "abc")
+        assert a == b != c
+
+
+def test_a_sheet_shows_the_images_in_rows(draw, tmp_path: Path, tiny_server: str) -> None:
+    assert draw("sample", "-n", 5, "--seed", 3, "-o", "sheet.png", "--columns", 2)[0] == 0
+    assert draw("sample", "-n", 5, "--seed", 3, "-o", "numbers.npy")[0] == 0
+    numbers = np.load(tmp_path / "numbers.npy")
+    with Client(tiny_server, model=MODEL) as client:
+        np.testing.assert_array_equal(numbers, client.sample(5, seed=3))
+    with Image.open(tmp_path / "sheet.png") as picture:
+        sheet = np.asarray(picture)
+    # 7 x 5 images at 12 times their size, three rows of two, gaps of 2.
+    assert sheet.shape == (3 * 86 + 2, 2 * 62 + 2)
+    for place, image in enumerate(numbers[..., 0]):
+        row, column = divmod(place, 2)
+        block = sheet[2 + 86 * row :, 2 + 62 * column :][:84:12, :60:12]
+        np.testing.assert_array_equal(block, np.rint(255 * image))
+    assert (sheet[-84:, -60:] == sheet[0, 0]).all()
+
+
+def test_a_sequence_ends_with_the_image_of_the_same_seed(draw, tmp_path: Path) -> None:
+    status, said = draw("sequence", "-n", 2, "--seed", 5, "-o", "drawing.gif", "--window-size", 8)
+    assert (status, said) == (0, "drawing.gif  2 drawings of 6 steps, seed 5\n")
+    draw("sample", "-n", 2, "--seed", 5, "-o", "numbers.npy")
+    first = np.load(tmp_path / "numbers.npy")[0, ..., 0]
+    with Image.open(tmp_path / "drawing.gif") as animation:
+        animation.seek(animation.n_frames - 1)
+        frame = np.asarray(animation.convert("RGB"))[:238:34, :170:34, 0]
+    np.testing.assert_allclose(frame, 255 * first, atol=1)
+
+
+def test_the_window_of_a_model_of_no_task_has_to_be_told(draw) -> None:
+    status, said = draw("sequence")
+    assert status == 1
+    assert said == (
+        "Error: The write window's size N is not known, for no task is called 'tiny': give it with --window-size.\n"
+    )
+
+
+def test_scores_are_those_of_the_client(draw, images: Path, tmp_path: Path, tiny_server: str) -> None:
+    status, said = draw("score", images, "--seed", 9, "--csv", "-o", "scores.csv")
+    assert status == 0
+    assert (tmp_path / "scores.csv").read_text() == said
+    with Client(tiny_server, model=MODEL) as client:
+        scores = client.score(np.load(images)["image"][..., None].astype(np.float32), seed=9)
+    bounds = [np.float32(line.split(",")[1]) for line in said.splitlines()[1:]]
+    np.testing.assert_allclose(bounds, scores.nll_bound, rtol=1e-6)
+    status, table = draw("score", images, "--seed", 9)
+    assert status == 0
+    assert f"{scores.nll_bound[2]:.2f}" in table.splitlines()[3]
+
+
+def test_grey_pixels_are_refused_with_the_models_reason_unless_a_threshold_is_given(draw, tmp_path: Path) -> None:
+    np.save(tmp_path / "grey.npy", np.linspace(0, 1, 35).reshape(7, 5))
+    status, said = draw("score", "grey.npy")
+    assert status == 1
+    assert "refuses the request" in said and "must be 0 or 1" in said
+    np.save(tmp_path / "binary.npy", np.linspace(0, 1, 35).reshape(7, 5) > 0.25)
+    assert draw("score", "grey.npy", "--threshold", 0.25, "--csv")[1] == draw("score", "binary.npy", "--csv")[1]
+
+
+def test_reconstructions_stand_beside_their_images(draw, images: Path, tmp_path: Path, tiny_server: str) -> None:
+    assert draw("reconstruct", images, "--seed", 2)[0] == 0
+    originals = np.load(images)["image"]
+    with Client(tiny_server, model=MODEL) as client:
+        drawings = client.reconstruct(originals[..., None].astype(np.float32), seed=2).image
+    with Image.open(tmp_path / "reconstructions.png") as picture:
+        sheet = np.asarray(picture)
+    assert sheet.shape == (86 + 2, 6 * 62 + 2)
+    for place in range(3):
+        left = 2 + 2 * 62 * place
+        np.testing.assert_array_equal(sheet[2:86:12, left : left + 60 : 12], 255 * originals[place])
+        np.testing.assert_allclose(
+            sheet[2:86:12, left + 62 : left + 122 : 12], 255 * drawings[place, ..., 0], atol=0.51
+        )
+
+
+def test_status_tells_versions_and_signatures(draw) -> None:
+    status, said = draw("status")
+    lines = said.splitlines()
+    assert status == 0
+    assert lines[0] == f"{MODEL}  version {VERSION}  AVAILABLE"
+    assert "  sample: seed int64 [n, 2] -> image float32 [n, 7, 5, 1]" in lines
+    assert any(line.startswith("  score_examples: examples bytes [n] -> ") for line in lines)
+
+
+def test_check_server_says_what_it_checked(draw) -> None:
+    status, said = draw("check-server")
+    *findings, end = said.splitlines()
+    assert "ok      a row does not depend on its batch" in findings
+    failed = [line for line in findings if line.startswith("FAILED")]
+    assert status == (3 if failed else 0)
+    assert end.endswith(f"{len(failed)} checks failed." if failed else "all checks passed.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sample", "--model", "other"), "does not serve model 'other'"),
+        (("sample", "--model-version", 99), "does not serve model 'tiny' of version 99"),
+        (("status", "--model", "other"), "does not serve model 'other'"),
+        (("sample", "--server", "127.0.0.1:1", "--timeout", 0.2), "127.0.0.1:1"),
+        (("sample", "-o", "samples.jpg"), "samples.jpg is neither .png nor .npy"),
+        (("sequence", "-o", "drawing.mp4"), "drawing.mp4 is neither .gif nor .webp"),
+        (("sample", "--seed", 2**63), "does not fit into 64 bits"),
+        (("sample", "--header", "nothing"), "'nothing' is not NAME=VALUE"),
+        (("classify", "image.npy"), "cannot do this with model 'tiny'"),
+        (("score", "wide.npy"), r"the model takes [n, 7, 5, 1] or [n, 7, 5]"),
+        (("sample", "--model-version", 3, "--label", "stable"), "give one of them"),
+    ],
+)
+def test_a_mistake_is_one_message_and_status_1(
+    draw, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    np.save(tmp_path / "image.npy", np.zeros((7, 5)))
+    np.save(tmp_path / "wide.npy", np.zeros((5, 7)))
+    status, said = draw(*arguments)
+    assert status == 1
+    assert said.startswith("Error: ") and message in said and len(said.splitlines()) == 1
+
+
+def test_the_commands_start_without_tensorflow(tiny_server: str, tmp_path: Path) -> None:
+    program = (
+        "import sys; from click.testing import CliRunner; from pipeline import cli\n"
+        f"server = ['--server', {tiny_server!r}, '--model', {MODEL!r}]\n"
+        "for words in (['sample', '-n', '2'], ['sequence', '--window-size', '3'], ['status']):\n"
+        "    result = CliRunner().invoke(main.main, [*words, *server])\n"
+        "    assert result.exit_code == 0, result.output\n"
+        "sys.exit(' '.join(sorted({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules))) or 0)"
+    )
+    root = Path(main.__file__).parents[2]
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(root), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr

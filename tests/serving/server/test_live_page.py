@@ -1,0 +1,317 @@
+"""The live page in a real browser, by clicks and strokes, on really exported models."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+
+from serving.client import Client
+from serving.pictures.animation import window_rectangle
+from serving.server import Options, Server, model_of_folder
+from tests import chromium, tiny
+from tests.serving import model_server
+
+STEPS, ROWS, COLUMNS = tiny.STEPS, tiny.ROWS, tiny.COLUMNS
+
+pytestmark = chromium.wanted
+
+
+@pytest.fixture(scope="module")
+def server(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Of two models: `tiny`, which draws, and `looks`, a classifier of colour images."""
+    looks = model_server.export_model(tiny.CLASSIFIER, tmp_path_factory.mktemp("looks"))
+    models = model_of_folder(tiny_folder, "tiny") | model_of_folder(looks, "looks")
+    with Server(Options(models=models)) as running:
+        for name in models:
+            running.wait_until_available(name, timeout=120)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium.opened() as browser:
+        yield browser
+
+
+Opener = Callable[..., Page]
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Opener]:
+    """Opens the page of a server, as one who wants no motion unless told otherwise; it must leave no console error."""
+    complaints: list[str] = []
+    contexts = []
+
+    def visit(server: Server, query: str = "", *, errors: str = "^$", **options: object) -> Page:
+        context = browser.new_context(**{"reduced_motion": "reduce", **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda said: complain(said.text, errors) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complain(str(error)))
+        page.goto(f"http://127.0.0.1:{server.rest_port}/{query}")
+        return page
+
+    def complain(text: str, expected: str = "^$") -> None:
+        if not re.search(expected, text):
+            complaints.append(text)
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+def _pixels(canvas: Locator) -> np.ndarray:
+    """[H, W, 3] uint8: what a canvas shows."""
+    numbers, rows, columns = canvas.evaluate(
+        "c => [[...c.getContext('2d').getImageData(0, 0, c.width, c.height).data], c.height, c.width]"
+    )
+    return np.array(numbers, np.uint8).reshape(rows, columns, 4)[..., :3]
+
+
+def _shows(canvas: Locator, image: np.ndarray) -> None:
+    """Fails where a canvas does not show the image [H, W, C], in [0, 1]."""
+    np.testing.assert_allclose(_pixels(canvas), np.broadcast_to(255 * image, (*image.shape[:2], 3)), atol=0.51)
+
+
+def _stroke(page: Page) -> np.ndarray:
+    """Draws a line over the pad; returns the image [1, H, W, 1] that is on it then."""
+    pad = page.locator("canvas.pad")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.8 * box["height"], steps=5)
+    page.mouse.up()
+    image = _pixels(pad)[None, ..., :1] / np.float32(255)
+    assert set(np.unique(image)) == {0, 1} and image.mean() < 0.7
+    return image.astype(np.float32)
+
+
+def _client(server: Server, model: str = "tiny") -> Client:
+    return Client(f"127.0.0.1:{server.grpc_port}", model=model)
+
+
+def test_a_stroke_is_scored_and_rebuilt_as_the_server_does_the_same_pixels(server: Server, visit: Opener) -> None:
+    page = visit(server, "?model=tiny")
+    image = _stroke(page)
+    with _client(server) as client:
+        scores, rebuilt = client.score(image), client.reconstruct(image)
+    expect(page.locator("#nll_bound")).to_have_text(f"{scores.nll_bound[0]:.1f}")
+    expect(page.locator("#reconstruction")).to_have_text(f"{scores.reconstruction[0]:.1f}")
+    expect(page.locator("#kl")).to_have_text(f"{scores.kl[0]:.1f}")
+    told = ", ".join(f"{kl:.1f}" for kl in scores.kl_per_step[0])
+    expect(page.locator(".bars")).to_have_attribute("aria-label", f"KL at each of {STEPS} steps, in nats: {told}")
+    expect(page.locator(".usual")).to_have_text(re.compile(r"^40 of its own drawings get \d+ to \d+ nats\.$"))
+    # The steps come when the pen rests, and the KL's bars lead to them.
+    expect(page.locator("#try .of")).to_have_text(f"{STEPS} of {STEPS}")
+    page.locator(".bar").nth(1).click()
+    expect(page.locator("#try .of")).to_have_text(f"2 of {STEPS}")
+    _shows(page.locator("[data-picture=rebuilt] canvas"), rebuilt.canvas[0, 1])
+    _outlines(page, "[data-picture=pad] rect.read", rebuilt.read_window[0, 1], tiny.SMALL_N)
+    _outlines(page, "[data-picture=rebuilt] rect.write", rebuilt.write_window[0, 1], tiny.LARGE_N)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#nll_bound")).to_have_text("–")
+    assert not _pixels(page.locator("canvas.pad")).any()
+
+
+def _outlines(page: Page, selector: str, window: np.ndarray, size: int) -> None:
+    """Fails where a rectangle is not around the window's filters; the page counts from the corner of a pixel."""
+    names = ("x", "y", "width", "height")
+    left, top, width, height = (float(page.locator(selector).get_attribute(name) or "nan") for name in names)
+    expected = np.array(window_rectangle(window, size)) + 0.5
+    np.testing.assert_allclose([left, top, left + width, top + height], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_same_seed_shows_the_same_drawing_and_each_of_its_steps(server: Server, visit: Opener) -> None:
+    page = visit(server, "?model=tiny")
+    drawn, seed, step = page.locator("[data-picture=drawn] canvas"), page.locator("#seed"), page.locator("#watch .step")
+    with _client(server) as client:
+        canvases, windows = client.sample_sequence(seeds=np.array([[7, 0], [8, 0]]))
+    seed.press("End")
+    page.locator("#seed-number").fill("7")
+    for place, key in ((0, None), (1, "ArrowRight"), (0, "ArrowLeft")):
+        if key:
+            seed.press(key)
+        expect(drawn).to_have_attribute("aria-label", re.compile(f"seed {7 + place} after step {STEPS} of {STEPS}$"))
+        _shows(drawn, canvases[place, -1])
+    step.press("Home")
+    step.press("ArrowRight")
+    expect(drawn).to_have_attribute("aria-label", re.compile(f"seed 7 after step 2 of {STEPS}$"))
+    _shows(drawn, canvases[0, 1])
+    _outlines(page, "[data-picture=drawn] rect.write", windows[0, 1], tiny.LARGE_N)
+    page.locator("#watch .strip canvas").nth(3).click()
+    _shows(drawn, canvases[0, 3])
+    page.get_by_role("button", name="Take its drawing").click()
+    expect(page.locator("#nll_bound")).not_to_have_text("–")
+    _shows(page.locator("canvas.pad"), np.rint(canvases[0, -1]))
+
+
+def test_a_drawing_plays_by_itself_only_for_one_who_wants_motion(server: Server, visit: Opener) -> None:
+    seen = """() => {
+        window.seen = new Set();
+        new MutationObserver(() => window.seen.add(document.querySelector("#watch .of").textContent))
+            .observe(document.querySelector("#watch"), {subtree: true, childList: true, characterData: true});
+    }"""
+    every = {f"{step} of {STEPS}" for step in range(1, STEPS + 1)}
+    for motion, played in (("no-preference", every), ("reduce", {f"{STEPS} of {STEPS}"})):
+        page = visit(server, "?model=tiny", reduced_motion=motion)
+        expect(page.locator("#watch .of")).to_have_text(f"{STEPS} of {STEPS}")
+        page.evaluate(seen)
+        page.locator("#seed").press("ArrowRight")
+        expect(page.locator("[data-picture=drawn] canvas")).to_have_attribute(
+            "aria-label", re.compile(f"seed 8 after step {STEPS} of")
+        )
+        assert set(page.evaluate("[...window.seen]")) == played
+    play = page.locator("#watch .play")
+    play.click()
+    expect(play).to_have_text("Pause")
+    expect(play).to_have_text("Play")
+    assert set(page.evaluate("[...window.seen]")) == every
+
+
+def test_a_loaded_picture_is_classified_and_its_glimpses_are_shown(
+    server: Server, visit: Opener, tmp_path: Path
+) -> None:
+    picture = np.random.default_rng(5).integers(0, 256, (ROWS, COLUMNS, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    page = visit(server, "?model=tiny")
+    page.locator("#model").select_option("looks")
+    expect(page.locator("#watch")).to_be_hidden()
+    page.locator("#file").set_input_files(tmp_path / "picture.png")
+    with _client(server, "looks") as client:
+        found = client.classify(picture[None] / np.float32(255))
+    shares = [f"{place}{100 * share:.1f}%" for place, share in enumerate(found.probabilities[0])]
+    expect(page.locator(".probabilities li")).to_have_text(shares)
+    expect(page.locator(".probabilities .now")).to_have_text(shares[found.label[0]])
+    np.testing.assert_array_equal(_pixels(page.locator("canvas.pad")), picture)
+    expect(page.locator("rect.read")).to_have_count(STEPS)
+    page.locator("#try .step").press("Home")
+    _outlines(page, "rect.read", found.glimpse_window[0, 0], tiny.SMALL_N)
+    (tmp_path / "notes.png").write_text("no picture")
+    page.locator("#file").set_input_files(tmp_path / "notes.png")
+    expect(page.locator("#try .error")).to_have_text("notes.png is no picture that this browser reads.")
+
+
+def test_what_the_server_says_of_an_error_is_shown(server: Server, visit: Opener) -> None:
+    page = visit(server, "?model=tiny", errors="400|ERR_INTERNET_DISCONNECTED")
+    expect(page.locator("#watch .of")).to_have_text(f"{STEPS} of {STEPS}")
+    # The page itself sends no pixels that the server refuses.
+    page.route("**:predict", lambda route: route.continue_(post_data=route.request.post_data.replace("[1]", "[0.5]")))
+    _stroke(page)
+    expect(page.locator("#try .error")).to_contain_text("Every pixel of `image` must be 0 or 1")
+    page.locator("#clear").click()
+    expect(page.locator("#try .error")).to_be_hidden()
+    page.context.set_offline(True)
+    page.locator("#seed").press("ArrowRight")
+    expect(page.locator("#watch .error")).to_have_text(re.compile(r"^The server at http.* does not answer\.$"))
+    page.context.set_offline(False)
+    page.locator("#seed").press("ArrowRight")
+    expect(page.locator("#watch .error")).to_be_hidden()
+
+
+def test_a_new_version_takes_over_and_what_is_drawn_stays(tiny_folder: Path, tmp_path: Path, visit: Opener) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "tiny")
+    with model_server.serve(tmp_path / "tiny", file_system_poll_wait_seconds=0.05) as server:
+        # A request may meet the version that has just gone.
+        page = visit(server, errors="404")
+        expect(page.locator("#version")).to_have_text("newest (3)3")
+        image = _stroke(page)
+        expect(page.locator("#try .of")).to_have_text(f"{STEPS} of {STEPS}")
+        shutil.copytree(tiny_folder / "3", tmp_path / "4")
+        (tmp_path / "4").rename(tmp_path / "tiny" / "4")
+        server.wait_until_available(model_server.MODEL, 4)
+        with page.expect_request(re.compile(r"/versions/4:predict$")):
+            page.locator("#seed").press("ArrowRight")
+        expect(page.locator("#version")).to_have_text("newest (4)4")
+        expect(page.locator("#nll_bound")).not_to_have_text("–")
+        _shows(page.locator("canvas.pad"), image[0])
+
+
+def test_a_server_of_another_origin_lists_no_models_and_may_refuse_the_page(server: Server, visit: Opener) -> None:
+    query = f"?server=http://localhost:{server.rest_port}&model=tiny"
+    page = visit(server, query, errors="CORS|ERR_FAILED")
+    expect(page.locator("#trouble")).to_have_text(re.compile("--rest_api_enable_cors_support"))
+
+    def allow(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, headers={**answer.headers, "Access-Control-Allow-Origin": "*"})
+
+    # As TF Serving answers with that flag. It does not say of what size the windows are.
+    page.route("http://localhost:*/v1/**", allow)
+    page.reload()
+    image = _stroke(page)
+    with _client(server) as client:
+        expect(page.locator("#nll_bound")).to_have_text(f"{client.score(image).nll_bound[0]:.1f}")
+    expect(page.locator("#trouble")).to_be_hidden()
+    assert float(page.locator("[data-picture=drawn] rect.write").get_attribute("width") or "nan") < 0.1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_and_is_readable(server: Server, visit: Opener, scheme: str) -> None:
+    for width in (400, 1400):
+        for model in ("tiny", "looks"):
+            page = visit(server, f"?model={model}", viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page.locator("#noise").click()
+            expect(page.locator("#try .of")).to_have_text(f"{STEPS} of {STEPS}")
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            clipped = "[...document.querySelectorAll('button, .of, dd, h2')].filter(e => e.scrollWidth > e.offsetWidth)"
+            assert page.evaluate(f"{clipped}.map(e => e.textContent)") == []
+            contrasts = {text: _contrast(page, text, "#try") for text in ("#try h2", "#try .lead", "#try dt")}
+            contrasts[".play"] = _contrast(page, "#try .play", "#try .play")
+            assert min(contrasts.values()) >= 4.5, contrasts
+            unnamed = "[...document.querySelectorAll('button, input:not([hidden]), select, canvas[role]')]"
+            named = "e.labels?.length || e.ariaLabel || e.textContent.trim()"
+            assert page.evaluate(f"{unnamed}.filter(e => !({named})).map(e => e.outerHTML)") == []
+
+
+def _contrast(page: Page, text: str, behind: str) -> float:
+    """Of the text and the ground behind it, after WCAG 2."""
+    colours = [
+        page.locator(text).first.evaluate("e => getComputedStyle(e).color"),
+        page.locator(behind).first.evaluate("e => getComputedStyle(e).backgroundColor"),
+    ]
+    parts = np.array([[int(value) for value in re.findall(r"\d+", colour)[:3]] for colour in colours]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ [0.2126, 0.7152, 0.0722])
+    return float((light + 0.05) / (dark + 0.05))
+
+
+def test_a_fast_seed_slider_asks_no_more_than_one_at_a_time(server: Server, visit: Opener) -> None:
+    page = visit(server, "?model=tiny")
+    drawn = page.locator("[data-picture=drawn] canvas")
+    expect(drawn).to_have_attribute("aria-label", re.compile("seed 7 after"))
+    under_way, most, asked = set(), [], []
+
+    def begun(request) -> None:
+        seeds = json.loads(request.post_data)["inputs"]["seed"] if request.url.endswith(":predict") else []
+        # Those of more rows are for the usual range.
+        if len(seeds) == 1:
+            under_way.add(request)
+            most.append(len(under_way))
+            asked.append(seeds[0][0])
+
+    page.on("request", begun)
+    page.on("requestfinished", lambda request: under_way.discard(request))
+    page.evaluate(
+        """async () => {
+            const seed = document.querySelector("#seed");
+            for (let value = 100; value <= 160; value += 1) {
+                seed.value = value;
+                seed.dispatchEvent(new Event("input"));
+                if (value % 10 == 0) await new Promise((done) => setTimeout(done, 20));
+            }
+        }"""
+    )
+    expect(drawn).to_have_attribute("aria-label", re.compile(f"seed 160 after step {STEPS}"))
+    assert max(most) == 1 and len(asked) < 20 and asked[-2:] == [160, 160]

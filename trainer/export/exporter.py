@@ -1,0 +1,39 @@
+"""Exports the weights as a SavedModel with the signatures of the task's kind."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.export.classifier_signatures import ClassifierSignatures
+from trainer.export.generative_signatures import GenerativeSignatures
+from trainer.export.signatures import Signatures
+from trainer.task import ClassifyingTask, GenerativeTask
+
+
+def export(task: GenerativeTask | ClassifyingTask, parameters: Mapping[str, np.ndarray], directory: str) -> None:
+    """Writes the SavedModel, with the resolved task as assets/task.json. Loading it needs TensorFlow alone."""
+    with tempfile.TemporaryDirectory() as scratch:
+        task_file = pathlib.Path(scratch) / "task.json"
+        task_file.write_text(task.to_json(), encoding="utf-8")
+        module = signatures(task, parameters, str(task_file))
+        tf.saved_model.save(module, directory, signatures=module.functions())
+    if module.METHODS:
+        # TensorFlow 2 writes Predict's method name into every signature.
+        updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(directory)
+        for name, method in module.METHODS.items():
+            updater.replace_method_name(name, method)
+        updater.save()
+
+
+def signatures(
+    task: GenerativeTask | ClassifyingTask, parameters: Mapping[str, np.ndarray], task_file: str
+) -> Signatures:
+    """The module that is exported."""
+    if isinstance(task, ClassifyingTask):
+        return ClassifierSignatures(task, parameters, task_file)
+    return GenerativeSignatures(task, parameters, task_file)

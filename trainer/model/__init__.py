@@ -1,0 +1,1 @@
+"""The paper: its equations and the two models that are made of them."""

@@ -1,0 +1,193 @@
+"""Reads the pipeline's tf.Examples. The stream of training batches is a function of the seed and the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.task import Binarisation, ClassifyingTask, Task
+from trainer.training import randomness
+
+Batch = Any
+"""Images, or images and labels."""
+
+_SHUFFLE_BYTES = 512 * 2**20
+"""Memory that the shuffle buffer may take; a training split that is larger is shuffled within it."""
+
+
+def count(files: Sequence[str]) -> int:
+    """Number of examples in the files; raises ValueError when there is none."""
+    total = int(_records(files).reduce(np.int64(0), lambda n, _: n + 1))
+    if not total:
+        raise _no_examples(files)
+    return total
+
+
+def training_batches(
+    files: Sequence[str],
+    task: Task,
+    *,
+    first_step: int,
+    context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """The batches of steps `first_step`, `first_step` + 1, ..., without end.
+
+    A batch is its images, [n, B, A, C] float32 in [0, 1]; for a classifying task it is (images, labels), see `labels`.
+
+    Step k holds examples k * batch_size onwards of the concatenation of all epochs, each shuffled by its own seed. A
+    resumed run therefore goes on with the very batches that the interrupted one would have seen, whatever the devices:
+    with several replicas each one's batch is its slice of the global batch.
+    """
+    batch, replicas = task.recipe.batch_size, context.num_replicas_in_sync if context else 1
+    if batch % replicas:
+        raise ValueError(f"recipe.batch_size is {batch}: it must be a multiple of the {replicas} replicas.")
+    total = count(files)
+    buffer = max(1, min(total, _SHUFFLE_BYTES // int(np.prod(task.stored_shape))))
+    files = sorted(files)
+
+    def epoch(index: tf.Tensor) -> tf.data.Dataset:
+        # This function's own graph: the order must not follow from a global seed that somebody else has set.
+        tf.compat.v1.set_random_seed(task.recipe.seed + 1)
+        return _records(files).shuffle(buffer, seed=index, reshuffle_each_iteration=False)
+
+    first_epoch, offset = divmod(first_step * batch, total)
+    stream = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch).skip(offset)
+    batches = stream.batch(batch, drop_remainder=True).enumerate(first_step)
+
+    def parsed(step: tf.Tensor, serialized: tf.Tensor) -> Batch:
+        stored, _ = _stored(serialized, task)
+        if any(task.data.crop_margin):
+            stored = _crops(stored, randomness.crop_corners(task, step, batch), task)
+        x = _pixels(stored, task.split_binarisation(task.data.train))
+        # Static: the step takes the number of rows from the shape.
+        x = tf.ensure_shape(x, [batch, *task.image_shape])
+        if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
+            x = randomness.binarised(task, step, x)
+        if not isinstance(task, ClassifyingTask):
+            return x
+        return x, tf.ensure_shape(labels(serialized, task), [batch])
+
+    batches = batches.map(parsed)
+    if context is not None and replicas > 1:
+        local = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+
+        def replica_batches(*values: tf.Tensor) -> tf.data.Dataset:
+            slices = [tf.reshape(value, [replicas, batch // replicas, *value.shape[1:]]) for value in values]
+            local_slices = tuple(value[first : first + local] for value in slices)
+            return tf.data.Dataset.from_tensor_slices(local_slices if len(values) > 1 else local_slices[0])
+
+        batches = batches.flat_map(replica_batches)
+    # There is no end. Not told so, the workers of a cluster ask one another at each step whether all have more.
+    batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.experimental.INFINITE_CARDINALITY))
+    options = tf.data.Options()
+    options.deterministic = True
+    options.threading.private_threadpool_size = 1
+    return batches.prefetch(4).with_options(options)
+
+
+def evaluation_batches(files: Sequence[str], task: Task, examples: int) -> list[tuple[Batch, tf.Tensor]]:
+    """The first `examples` examples of the files, batches as those of training with ids [n], n = batch_size at most.
+
+    Raises ValueError when there is none.
+    """
+    found: list[tuple[Batch, tf.Tensor]] = []
+    for serialized in _records(sorted(files)).take(examples).batch(task.recipe.batch_size):
+        x, ids = images(serialized, task)
+        found.append(((x, labels(serialized, task)) if isinstance(task, ClassifyingTask) else x, ids))
+    if not found:
+        raise _no_examples(files)
+    return found
+
+
+def images(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
+    """Evaluation's images, [n, B, A, C] float32 in [0, 1], and the ids [n] of serialized tf.Examples [n].
+
+    Raises as `parse` does.
+    """
+    raw, ids = parse(serialized, task)
+    return _pixels(raw, Binarisation.GIVEN if task.binary else Binarisation.NONE), ids
+
+
+def labels(serialized: tf.Tensor, task: ClassifyingTask) -> tf.Tensor:
+    """The labels of serialized tf.Examples [n]: [n] int64.
+
+    Raises InvalidArgumentError where the feature is missing or a label is none of the task's classes.
+    """
+    found = tf.io.parse_example(serialized, {"label": tf.io.FixedLenFeature([], tf.int64)})["label"]
+    message = f"Feature `label` must be one of the classes 0 to {task.classes - 1}; it is"
+    known = tf.reduce_all(tf.logical_and(found >= 0, found < task.classes))
+    with tf.control_dependencies([tf.debugging.Assert(known, [message, found])]):
+        return tf.identity(found)
+
+
+def all_arrays(files: Sequence[str], task: Task) -> dict[str, np.ndarray]:
+    """All that the files hold, in order: `images`, uint8 [examples, B, A, C] as ingestion left them.
+
+    For a classifying task there are `labels` too, int32 [examples]. Raises ValueError when there is no example.
+    """
+    parts: dict[str, list[np.ndarray]] = {"images": []}
+    if isinstance(task, ClassifyingTask):
+        parts["labels"] = []
+    for serialized in _records(sorted(files)).batch(1_000):
+        parts["images"].append(parse(serialized, task)[0].numpy())
+        if isinstance(task, ClassifyingTask):
+            parts["labels"].append(labels(serialized, task).numpy().astype(np.int32))
+    if not parts["images"]:
+        raise _no_examples(files)
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
+    """Serialized tf.Examples [n] to raw images, uint8 [n, B, A, C], and ids [n]. Of a larger image it is the centre.
+
+    Where the margin is odd, the odd row or column is left out at the bottom or on the right.
+
+    Raises InvalidArgumentError where a feature is missing or an image has another number of bytes than the task's.
+    """
+    stored, ids = _stored(serialized, task)
+    top, left = (margin // 2 for margin in task.data.crop_margin)
+    rows, columns, _ = task.image_shape
+    return stored[:, top : top + rows, left : left + columns], ids
+
+
+def _stored(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
+    """Serialized tf.Examples [n] to images, uint8 [n, *stored_shape], and ids [n]."""
+    # A classifier draws no noise and its answer depends on no id, so that who asks need not make one up.
+    absent = "" if isinstance(task, ClassifyingTask) else None
+    features = tf.io.parse_example(
+        serialized,
+        {"image": tf.io.FixedLenFeature([], tf.string), "id": tf.io.FixedLenFeature([], tf.string, absent)},
+    )
+    size = int(np.prod(task.stored_shape))
+    lengths = tf.strings.length(features["image"])
+    message = f"Feature `image` must hold {size} bytes, one a pixel of {task.stored_shape}, row by row; it holds"
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(lengths == size), [message, lengths])]):
+        raw = tf.io.decode_raw(features["image"], tf.uint8, fixed_length=None)
+    return tf.reshape(raw, [-1, *task.stored_shape]), features["id"]
+
+
+def _crops(stored: tf.Tensor, corners: tf.Tensor, task: Task) -> tf.Tensor:
+    """Of each image [n, *stored_shape] the part whose top left pixel is at its corner [n, 2]: [n, B, A, C]."""
+    rows, columns, _ = task.image_shape
+    x = tf.gather(stored, corners[:, :1] + tf.range(rows), axis=1, batch_dims=1)
+    return tf.gather(x, corners[:, 1:] + tf.range(columns), axis=2, batch_dims=1)
+
+
+def _records(files: Sequence[str]) -> tf.data.Dataset:
+    if not files:
+        raise ValueError("No file of examples was given: has the ingestion run?")
+    return tf.data.TFRecordDataset(files, compression_type="GZIP" if files[0].endswith(".gz") else None)
+
+
+def _no_examples(files: Sequence[str]) -> ValueError:
+    return ValueError(f"There are no examples in {', '.join(sorted(files))}: has the ingestion run?")
+
+
+def _pixels(images: tf.Tensor, binarisation: Binarisation) -> tf.Tensor:
+    """uint8 images as float32 in [0, 1]: 0 and 1 stay, intensities are divided by 255."""
+    x = tf.cast(images, tf.float32)
+    return x / 255 if binarisation is Binarisation.NONE else x
