@@ -9,7 +9,7 @@ import tensorflow as tf
 from tests import tiny
 from trainer.training import optimizer
 
-RECIPE = tiny.tiny_task({"steps": 50, "warmup_steps": 10, "clip_norm": 1e9}).recipe
+TASK = tiny.tiny_task({"steps": 50, "warmup_steps": 10, "clip_norm": 1e9})
 SHAPES = {"w": (4, 3), "b": (3,)}
 
 
@@ -24,30 +24,30 @@ def start(parameters):
     return optimizer.Optimised(values, zeros, zeros, values)
 
 
-def run(recipe, gradients, parameters=None):
+def run(task, gradients, parameters=None):
     """The states after each of the gradients, and the norms."""
     state, states, norms = start(draws() if parameters is None else parameters), [], []
     for step, gradient in enumerate(gradients):
         tensors = {name: tf.constant(value) for name, value in gradient.items()}
-        state, norm = optimizer.update(recipe, tf.constant(step, tf.int64), state, tensors)
+        state, norm = optimizer.update(task, tf.constant(step, tf.int64), state, tensors)
         states.append(state)
         norms.append(float(norm))
     return states, norms
 
 
-def algorithm_1(recipe, gradients, epsilon=1e-8):
+def algorithm_1(task, gradients, epsilon=1e-8):
     """Algorithm 1 of Kingma and Ba (2015) as they print it, in float64, with a rate for each step."""
     theta = {name: value.astype(np.float64) for name, value in draws().items()}
     m = {name: np.zeros_like(value) for name, value in theta.items()}
     v = {name: np.zeros_like(value) for name, value in theta.items()}
     for t, gradient in enumerate(gradients, start=1):
-        alpha = float(optimizer.learning_rate(recipe, tf.constant(t - 1)))
+        alpha = float(optimizer.learning_rate(task, tf.constant(t - 1)))
         for name in theta:
             g = gradient[name].astype(np.float64)
-            m[name] = recipe.adam_beta1 * m[name] + (1 - recipe.adam_beta1) * g
-            v[name] = recipe.adam_beta2 * v[name] + (1 - recipe.adam_beta2) * g**2
-            m_hat = m[name] / (1 - recipe.adam_beta1**t)
-            v_hat = v[name] / (1 - recipe.adam_beta2**t)
+            m[name] = task.recipe.adam_beta1 * m[name] + (1 - task.recipe.adam_beta1) * g
+            v[name] = task.recipe.adam_beta2 * v[name] + (1 - task.recipe.adam_beta2) * g**2
+            m_hat = m[name] / (1 - task.recipe.adam_beta1**t)
+            v_hat = v[name] / (1 - task.recipe.adam_beta2**t)
             theta[name] = theta[name] - alpha * m_hat / (np.sqrt(v_hat) + epsilon)
     return theta, m, v
 
@@ -56,12 +56,12 @@ def algorithm_1(recipe, gradients, epsilon=1e-8):
 @pytest.mark.parametrize("steps", [1, 2, 50])
 def test_update_is_algorithm_1(betas, steps):
     """To float32's precision: with gradients of this size, where epsilon stands makes no difference that shows."""
-    recipe = tiny.tiny_task(
+    task = tiny.tiny_task(
         {"steps": 50, "warmup_steps": 10, "clip_norm": 1e9, "adam_beta1": betas[0], "adam_beta2": betas[1]}
-    ).recipe
+    )
     gradients = [draws(seed, scale=0.1 + seed) for seed in range(steps)]
-    states, _ = run(recipe, gradients)
-    theta, m, v = algorithm_1(recipe, gradients)
+    states, _ = run(task, gradients)
+    theta, m, v = algorithm_1(task, gradients)
     for name in SHAPES:
         moved = theta[name] - draws()[name]
         # 1 - 0.999^t in float32 is the coarsest number here: relatively 1e-5 at t = 1.
@@ -73,17 +73,17 @@ def test_update_is_algorithm_1(betas, steps):
 def test_epsilon_stands_where_the_note_to_algorithm_1_puts_it():
     """Folding the bias corrections into the rate makes it the paper's epsilon hat: beside sqrt(v), not sqrt(v hat)."""
     gradient = {name: np.full(shape, 1e-6, np.float32) for name, shape in SHAPES.items()}
-    recipe = tiny.tiny_task({"steps": 50, "warmup_steps": 0, "clip_norm": 1e9, "adam_beta2": 0.999}).recipe
-    (state,), _ = run(recipe, [gradient], {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()})
-    m, v = (1 - recipe.adam_beta1) * 1e-6, (1 - 0.999) * 1e-12
-    rate = recipe.learning_rate * math.sqrt(1 - 0.999) / (1 - recipe.adam_beta1)
+    task = tiny.tiny_task({"steps": 50, "warmup_steps": 0, "clip_norm": 1e9, "adam_beta2": 0.999})
+    (state,), _ = run(task, [gradient], {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()})
+    m, v = (1 - task.recipe.adam_beta1) * 1e-6, (1 - 0.999) * 1e-12
+    rate = task.recipe.learning_rate * math.sqrt(1 - 0.999) / (1 - task.recipe.adam_beta1)
     np.testing.assert_allclose(state.parameters["w"], -rate * m / (math.sqrt(v) + 1e-8), rtol=1e-4)
-    assert not np.allclose(state.parameters["w"], -recipe.learning_rate * 1e-6 / (1e-6 + 1e-8), rtol=1e-2)
+    assert not np.allclose(state.parameters["w"], -task.recipe.learning_rate * 1e-6 / (1e-6 + 1e-8), rtol=1e-2)
 
 
 def test_a_zero_gradient_moves_nothing_at_the_start():
     zeros = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
-    (state,), (norm,) = run(RECIPE, [zeros])
+    (state,), (norm,) = run(TASK, [zeros])
     assert norm == 0
     for name, value in draws().items():
         np.testing.assert_array_equal(state.parameters[name], value)
@@ -94,20 +94,20 @@ def test_a_zero_gradient_moves_nothing_at_the_start():
 
 def test_the_norm_is_that_of_all_gradients_before_clipping():
     gradient = draws(1, scale=5)
-    recipe = tiny.tiny_task({"clip_norm": 2.0}).recipe
-    (state,), (norm,) = run(recipe, [gradient])
+    task = tiny.tiny_task({"clip_norm": 2.0})
+    (state,), (norm,) = run(task, [gradient])
     expected = math.sqrt(sum(float((value.astype(np.float64) ** 2).sum()) for value in gradient.values()))
     assert norm == pytest.approx(expected, rel=1e-6) and norm > 2.0
     # The first moment after one step shows the gradient that Adam was given.
-    given = {name: value.numpy() / (1 - recipe.adam_beta1) for name, value in state.first_moment.items()}
+    given = {name: value.numpy() / (1 - task.recipe.adam_beta1) for name, value in state.first_moment.items()}
     for name, value in gradient.items():
         np.testing.assert_allclose(given[name], value * 2.0 / expected, rtol=1e-5)
 
 
 def test_a_gradient_below_the_limit_is_left_as_it_is():
     gradient = draws(2, scale=0.01)
-    states, _ = run(tiny.tiny_task({"clip_norm": 2.0}).recipe, [gradient])
-    free, _ = run(RECIPE, [gradient])
+    states, _ = run(tiny.tiny_task({"clip_norm": 2.0}), [gradient])
+    free, _ = run(TASK, [gradient])
     for name in SHAPES:
         np.testing.assert_array_equal(states[0].first_moment[name], free[0].first_moment[name])
 
@@ -116,15 +116,15 @@ def test_a_gradient_below_the_limit_is_left_as_it_is():
 def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
     gradient = draws(3)
     gradient["b"][1] = bad
-    _, (norm,) = run(tiny.tiny_task().recipe, [gradient])
+    _, (norm,) = run(tiny.tiny_task(), [gradient])
     assert not math.isfinite(norm)
 
 
 # The schedule
 
 
-def rate(recipe, step):
-    return float(optimizer.learning_rate(recipe, tf.constant(step, tf.int64)))
+def rate(task, step):
+    return float(optimizer.learning_rate(task, tf.constant(step, tf.int64)))
 
 
 @pytest.mark.parametrize(
@@ -141,22 +141,22 @@ def rate(recipe, step):
     ],
 )
 def test_the_learning_rate_warms_up_in_a_line_and_falls_in_half_a_cosine(step, expected):
-    assert rate(RECIPE, step) == pytest.approx(expected, rel=1e-5)
+    assert rate(TASK, step) == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_warm_up_the_first_step_has_the_full_rate():
-    assert rate(tiny.tiny_task({"warmup_steps": 0}).recipe, 0) == pytest.approx(1e-2)
+    assert rate(tiny.tiny_task({"warmup_steps": 0}), 0) == pytest.approx(1e-2)
 
 
 def test_equal_rates_make_a_constant_schedule():
-    recipe = tiny.tiny_task({"warmup_steps": 0, "final_learning_rate": 1e-2}).recipe
-    assert {rate(recipe, step) for step in range(0, 45, 5)} == {rate(recipe, 0)}
+    task = tiny.tiny_task({"warmup_steps": 0, "final_learning_rate": 1e-2})
+    assert {rate(task, step) for step in range(0, 45, 5)} == {rate(task, 0)}
 
 
 def test_the_rate_scales_what_adam_does():
     """The update uses the schedule at its own step: the first moves by a tenth of the rate, Adam's ratio being 1."""
     gradient = draws(4)
-    (first, *_), _ = run(RECIPE, [gradient])
+    (first, *_), _ = run(TASK, [gradient])
     for name, value in draws().items():
         np.testing.assert_allclose(
             first.parameters[name] - value, -1e-3 * np.sign(gradient[name]), rtol=1e-2, atol=1e-6
@@ -168,8 +168,8 @@ def test_the_rate_scales_what_adam_does():
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
 def test_the_average_follows_the_parameters_with_a_decay_that_lengthens(decay):
-    recipe = tiny.tiny_task({"average_decay": decay, "steps": 200}).recipe
-    states, _ = run(recipe, [draws(seed) for seed in range(120)])
+    task = tiny.tiny_task({"average_decay": decay, "steps": 200})
+    states, _ = run(task, [draws(seed) for seed in range(120)])
     for name, value in draws().items():
         average = value.astype(np.float64)
         for t, state in enumerate(states, start=1):
@@ -183,7 +183,7 @@ def test_the_average_follows_the_parameters_with_a_decay_that_lengthens(decay):
 def test_update_changes_none_of_its_arguments():
     state = start(draws())
     before = [{name: value.numpy().copy() for name, value in group.items()} for group in state]
-    optimizer.update(RECIPE, tf.constant(0, tf.int64), state, {k: tf.constant(v) for k, v in draws(5).items()})
+    optimizer.update(TASK, tf.constant(0, tf.int64), state, {k: tf.constant(v) for k, v in draws(5).items()})
     for group, kept in zip(state, before, strict=True):
         for name, value in group.items():
             np.testing.assert_array_equal(value, kept[name])
