@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import tasks
-from trainer.task import PRODUCTS, Binarisation, ClassifyingTask, Task
+from trainer.task import MATMUL_DTYPES, Binarisation, ClassifyingTask, Task
 from trainer.training import input_pipeline, objective, optimizer, randomness, step
 
 # TensorFlow 2.16 knows no way to StableHLO, 2.21 none to serialized HLO.
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", default="digits", help="see `draw tasks`")
     parser.add_argument("--batch", type=int, action="append", help="rows of a step, 100 unless given; may be repeated")
     parser.add_argument("--steps", type=int, help="length of the learning rate's schedule; by default the task's")
-    parser.add_argument("--products", choices=PRODUCTS, help="precision of wide layers; by default the task's")
+    parser.add_argument("--matmul-dtype", choices=MATMUL_DTYPES, help="precision of wide layers; by default the task's")
     parser.add_argument("--examples", help="a pattern of the pipeline's training examples, to train on there")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
     options = parser.parse_args(arguments)
@@ -119,8 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         task = tasks.get(options.task)
         if options.steps is not None:
             task = task.with_steps(options.steps)
-        if options.products is not None:
-            task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, products=options.products))
+        if options.matmul_dtype is not None:
+            task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, matmul_dtype=options.matmul_dtype))
         write(task, batches, options.output, options.examples)
     except ValueError as error:
         raise SystemExit(str(error)) from error

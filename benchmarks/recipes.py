@@ -1,6 +1,6 @@
 """`python -m benchmarks.recipes RECIPES.json`: training recipes beside each other at equal cost.
 
-RECIPES.json maps a name to what differs from the task's recipe, `{"bf16": {"products": "bfloat16"}}`. Every recipe
+RECIPES.json maps a name to what differs from the task's recipe, `{"bf16": {"matmul_dtype": "bfloat16"}}`. Every recipe
 gets the same budget: glimpses of one image, a thousand of them a unit. A recipe with fewer glimpses or smaller batches
 takes more steps for it; `"share": 1.5` gives one a larger part, where its steps are cheaper by more than that. All
 start from the same seed and are judged by the bound, or the error, of the same validation examples.

@@ -184,7 +184,7 @@ def main() -> None:
     name, variant = sys.argv[1:]
     task = tasks.get(name)
     if variant == "bfloat16":
-        task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, products=variant))
+        task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, matmul_dtype=variant))
     if variant != "plain":
         devices.configure_threads()
     worker = Worker(task, variant)

@@ -18,8 +18,8 @@ class TaskArguments:
     """By which a model is judged: the LIMIT of the gates of all these tasks."""
     task: Task | RuntimeParameter
     """A parameter is a task's name."""
-    steps: int | RuntimeParameter = tasks.OWN
-    train_examples: int | RuntimeParameter = tasks.OWN
+    steps: int | RuntimeParameter = tasks.TASK_DEFAULT
+    train_examples: int | RuntimeParameter = tasks.TASK_DEFAULT
     limit: float | RuntimeParameter
     """Of a model that may be pushed. Not the task's, for a model need not be trained again to be judged again."""
     tolerance: float | RuntimeParameter

@@ -13,10 +13,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
-PRODUCTS = ("float32", "bfloat16")
+MATMUL_DTYPES = ("float32", "bfloat16")
 TABLE_3 = "the paper's Table 3"
 OURS = "ours"
 GIVEN = "given by the user"
+
+_FORMER_RECIPE_NAMES = {"products": "matmul_dtype", "average_decay": "ema_decay"}
+"""Older exports' names of today's fields."""
 
 _Kind = TypeVar("_Kind", bound="Task")
 
@@ -96,11 +99,11 @@ class Recipe:
     adam_beta1: float
     adam_beta2: float
     clip_norm: float
-    average_decay: float
+    ema_decay: float
     """Decay of the moving average of the weights, which is what is evaluated and exported; 0: the last weights are."""
     seed: int
     jit_compile: bool
-    products: str
+    matmul_dtype: str
     """Precision in which wide layers multiply while training: float32, or bfloat16 with sums in float32."""
     validation_examples: int
     validation_interval: int
@@ -127,9 +130,11 @@ class Recipe:
             raise ValueError(
                 f"recipe.warmup_steps is {self.warmup_steps}: it must be at least 0 and below steps ({self.steps})."
             )
-        if self.products not in PRODUCTS:
-            raise ValueError(f"recipe.products is {self.products!r}: it must be one of {', '.join(PRODUCTS)}.")
-        for field in ("adam_beta1", "adam_beta2", "average_decay"):
+        if self.matmul_dtype not in MATMUL_DTYPES:
+            raise ValueError(
+                f"recipe.matmul_dtype is {self.matmul_dtype!r}: it must be one of {', '.join(MATMUL_DTYPES)}."
+            )
+        for field in ("adam_beta1", "adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"recipe.{field} is {getattr(self, field)}: it must be at least 0 and below 1.")
         if not self.checkpoint_seconds >= 0:
@@ -289,16 +294,18 @@ class Task:
     def from_json(text: str) -> GenerativeTask | ClassifyingTask:
         """The inverse of `to_json`; the fields tell a task of one kind from one of the other."""
         values = json.loads(text)
+        recipe = {_FORMER_RECIPE_NAMES.get(name, name): value for name, value in values["recipe"].items()}
         values |= {
             "data": DataSource(**{**values["data"], "crop_margin": tuple(values["data"]["crop_margin"])}),
             "image_shape": tuple(values["image_shape"]),
             "binarisation": Binarisation(values["binarisation"]),
             "recipe": Recipe(
                 **{
-                    **values["recipe"],
-                    "glimpse_schedule": tuple(map(tuple, values["recipe"].get("glimpse_schedule", ()))),
+                    **recipe,
+                    "glimpse_schedule": tuple(map(tuple, recipe.get("glimpse_schedule", ()))),
                 }
             ),
+            "sources": {_current_path(path): source for path, source in values["sources"].items()},
         }
         if "classes" in values:
             return ClassifyingTask(**{**values, "gate": ErrorGate(**values["gate"])})
@@ -358,6 +365,12 @@ class ClassifyingTask(Task):
         if not self.data.has_labels:
             raise ValueError(f"{self.name}: data.has_labels is False, and a classifier learns from labels.")
         super().__post_init__()
+
+
+def _current_path(path: str) -> str:
+    """The present path of a value that an older export names."""
+    group, _, name = path.rpartition(".")
+    return f"recipe.{_FORMER_RECIPE_NAMES.get(name, name)}" if group == "recipe" else path
 
 
 def _check_filters(field: str, n: int) -> None:

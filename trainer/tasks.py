@@ -41,10 +41,10 @@ _MNIST_RECIPE = Recipe(
     adam_beta1=0.9,
     adam_beta2=0.999,
     clip_norm=5.0,
-    average_decay=0.999,
+    ema_decay=0.999,
     seed=0,
     jit_compile=True,
-    products="float32",
+    matmul_dtype="float32",
     validation_examples=1_000,
     validation_interval=1_000,
     checkpoint_seconds=120.0,
@@ -117,10 +117,10 @@ DIGITS = GenerativeTask(
         adam_beta1=0.9,
         adam_beta2=0.999,
         clip_norm=5.0,
-        average_decay=0.995,
+        ema_decay=0.995,
         seed=0,
         jit_compile=True,
-        products="float32",
+        matmul_dtype="float32",
         validation_examples=500,
         validation_interval=500,
         checkpoint_seconds=20.0,
@@ -291,8 +291,8 @@ _TASKS = {
 }
 NAMES = tuple(_TASKS)
 
-OWN = -1
-"""In place of a number: the task's own. A parameter of a Kubeflow run must have a value, and one of its type."""
+TASK_DEFAULT = -1
+"""Use the task's value (a Kubeflow parameter cannot be null)."""
 
 
 def get(name: str) -> GenerativeTask | ClassifyingTask:
@@ -302,12 +302,14 @@ def get(name: str) -> GenerativeTask | ClassifyingTask:
     return _TASKS[name]
 
 
-def resolve(text: str, *, steps: int = OWN, train_examples: int = OWN) -> GenerativeTask | ClassifyingTask:
+def resolve(
+    text: str, *, steps: int = TASK_DEFAULT, train_examples: int = TASK_DEFAULT
+) -> GenerativeTask | ClassifyingTask:
     """The task that `text` names, or is, as JSON; with so many steps and training examples, unless they are its own.
 
     Raises ValueError where there is no such task, and for a number that it cannot have.
     """
     task = Task.from_json(text) if text.lstrip().startswith("{") else get(text)
-    if steps != OWN:
+    if steps != TASK_DEFAULT:
         task = task.with_steps(steps)
-    return task if train_examples == OWN else task.with_train_examples(train_examples)
+    return task if train_examples == TASK_DEFAULT else task.with_train_examples(train_examples)

@@ -63,8 +63,8 @@ class BoundEvaluator(BaseBeamComponent):
         Args:
           examples: of our contract.
           model: a SavedModel with the signature `score_examples`.
-          max_nll_bound: greatest bound of a blessed model, in nats an image; OWN for that of the model's task.
-          tolerance: by how much the bound may be above the baseline's, in nats an image; OWN likewise.
+          max_nll_bound: greatest bound of a blessed model, in nats an image; TASK_DEFAULT for the task's.
+          tolerance: by how much the bound may be above the baseline's, in nats an image; TASK_DEFAULT likewise.
           split: of the examples; None for the one on which the model's task decides.
           baseline_model: the last blessed model; the channel may be empty.
           pushed_models: TF Serving's model_base_path, in place of `baseline_model` where an orchestrator cannot look

@@ -63,9 +63,8 @@ class ErrorEvaluator(BaseBeamComponent):
         Args:
           examples: of our contract, with labels.
           model: a SavedModel with the signature `classify_examples`.
-          max_error: greatest error of a blessed model, a fraction of the examples; OWN for that of the model's
-            task.
-          tolerance: by how much the error may be above the baseline's, a fraction of the examples; OWN likewise.
+          max_error: greatest error of a blessed model, a fraction of the examples; TASK_DEFAULT for the task's.
+          tolerance: by how much the error may be above the baseline's, a fraction; TASK_DEFAULT likewise.
           split: of the examples; None for the one on which the model's task decides.
           baseline_model: the last blessed model; the channel may be empty.
           pushed_models: TF Serving's model_base_path, in place of `baseline_model` where an orchestrator cannot look

@@ -70,9 +70,9 @@ class EvaluatingExecutor(BaseBeamExecutor, abc.ABC):
         Args:
           input_dict: `model`, `examples` and, if there is one, `baseline_model`.
           output_dict: `evaluation` and `blessing`.
-          exec_properties: `tolerance` and the gate's greatest value, each maybe OWN; maybe `split`; and maybe
-            `pushed_models`: a folder of versions, the latest of which is the baseline where no `baseline_model` is
-            given.
+          exec_properties: `tolerance` and the gate's greatest value, each maybe TASK_DEFAULT; maybe `split`; and
+            maybe `pushed_models`: a folder of versions, the latest of which is the baseline where no `baseline_model`
+            is given.
 
         Raises:
           ValueError: where the split is missing or empty, or a model lacks the signature that is asked.
@@ -171,11 +171,11 @@ def _baseline(
 
 
 def _with_own_gate(exec_properties: dict[str, Any], model_dir: str) -> dict[str, Any]:
-    """The properties, with what the gate of the model's task says in place of each OWN."""
-    if tasks.OWN not in exec_properties.values():
+    """The properties, with what the gate of the model's task says in place of each TASK_DEFAULT."""
+    if tasks.TASK_DEFAULT not in exec_properties.values():
         return exec_properties
     gate = exported_task.require(model_dir)["gate"]
-    return {key: gate[key] if value == tasks.OWN else value for key, value in exec_properties.items()}
+    return {key: gate[key] if value == tasks.TASK_DEFAULT else value for key, value in exec_properties.items()}
 
 
 def _saved_model(model: types.Artifact) -> str:

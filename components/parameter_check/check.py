@@ -15,7 +15,7 @@ _REMOTE = ("gs",)
 def check_task(
     *, limit_name: str | None, task: str, steps: int, train_examples: int, limit: float, tolerance: float
 ) -> GenerativeTask | ClassifyingTask:
-    """The task that comes of these parameters, each of the numbers maybe OWN.
+    """The task that comes of these parameters, each of the numbers maybe TASK_DEFAULT.
 
     `limit_name` is that of the gate by which a pipeline judges; None for the task's.
 
@@ -31,7 +31,7 @@ def check_task(
         )
     given: dict[str, Any] = {gate.LIMIT: limit, "tolerance": tolerance}
     # For its checks.
-    dataclasses.replace(gate, **{name: value for name, value in given.items() if value != tasks.OWN})
+    dataclasses.replace(gate, **{name: value for name, value in given.items() if value != tasks.TASK_DEFAULT})
     return resolved
 
 

@@ -57,7 +57,7 @@ class ParameterCheck(BaseComponent):
         Args:
           limit_name: `max_nll_bound` in a pipeline of generative tasks, `max_error` in one of classifiers.
           task: its name.
-          steps: and the numbers that follow: OWN for the task's.
+          steps: and the numbers that follow: TASK_DEFAULT for the task's.
           train_examples: of the task.
           limit: of the gate.
           tolerance: of the gate.

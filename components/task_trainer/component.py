@@ -58,8 +58,8 @@ class TaskTrainer(BaseComponent):
         examples: types.BaseChannel,
         run_fn: str,
         task: Task | RuntimeParameter,
-        steps: int | RuntimeParameter = tasks.OWN,
-        train_examples: int | RuntimeParameter = tasks.OWN,
+        steps: int | RuntimeParameter = tasks.TASK_DEFAULT,
+        train_examples: int | RuntimeParameter = tasks.TASK_DEFAULT,
         checkpoint_root: str | RuntimeParameter,
         initial_state: Mapping[str, str] | None = None,
     ) -> None:
@@ -69,8 +69,8 @@ class TaskTrainer(BaseComponent):
           examples: of our contract.
           run_fn: where the function is imported from that TFX's Trainer calls.
           task: the whole of it is in the cache's key. A parameter is a task's name.
-          steps: of the training; OWN for the task's.
-          train_examples: of the task; OWN for the task's.
+          steps: of the training; TASK_DEFAULT for the task's.
+          train_examples: of the task; TASK_DEFAULT for the task's.
           checkpoint_root: a folder that outlives a killed run.
           initial_state: where training begins: a file's `path` and its `sha256`; None for the beginning.
         """

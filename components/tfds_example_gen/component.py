@@ -53,14 +53,14 @@ class TfdsExampleGen(BaseBeamComponent):
         self,
         *,
         task: Task | RuntimeParameter,
-        train_examples: int | RuntimeParameter = tasks.OWN,
+        train_examples: int | RuntimeParameter = tasks.TASK_DEFAULT,
         data_dir: str | RuntimeParameter | None = None,
     ) -> None:
         """Takes from the task what decides the bytes, so that TFX's cache holds when the rest changes.
 
         Args:
           task: its `data`, `stored_shape` and `binarisation` decide what is written. A parameter is a task's name.
-          train_examples: of the task that a parameter names; OWN for the task's.
+          train_examples: of the task that a parameter names; TASK_DEFAULT for the task's.
           data_dir: TFDS's directory; None and "" are TFDS's own default.
         """
         if isinstance(task, Task):

@@ -26,7 +26,7 @@ class CompileSettings:
     """Of the tasks' gates: the kind."""
     task_name: str
     steps: int
-    """Of this and the next three numbers, OWN stands for the task's."""
+    """Of this and the next three numbers, TASK_DEFAULT stands for the task's."""
     train_examples: int
     limit: float
     tolerance: float
@@ -70,7 +70,9 @@ class CompileSettings:
         limit_name = task.gate.LIMIT
         limit = max_error if limit_name == ErrorGate.LIMIT else max_nll_bound
         numbers = {"steps": steps, "train_examples": train_examples, "limit": limit, "tolerance": tolerance}
-        given: dict[str, Any] = {name: tasks.OWN if value is None else value for name, value in numbers.items()}
+        given: dict[str, Any] = {
+            name: tasks.TASK_DEFAULT if value is None else value for name, value in numbers.items()
+        }
         check_task(limit_name=limit_name, task=task_name, **given)
         if pipeline_root is not None and not pipeline_root.startswith(OBJECT_STORES):
             raise ValueError(

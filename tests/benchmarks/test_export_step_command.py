@@ -20,13 +20,13 @@ def test_a_program_for_each_batch_with_the_recipe_that_was_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "step"
-    arguments = ("--task", "digits", "--batch", "4", "--batch", "2", "--steps", "70", "--products", "bfloat16")
+    arguments = ("--task", "digits", "--batch", "4", "--batch", "2", "--steps", "70", "--matmul-dtype", "bfloat16")
     main([*arguments, "-o", str(folder)])
     assert capsys.readouterr().out == f"{folder}: digits, 2, 4 rows a step\n"
     description = _described(folder)
     assert [program["batch"] for program in description["programs"]] == [2, 4]
     recipe = description["task"]["recipe"]
-    assert (recipe["steps"], recipe["products"]) == (70, "bfloat16")
+    assert (recipe["steps"], recipe["matmul_dtype"]) == (70, "bfloat16")
 
 
 @pytest.mark.parametrize(

@@ -294,8 +294,8 @@ def test_what_is_not_given_is_as_the_models_own_task_says(
     evaluation = evaluate(
         model,
         split=None,
-        max_nll_bound=tasks.OWN,
-        tolerance=tasks.OWN,
+        max_nll_bound=tasks.TASK_DEFAULT,
+        tolerance=tasks.TASK_DEFAULT,
         pushed_models=tmp_path / "serving" / exported_task.PLACEHOLDER,
     ).evaluation
     assert (evaluation["split"], evaluation["max_nll_bound"], evaluation["tolerance"]) == (task.data.test, 3.0, 0.25)

@@ -13,7 +13,13 @@ from trainer.task import Task
 
 
 def _properties(**changes: object) -> dict[str, Any]:
-    given = {"run_fn": "f", "task": "mnist", "steps": tasks.OWN, "train_examples": tasks.OWN, "checkpoint_root": "/c"}
+    given = {
+        "run_fn": "f",
+        "task": "mnist",
+        "steps": tasks.TASK_DEFAULT,
+        "train_examples": tasks.TASK_DEFAULT,
+        "checkpoint_root": "/c",
+    }
     return trainer_properties({**given, **changes})
 
 

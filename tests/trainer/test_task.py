@@ -40,6 +40,17 @@ def test_json_brings_a_classifier_back_as_one():
 
 
 @pytest.mark.parametrize(
+    "task", [tiny.tiny_task({"matmul_dtype": "bfloat16"}), tiny.CLASSIFIER], ids=lambda task: task.name
+)
+def test_the_json_of_an_older_export_still_loads(task):
+    values = json.loads(task.to_json())
+    for former, name in (("products", "matmul_dtype"), ("average_decay", "ema_decay")):
+        values["recipe"][former] = values["recipe"].pop(name)
+        values["sources"][f"recipe.{former}"] = values["sources"].pop(f"recipe.{name}")
+    assert Task.from_json(json.dumps(values)) == task
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"classes": 1}, "tiny_classifier: classes is 1: it must be at least 2"),
@@ -123,8 +134,8 @@ def test_an_illegal_task_is_refused(changes, message):
         ("adam_beta1", -0.1),
         ("adam_beta2", 1.0),
         ("adam_beta2", -0.1),
-        ("average_decay", 1.0),
-        ("average_decay", -0.1),
+        ("ema_decay", 1.0),
+        ("ema_decay", -0.1),
         ("checkpoint_seconds", -1.0),
         ("learning_rate", float("nan")),
         ("clip_norm", float("nan")),
@@ -137,7 +148,7 @@ def test_an_illegal_recipe_is_refused_by_the_name_of_its_value(field, value):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("final_learning_rate", 0.0), ("final_learning_rate", 1e-2), ("warmup_steps", 0), ("average_decay", 0.0)],
+    [("final_learning_rate", 0.0), ("final_learning_rate", 1e-2), ("warmup_steps", 0), ("ema_decay", 0.0)],
 )
 def test_the_limits_of_a_recipe_are_legal(field, value):
     assert getattr(tiny.tiny_task({field: value}).recipe, field) == value

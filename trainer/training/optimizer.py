@@ -70,7 +70,7 @@ def update(task: Task, step: tf.Tensor, state: Optimised, gradients: Tensors) ->
     # the weights of another number of glimpses.
     firsts = tf.constant([float(first) for first, _ in task.glimpse_phases])
     age = t - tf.reduce_max(tf.where(firsts < t, firsts, 0.0))
-    decay = tf.minimum(recipe.average_decay, age / (age + 10))
+    decay = tf.minimum(recipe.ema_decay, age / (age + 10))
     new = Optimised({}, {}, {}, {})
     for name, gradient in gradients.items():
         g = gradient * scale

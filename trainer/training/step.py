@@ -80,7 +80,7 @@ class TrainState(tf.Module):
 
     def exported(self, task: Task) -> dict[str, tf.Tensor]:
         """The weights that are evaluated and exported: the moving average, or the last ones without averaging."""
-        group = self.average if task.recipe.average_decay else self.parameters
+        group = self.average if task.recipe.ema_decay else self.parameters
         return {name: variable.read_value() for name, variable in group.items()}
 
 
@@ -202,7 +202,7 @@ def scan_of(task: Task) -> objective.Scan:
     Autodiff passes over the gradients of all weights at every time-step, the deferred way over the inputs and outputs
     of all layers once more. Which is less follows from the sizes of the model.
     """
-    products = None if task.recipe.products == "float32" else tf.as_dtype(task.recipe.products)
+    products = None if task.recipe.matmul_dtype == "float32" else tf.as_dtype(task.recipe.matmul_dtype)
     weights = sum(
         shape[0] * shape[1] for name, shape in objective.of(task).parameter_shapes().items() if name.endswith("/w")
     )

@@ -52,10 +52,10 @@ def test_a_run_chooses_the_task_and_all_that_follows_from_it(documents: list[Doc
     assert all(definition["isOptional"] for definition in found.values())
     assert {name: (each["parameterType"], each["defaultValue"]) for name, each in found.items()} == {
         "task": ("STRING", "digits"),
-        "steps": ("NUMBER_INTEGER", tasks.OWN),
-        "train_examples": ("NUMBER_INTEGER", tasks.OWN),
-        "max_nll_bound": ("NUMBER_DOUBLE", float(tasks.OWN)),
-        "tolerance": ("NUMBER_DOUBLE", float(tasks.OWN)),
+        "steps": ("NUMBER_INTEGER", tasks.TASK_DEFAULT),
+        "train_examples": ("NUMBER_INTEGER", tasks.TASK_DEFAULT),
+        "max_nll_bound": ("NUMBER_DOUBLE", float(tasks.TASK_DEFAULT)),
+        "tolerance": ("NUMBER_DOUBLE", float(tasks.TASK_DEFAULT)),
         "data_dir": ("STRING", ""),
         "serving_dir": ("STRING", "/mnt/draw/serving/{task}"),
         "checkpoint_root": ("STRING", "/mnt/draw/checkpoints"),

@@ -146,14 +146,14 @@ def test_two_checkpoints_are_kept(uninterrupted):
 
 CROPS = dataclasses.replace(TASK.data, crop_margin=(2, 3))
 MODES = {
-    "bfloat16 products": tiny.tiny_task({"products": "bfloat16", "jit_compile": True}, glimpses=2),
+    "bfloat16 products": tiny.tiny_task({"matmul_dtype": "bfloat16", "jit_compile": True}, glimpses=2),
     "crops, binarised at each visit": tiny.tiny_task(
         data=CROPS, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH, glimpses=2
     ),
     "no attention, in colour": tiny.tiny_task(
         image_shape=(tiny.ROWS, tiny.COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention(), glimpses=2
     ),
-    "the last weights": tiny.tiny_task({"average_decay": 0.0}, glimpses=2),
+    "the last weights": tiny.tiny_task({"ema_decay": 0.0}, glimpses=2),
 }
 
 
@@ -273,7 +273,7 @@ def test_a_rate_that_is_far_too_high_stops_the_run(data, tmp_path):
 def test_a_last_step_that_diverges_exports_nothing(data, tmp_path):
     """The training metrics of a step are those of the weights before it: only the validation sees the last ones."""
     task = tiny.tiny_task(
-        {"steps": 1, "learning_rate": 1e30, "warmup_steps": 0, "average_decay": 0.0, "validation_interval": 5},
+        {"steps": 1, "learning_rate": 1e30, "warmup_steps": 0, "ema_decay": 0.0, "validation_interval": 5},
         glimpses=2,
     )
     with pytest.raises(loop.TrainingDiverged, match=r"validation_nll_bound.*learning_rate"):

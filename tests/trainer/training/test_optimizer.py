@@ -168,7 +168,7 @@ def test_the_rate_scales_what_adam_does():
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
 def test_the_average_follows_the_parameters_with_a_decay_that_lengthens(decay):
-    task = tiny.tiny_task({"average_decay": decay, "steps": 200})
+    task = tiny.tiny_task({"ema_decay": decay, "steps": 200})
     states, _ = run(task, [draws(seed) for seed in range(120)])
     for name, value in draws().items():
         average = value.astype(np.float64)

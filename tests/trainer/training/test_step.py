@@ -11,7 +11,7 @@ from trainer.model import draw
 from trainer.training import devices, input_pipeline, randomness, step
 
 ROWS = 12
-TASK = tiny.tiny_task({"batch_size": ROWS, "jit_compile": True, "clip_norm": 1e9, "average_decay": 0.0})
+TASK = tiny.tiny_task({"batch_size": ROWS, "jit_compile": True, "clip_norm": 1e9, "ema_decay": 0.0})
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_without_averaging_the_last_weights_are_exported_and_with_it_the_average
     for number, group in enumerate((state.parameters, state.average), start=1):
         for variable in group.values():
             variable.assign(tf.fill(variable.shape, float(number)))
-    averaging = tiny.tiny_task({"average_decay": 0.5})
+    averaging = tiny.tiny_task({"ema_decay": 0.5})
     assert {float(value.numpy().max()) for value in state.exported(TASK).values()} == {1.0}
     assert {float(value.numpy().max()) for value in state.exported(averaging).values()} == {2.0}
 
