@@ -77,6 +77,7 @@ setup(
         "h5py>=3.10",
         # TensorFlow Datasets imports it, but declares it for Python 3.8 and older only.
         "importlib_resources>=6",
+        "jinja2>=3.1",
         # TFX's own extra for Kubeflow is empty on Python 3.12 and later.
         "kfp>=2.5,<3",
         "matplotlib>=3.8",
@@ -85,8 +86,11 @@ setup(
         "ml-metadata>=1.16,<1.22",
         "numpy>=1.26",
         "pillow>=10",
+        "prometheus-client>=0.20",
         "protobuf>=3.20.3",
         "pyarrow>=10",
+        "pydantic>=2.7,<3",
+        "scipy>=1.11",
         # tf.summary needs it; TensorFlow 2.21 no longer brings it.
         "tensorboard>=2.16,<2.22",
         "tensorflow>=2.16.2,<2.22",
@@ -110,6 +114,7 @@ setup(
             "playwright",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "pyyaml",
             "ruff",
         ],
