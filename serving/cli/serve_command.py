@@ -114,29 +114,31 @@ def serve(
         raise click.UsageError("--batching_parameters_file needs --enable_batching.")
     with quiet_native_code():
         # It imports TensorFlow, which takes seconds.
-        from serving.server import serve
+        from serving.server import server_process
 
     try:
-        options = serve.Options(
-            models=serve.model_of_folder(folder, model_name) if folder else {},
+        options = server_process.ServerConfig(
+            models=server_process.models_from_folder(folder, model_name) if folder else {},
             model_config_file=model_config_file,
             rest_api_port=rest_api_port or None,
             **others,  # type: ignore[arg-type]
         )
         if enable_batching:
-            options = dataclasses.replace(options, batching=serve.read_batching(batching_parameters_file))
+            options = dataclasses.replace(options, batching=server_process.read_batching(batching_parameters_file))
         if monitoring_config_file:
-            options = dataclasses.replace(options, prometheus_path=serve.read_monitoring(monitoring_config_file))
+            options = dataclasses.replace(
+                options, prometheus_path=server_process.read_monitoring(monitoring_config_file)
+            )
         if grpc_max_threads:
             options = dataclasses.replace(options, grpc_max_threads=grpc_max_threads)
         if grpc_channel_arguments:
             options = dataclasses.replace(
-                options, grpc_channel_arguments=serve.channel_arguments(grpc_channel_arguments)
+                options, grpc_channel_arguments=server_process.channel_arguments(grpc_channel_arguments)
             )
-        serve.serve_until_signal(
+        server_process.serve_until_signal(
             options,
             intra_op_threads=tensorflow_intra_op_parallelism,
             inter_op_threads=tensorflow_inter_op_parallelism,
         )
-    except (OSError, ValueError, serve.RequestError) as error:
+    except (OSError, ValueError, server_process.StatusError) as error:
         raise click.ClickException(str(error)) from error

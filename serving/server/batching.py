@@ -19,7 +19,7 @@ import grpc
 import numpy as np
 
 from serving.server import status_error
-from serving.server.metrics import Metrics
+from serving.server.prometheus_metrics import Metrics
 from serving.server.servable import Arrays, Signature
 
 
@@ -76,7 +76,7 @@ class _Task:
             return False
         if time.monotonic() < self.deadline:
             return True
-        late = status_error.RequestError(
+        late = status_error.StatusError(
             grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline passed while the request waited to be computed."
         )
         _settle([(self, late)])
@@ -118,11 +118,11 @@ class Scheduler(abc.ABC):
     def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
         """The outputs to come, for inputs that fit the signature. Called on the event loop that waits for them.
 
-        The future fails with what TensorFlow raises on the inputs, or with RequestError, DEADLINE_EXCEEDED, where the
+        The future fails with what TensorFlow raises on the inputs, or with StatusError, DEADLINE_EXCEEDED, where the
         deadline passed before they were computed.
 
         Raises:
-          RequestError: RESOURCE_EXHAUSTED where too many requests wait already.
+          StatusError: RESOURCE_EXHAUSTED where too many requests wait already.
         """
 
     @abc.abstractmethod
@@ -130,7 +130,7 @@ class Scheduler(abc.ABC):
         """Computes what waits, and ends the threads."""
 
 
-class OneByOne(Scheduler):
+class UnbatchedScheduler(Scheduler):
     """Each request is computed by itself."""
 
     def __init__(self, *, threads: int, max_rows: int, max_waiting: int, metrics: Metrics) -> None:
@@ -143,7 +143,7 @@ class OneByOne(Scheduler):
     def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
         """As Scheduler says."""
         if not self._places.acquire(blocking=False):
-            raise status_error.RequestError(
+            raise status_error.StatusError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"All {self._threads} threads compute and the queue is full: try again later, or start more servers.",
             )
@@ -195,7 +195,7 @@ class _Queue:
         return self.batches[0][0].enqueued + parameters.batch_timeout_micros / 1e6
 
 
-class Batches(Scheduler):
+class BatchingScheduler(Scheduler):
     """Merges requests of one signature and shape into batches.
 
     A batch is computed when it is full, or when a thread is free and its first request has waited long enough; so
@@ -230,7 +230,7 @@ class Batches(Scheduler):
         with self._changed:
             queue = self._queues.setdefault(key, _Queue())
             if not queue.add(task, self._parameters):
-                raise status_error.RequestError(
+                raise status_error.StatusError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"{len(queue.batches)} batches of signature {signature.name!r} wait already: try again later, "
                     "raise max_enqueued_batches, or start more servers.",
@@ -316,7 +316,7 @@ class Batches(Scheduler):
 def _expect_rows(outputs: Arrays, rows: int) -> None:
     for alias, value in outputs.items():
         if value.shape[:1] != (rows,):
-            raise status_error.RequestError(
+            raise status_error.StatusError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f"Output {alias!r} has shape {list(value.shape)} for a batch of {rows} rows: the signature does not "
                 "give a row for a row, so serve it without batching.",

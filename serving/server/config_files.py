@@ -10,8 +10,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
 from serving.server.batching import BatchingParameters
-from serving.server.models import ModelConfig
-from serving.server.versions import All, Latest, Policy, Specific
+from serving.server.model_versions import All, Latest, Specific, VersionPolicy
+from serving.server.served_models import ModelConfig
 
 PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
 
@@ -105,7 +105,7 @@ def model_configs(config: model_server_config_pb2.ModelServerConfig) -> dict[str
 
 def _policy(
     model: str, policy: file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
-) -> Policy:
+) -> VersionPolicy:
     choice = policy.WhichOneof("policy_choice")
     if choice == "all":
         return All()

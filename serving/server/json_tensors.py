@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, input_pb2, predict_pb2, regression_pb2
 
-from serving.server import status_error, tensors
+from serving.server import status_error, tensor_protos
 
 _FEATURE_LISTS = {int: "int64_list", float: "float_list", bytes: "bytes_list"}
 
@@ -31,7 +31,7 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def fill_predict(
-    body: Mapping[str, Any], inputs: Mapping[str, tensors.Spec], request: predict_pb2.PredictRequest
+    body: Mapping[str, Any], inputs: Mapping[str, tensor_protos.Spec], request: predict_pb2.PredictRequest
 ) -> bool:
     """Writes the tensors of the row format, `instances`, or the column format, `inputs`, into the request.
 
@@ -51,7 +51,7 @@ def fill_predict(
     columns = _columns_of_rows(body["instances"], inputs) if rows else _columns(body["inputs"], inputs)
     for alias, value in columns.items():
         array = _array(alias, value, inputs[alias]) if alias in inputs else np.zeros(0, np.float32)
-        tensors.to_proto(array, request.inputs[alias])
+        tensor_protos.to_proto(array, request.inputs[alias])
     return rows
 
 
@@ -112,7 +112,7 @@ def from_metadata(response: get_model_metadata_pb2.GetModelMetadataResponse) -> 
     )
 
 
-def _columns_of_rows(instances: Any, inputs: Mapping[str, tensors.Spec]) -> dict[str, Any]:
+def _columns_of_rows(instances: Any, inputs: Mapping[str, tensor_protos.Spec]) -> dict[str, Any]:
     if not isinstance(instances, list) or not instances:
         raise status_error.invalid("'instances' must be a list with at least one row.")
     if not all(isinstance(row, dict) and set(row) != {"b64"} for row in instances):
@@ -125,19 +125,19 @@ def _columns_of_rows(instances: Any, inputs: Mapping[str, tensors.Spec]) -> dict
     return {alias: [row[alias] for row in instances] for alias in inputs}
 
 
-def _columns(values: Any, inputs: Mapping[str, tensors.Spec]) -> dict[str, Any]:
+def _columns(values: Any, inputs: Mapping[str, tensor_protos.Spec]) -> dict[str, Any]:
     if isinstance(values, dict) and set(values) != {"b64"}:
         return values
     return {_only(inputs): values}
 
 
-def _only(inputs: Mapping[str, tensors.Spec]) -> str:
+def _only(inputs: Mapping[str, tensor_protos.Spec]) -> str:
     if len(inputs) != 1:
         raise status_error.invalid(f"The signature takes {sorted(inputs)}, so every value must be named.")
     return next(iter(inputs))
 
 
-def _array(alias: str, value: Any, spec: tensors.Spec) -> np.ndarray:
+def _array(alias: str, value: Any, spec: tensor_protos.Spec) -> np.ndarray:
     """The nested lists as an array of the signature's dtype; what does not fit it exactly is refused."""
     shape: list[int] = []
     innermost = value

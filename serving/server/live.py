@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from tensorflow_serving.apis import model_pb2
 
-from serving.server.models import Models
-from serving.server.status_error import RequestError
-from serving.server.versions import State
+from serving.server.model_versions import State
+from serving.server.served_models import ServedModels
+from serving.server.status_error import StatusError
 
 PATH = "/live/"
 _FOLDER = pathlib.Path(__file__).parent / "live_page"
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
 class LivePage:
     """Answers GET requests for the page. It holds its files in memory, and so no path leads to any other."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: ServedModels) -> None:
         self._models = models
         self._files = {PATH + file.name: _file(file) for file in _FOLDER.iterdir()}
         self._files[PATH] = self._files[f"{PATH}index.html"]
@@ -75,7 +75,7 @@ class LivePage:
             with self._models.lease(spec) as servable:
                 return json.loads((servable.path / "assets" / "task.json").read_bytes())
         # Another's model has none; and a version may go while it is listed.
-        except (OSError, ValueError, RequestError):
+        except (OSError, ValueError, StatusError):
             return None
 
 

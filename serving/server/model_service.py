@@ -10,14 +10,16 @@ from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, 
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.server import status_error
-from serving.server.models import Models
-from serving.server.versions import Status
+from serving.server.model_versions import Status
+from serving.server.served_models import ServedModels
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """The two calls."""
 
-    def __init__(self, models: Models, reload: Callable[[model_server_config_pb2.ModelServerConfig], None]) -> None:
+    def __init__(
+        self, models: ServedModels, reload: Callable[[model_server_config_pb2.ModelServerConfig], None]
+    ) -> None:
         """`reload` serves the models of a configuration, and returns when they are loaded."""
         self._models = models
         self._reload = reload
@@ -30,7 +32,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             if not request.HasField("model_spec"):
                 raise status_error.invalid("The request has no model_spec: name the model.")
             return status_response(self._models.statuses(request.model_spec))
-        except status_error.RequestError as error:
+        except status_error.StatusError as error:
             return await context.abort(error.code, error.message)
 
     async def HandleReloadConfigRequest(

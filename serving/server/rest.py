@@ -26,13 +26,13 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server import json_tensors, prediction, status_error
+from serving.server import json_tensors, predictor, status_error
 from serving.server.live import LivePage
-from serving.server.metrics import Metrics
 from serving.server.model_service import status_response
-from serving.server.models import Models
-from serving.server.prediction import Prediction
 from serving.server.prediction_service import Observer
+from serving.server.predictor import Predictor
+from serving.server.prometheus_metrics import Metrics
+from serving.server.served_models import ServedModels
 
 _log = logging.getLogger(__name__)
 
@@ -61,12 +61,12 @@ _HTTP_STATUSES = {
 
 
 class RestServer:
-    """Answers HTTP on threads; what is computed is computed by the same `Prediction` as gRPC's, on its event loop."""
+    """Answers HTTP on threads; what is computed is computed by the same `Predictor` as gRPC's, on its event loop."""
 
     def __init__(
         self,
-        prediction: Prediction,
-        models: Models,
+        predictor: Predictor,
+        models: ServedModels,
         metrics: Metrics,
         observer: Observer,
         loop: asyncio.AbstractEventLoop,
@@ -85,7 +85,7 @@ class RestServer:
             pass
 
         Handler.timeout = timeout
-        Handler.prediction = prediction
+        Handler.predictor = predictor
         Handler.models = models
         Handler.metrics = metrics
         Handler.observer = observer
@@ -162,8 +162,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     # Without it an answer's body waits for the caller to acknowledge its head.
     disable_nagle_algorithm = True
 
-    prediction: Prediction
-    models: Models
+    predictor: Predictor
+    models: ServedModels
     metrics: Metrics
     observer: Observer
     loop: asyncio.AbstractEventLoop
@@ -207,7 +207,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         spec = _spec(match)
         if match["metadata"]:
             request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
-            return json_tensors.from_metadata(self.prediction.metadata(request))
+            return json_tensors.from_metadata(self.predictor.metadata(request))
         response = status_response(self.models.statuses(spec))
         state = get_model_status_pb2.ModelVersionStatus.State
         rows = [
@@ -238,11 +238,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if method == "classify":
             request = classification_pb2.ClassificationRequest(model_spec=spec)
             json_tensors.fill_examples(parsed, request.input)
-            response = self._wait(spec, method, self.prediction.classify(request, deadline=self._deadline()))
+            response = self._wait(spec, method, self.predictor.classify(request, deadline=self._deadline()))
             return json_tensors.from_classifications(response.result)
         regression = regression_pb2.RegressionRequest(model_spec=spec)
         json_tensors.fill_examples(parsed, regression.input)
-        regressed = self._wait(spec, method, self.prediction.regress(regression, deadline=self._deadline()))
+        regressed = self._wait(spec, method, self.predictor.regress(regression, deadline=self._deadline()))
         return json_tensors.from_regressions(regressed.result)
 
     def _predict(self, spec: model_pb2.ModelSpec, parsed: dict[str, Any]) -> str:
@@ -250,9 +250,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with self.models.lease(spec) as servable:
             # That version's, even where another comes before the request is computed.
             request.model_spec.version.value = servable.version
-            inputs = prediction.predict_signature(servable, spec).inputs
+            inputs = predictor.predict_signature(servable, spec).inputs
             by_rows = json_tensors.fill_predict(parsed, inputs, request)
-            response = self._wait(spec, "predict", self.prediction.predict(request, deadline=self._deadline()))
+            response = self._wait(spec, "predict", self.predictor.predict(request, deadline=self._deadline()))
         return json_tensors.from_predict(response, rows=by_rows)
 
     def _deadline(self) -> float:
@@ -265,7 +265,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return future.result(self.timeout)
         except futures.TimeoutError as error:
             future.cancel()
-            raise status_error.RequestError(
+            raise status_error.StatusError(
                 grpc.StatusCode.DEADLINE_EXCEEDED, f"There was no answer within {self.timeout:g} s."
             ) from error
 

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from serving.server import status_error
-from serving.server.tensors import Spec
+from serving.server.tensor_protos import Spec
 
 GRAPH_FILE = "saved_model.pb"
 """A folder without this file is no version: it may be half copied."""
@@ -55,7 +55,7 @@ class Servable:
         """Loads it.
 
         Raises:
-          RequestError: where the folder holds no SavedModel for serving.
+          StatusError: where the folder holds no SavedModel for serving.
           Exception: whatever TensorFlow raises on a broken one.
         """
         self.model = model
@@ -99,7 +99,7 @@ def _definitions(path: pathlib.Path) -> Mapping[str, meta_graph_pb2.SignatureDef
         if tf.saved_model.SERVING in graph.meta_info_def.tags:
             return graph.signature_def
     tags = sorted({tag for graph in saved.meta_graphs for tag in graph.meta_info_def.tags})
-    raise status_error.RequestError(
+    raise status_error.StatusError(
         grpc.StatusCode.NOT_FOUND, f"{path} has no graph tagged {tf.saved_model.SERVING!r}, only {tags}: export one."
     )
 

@@ -16,18 +16,18 @@ from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server import config_files, status_error, warmup
-from serving.server.batching import Batches, OneByOne, Scheduler
-from serving.server.metrics import Metrics
+from serving.server import config_files, status_error, warmup_replay
+from serving.server.batching import BatchingScheduler, Scheduler, UnbatchedScheduler
 from serving.server.model_service import ModelService
-from serving.server.models import Models
-from serving.server.options import Options
-from serving.server.prediction import Prediction
+from serving.server.model_versions import State
 from serving.server.prediction_service import Observer, PredictionService
+from serving.server.predictor import Predictor
+from serving.server.prometheus_metrics import Metrics
 from serving.server.rest import RestServer
 from serving.server.servable import Servable
-from serving.server.services import MODEL_SERVICE, PREDICTION_SERVICE
-from serving.server.versions import State
+from serving.server.served_models import ServedModels
+from serving.server.server_config import ServerConfig
+from serving.server.service_names import MODEL_SERVICE, PREDICTION_SERVICE
 
 _log = logging.getLogger(__name__)
 
@@ -36,19 +36,19 @@ class Server:
     """Serves models over gRPC and REST until it is stopped; a context manager that has started when it is entered.
 
     ```python
-    options = Options(models=model_of_folder(pathlib.Path("runs/digits/serving/digits")))
-    with Server(options) as server:
+    config = ServerConfig(models=models_from_folder(pathlib.Path("runs/digits/serving/digits")))
+    with Server(config) as server:
         print(server.grpc_port, server.rest_port)
     ```
     """
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
         self._metrics = Metrics()
-        self._scheduler = _scheduler(options, self._metrics)
-        self._models = Models(
+        self._scheduler = _scheduler(config, self._metrics)
+        self._models = ServedModels(
             self._load,
-            allow_labels_of_missing_versions=options.allow_version_labels_for_unavailable_models,
+            allow_labels_of_missing_versions=config.allow_version_labels_for_unavailable_models,
             on_change=self._tell_states,
         )
         self._loop = asyncio.new_event_loop()
@@ -85,14 +85,14 @@ class Server:
         Raises:
           OSError: where a port is taken, or a file cannot be read.
           ValueError: where the models.config is wrong.
-          RequestError: where a label of it names a version that is not available.
+          StatusError: where a label of it names a version that is not available.
         """
-        options = self._options
+        config = self._config
         self._loop_thread.start()
         try:
-            configs = dict(options.models)
-            if options.model_config_file is not None:
-                configs = config_files.read_models(options.model_config_file)
+            configs = dict(config.models)
+            if config.model_config_file is not None:
+                configs = config_files.read_models(config.model_config_file)
             # Before the models are loaded, so that a port that is taken is told at once.
             self._wait(self._bind())
             self._models.configure(configs)
@@ -102,9 +102,9 @@ class Server:
             raise
         if self._rest is not None:
             self._rest.start()
-        if options.file_system_poll_wait_seconds:
-            self._models.start_polling(options.file_system_poll_wait_seconds)
-        if options.model_config_file is not None and options.model_config_file_poll_wait_seconds:
+        if config.file_system_poll_wait_seconds:
+            self._models.start_polling(config.file_system_poll_wait_seconds)
+        if config.model_config_file is not None and config.model_config_file_poll_wait_seconds:
             self._config_poller = threading.Thread(target=self._poll_config, name="poll-config", daemon=True)
             self._config_poller.start()
 
@@ -145,7 +145,7 @@ class Server:
     def _load(self, model: str, version: int, path: pathlib.Path) -> Servable:
         began = time.perf_counter()
         servable = Servable(model, version, path)
-        requests = warmup.warm_up(servable, self._scheduler)
+        requests = warmup_replay.replay_warmup(servable, self._scheduler)
         _log.info(
             "Loaded version %d of %s in %.1f s and warmed it with %d requests; it has signatures %s",
             version,
@@ -157,50 +157,50 @@ class Server:
         return servable
 
     async def _bind(self) -> None:
-        options = self._options
+        config = self._config
         arguments: dict[str, int | str] = {
-            "grpc.max_receive_message_length": options.max_request_bytes,
-            "grpc.max_send_message_length": options.max_response_bytes + 2**20,
+            "grpc.max_receive_message_length": config.max_request_bytes,
+            "grpc.max_send_message_length": config.max_response_bytes + 2**20,
             # Two servers on one port would share its requests, and neither would say so.
             "grpc.so_reuseport": 0,
-            **options.grpc_channel_arguments,
+            **config.grpc_channel_arguments,
         }
         self._grpc = grpc.aio.server(options=list(arguments.items()))
         observer = Observer(self._models, self._metrics)
-        prediction = Prediction(self._models, self._scheduler, max_response_bytes=options.max_response_bytes)
+        predictor = Predictor(self._models, self._scheduler, max_response_bytes=config.max_response_bytes)
         self._health = health.aio.HealthServicer()
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(prediction, observer), self._grpc
+            PredictionService(predictor, observer), self._grpc
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._models, self._reload), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         names = (PREDICTION_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._grpc)
-        address = f"[{options.host}]:{options.port}" if ":" in options.host else f"{options.host}:{options.port}"
+        address = f"[{config.host}]:{config.port}" if ":" in config.host else f"{config.host}:{config.port}"
         try:
             self._grpc_port = self._grpc.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"gRPC cannot listen on {address}: {error}") from error
         if not self._grpc_port:
             raise OSError(f"gRPC cannot listen on {address}; is another server there?")
-        if options.rest_api_port is not None:
+        if config.rest_api_port is not None:
             try:
                 self._rest = RestServer(
-                    prediction,
+                    predictor,
                     self._models,
                     self._metrics,
                     observer,
                     self._loop,
-                    host=options.host,
-                    port=options.rest_api_port,
-                    timeout=options.rest_api_timeout_in_ms / 1000,
-                    connections=options.rest_api_num_threads,
-                    max_request_bytes=options.max_request_bytes,
-                    prometheus_path=options.prometheus_path,
-                    live_page=options.live_page,
+                    host=config.host,
+                    port=config.rest_api_port,
+                    timeout=config.rest_api_timeout_in_ms / 1000,
+                    connections=config.rest_api_num_threads,
+                    max_request_bytes=config.max_request_bytes,
+                    prometheus_path=config.prometheus_path,
+                    live_page=config.live_page,
                 )
             except OSError as error:
-                raise OSError(f"REST cannot listen on {options.host}:{options.rest_api_port}: {error}") from error
+                raise OSError(f"REST cannot listen on {config.host}:{config.rest_api_port}: {error}") from error
 
     async def _serve(self) -> None:
         assert self._grpc is not None
@@ -209,7 +209,7 @@ class Server:
     async def _stop_serving(self) -> None:
         assert self._grpc is not None and self._health is not None
         await self._health.enter_graceful_shutdown()
-        await self._grpc.stop(self._options.grace_seconds)
+        await self._grpc.stop(self._config.grace_seconds)
 
     def _reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
         try:
@@ -220,10 +220,10 @@ class Server:
         self._models.configure(configs)
 
     def _poll_config(self) -> None:
-        path = self._options.model_config_file
+        path = self._config.model_config_file
         assert path is not None
         served = path.read_bytes()
-        while not self._stopping.wait(self._options.model_config_file_poll_wait_seconds):
+        while not self._stopping.wait(self._config.model_config_file_poll_wait_seconds):
             try:
                 content = path.read_bytes()
                 if content != served:
@@ -258,11 +258,11 @@ class Server:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()  # type: ignore[arg-type]
 
 
-def _scheduler(options: Options, metrics: Metrics) -> Scheduler:
-    alone = OneByOne(
-        threads=options.grpc_max_threads,
-        max_rows=options.max_request_rows,
-        max_waiting=options.max_waiting_requests,
+def _scheduler(config: ServerConfig, metrics: Metrics) -> Scheduler:
+    alone = UnbatchedScheduler(
+        threads=config.grpc_max_threads,
+        max_rows=config.max_request_rows,
+        max_waiting=config.max_waiting_requests,
         metrics=metrics,
     )
-    return alone if options.batching is None else Batches(options.batching, alone, metrics)
+    return alone if config.batching is None else BatchingScheduler(config.batching, alone, metrics)

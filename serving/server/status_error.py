@@ -13,7 +13,7 @@ _AROUND = ("Graph execution error", "Detected at", 'File "', "<stack traces unav
 _NUMBERED = re.compile(r"\(\d+\) [A-Z_]+: ")
 
 
-class RequestError(Exception):
+class StatusError(Exception):
     """Ends one request, or the load of one version, with a code of gRPC and a message."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
@@ -22,21 +22,21 @@ class RequestError(Exception):
         self.message = message
 
 
-def invalid(message: str) -> RequestError:
+def invalid(message: str) -> StatusError:
     """INVALID_ARGUMENT: the caller must change the request."""
-    return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
+    return StatusError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
-def from_exception(error: Exception) -> RequestError:
+def from_exception(error: Exception) -> StatusError:
     """What a caller is told of an exception: TensorFlow's own code where it has one, and else INTERNAL."""
-    if isinstance(error, RequestError):
+    if isinstance(error, StatusError):
         return error
     if isinstance(error, tf.errors.OpError):
-        return RequestError(_CODES.get(error.error_code, grpc.StatusCode.INTERNAL), _reason(str(error.message)))
+        return StatusError(_CODES.get(error.error_code, grpc.StatusCode.INTERNAL), _reason(str(error.message)))
     if isinstance(error, UnicodeDecodeError):
         # TensorFlow refused bytes that are no text, and its binding failed to make a message that quotes them.
         return invalid(_reason(error.object.decode("utf-8", "replace")))
-    return RequestError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+    return StatusError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def _reason(message: str) -> str:

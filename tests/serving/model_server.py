@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.server import Options, Server, model_of_folder
+from serving.server import Server, ServerConfig, models_from_folder
 from tests import tiny
 from trainer.export import exporter
 from trainer.task import ClassifyingTask, GenerativeTask
@@ -34,6 +34,6 @@ def export_model(
 @contextmanager
 def serve(folder: Path, model: str = MODEL, **options: Any) -> Iterator[Server]:
     """The server of a folder of versions, which answers when this is entered."""
-    with Server(Options(models=model_of_folder(folder, model), **options)) as server:
+    with Server(ServerConfig(models=models_from_folder(folder, model), **options)) as server:
         server.wait_until_available(model, timeout=120)
         yield server

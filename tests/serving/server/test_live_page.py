@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from serving.client import Client
 from serving.pictures.animation import window_rectangle
-from serving.server import Options, Server, model_of_folder
+from serving.server import Server, ServerConfig, models_from_folder
 from tests import chromium, tiny
 from tests.serving import model_server
 
@@ -28,8 +28,8 @@ pytestmark = chromium.wanted
 def server(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Of two models: `tiny`, which draws, and `looks`, a classifier of colour images."""
     looks = model_server.export_model(tiny.CLASSIFIER, tmp_path_factory.mktemp("looks"))
-    models = model_of_folder(tiny_folder, "tiny") | model_of_folder(looks, "looks")
-    with Server(Options(models=models)) as running:
+    models = models_from_folder(tiny_folder, "tiny") | models_from_folder(looks, "looks")
+    with Server(ServerConfig(models=models)) as running:
         for name in models:
             running.wait_until_available(name, timeout=120)
         yield running

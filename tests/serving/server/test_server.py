@@ -31,7 +31,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server import Options, Server, model_of_folder
+from serving.server import Server, ServerConfig, models_from_folder
 from serving.server.batching import BatchingParameters
 from tests.serving import tiny_servable
 from tests.serving.tiny_servable import NAME, Client, State, request, rows
@@ -51,8 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 @pytest.fixture(scope="module", params=["alone", "batching"])
 def client(request: pytest.FixtureRequest, folder: pathlib.Path) -> Iterator[Client]:
     sizes = BatchingParameters(max_batch_size=40, allowed_batch_sizes=(3, 40), batch_timeout_micros=500)
-    options = Options(
-        models=model_of_folder(folder),
+    options = ServerConfig(
+        models=models_from_folder(folder),
         batching=sizes if request.param == "batching" else None,
         max_request_rows=40,
         max_request_bytes=6 * 2**20,
@@ -69,7 +69,7 @@ def base(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def _served(base: pathlib.Path, **options: object) -> Server:
-    return Server(Options(models=model_of_folder(base), file_system_poll_wait_seconds=_POLL, **options))
+    return Server(ServerConfig(models=models_from_folder(base), file_system_poll_wait_seconds=_POLL, **options))
 
 
 def _refusal(call: object) -> grpc.RpcError:
@@ -413,7 +413,7 @@ def test_models_labels_and_policies_come_from_a_configuration(folder: pathlib.Pa
             version_labels {{ key: "stable" value: 3 }}
           }}
         }}""")
-    options = Options(model_config_file=written, model_config_file_poll_wait_seconds=_POLL)
+    options = ServerConfig(model_config_file=written, model_config_file_poll_wait_seconds=_POLL)
     with Server(options) as server, tiny_servable.client(server.grpc_port) as client:
         assert client.states() == {3: State.AVAILABLE, 12: State.AVAILABLE}
         assert client.predict(request(rows(0), label="stable"))["y"][0, 0] == 0.25

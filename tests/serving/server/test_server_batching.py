@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.server.batching import Batches, BatchingParameters, OneByOne, Scheduler
-from serving.server.metrics import Metrics
+from serving.server.batching import BatchingParameters, BatchingScheduler, Scheduler, UnbatchedScheduler
+from serving.server.prometheus_metrics import Metrics
 from serving.server.servable import Arrays, Servable
-from serving.server.status_error import RequestError
+from serving.server.status_error import StatusError
 from tests.serving import tiny_servable
 
 _LONG = 60_000
@@ -40,9 +40,9 @@ def metrics() -> Metrics:
 def make(metrics: Metrics) -> Iterator[Any]:
     made: list[Scheduler] = []
 
-    def batches(**parameters: Any) -> Batches:
-        alone = OneByOne(threads=1, max_rows=5, max_waiting=1, metrics=metrics)
-        made.append(Batches(BatchingParameters(**parameters), alone, metrics))
+    def batches(**parameters: Any) -> BatchingScheduler:
+        alone = UnbatchedScheduler(threads=1, max_rows=5, max_waiting=1, metrics=metrics)
+        made.append(BatchingScheduler(BatchingParameters(**parameters), alone, metrics))
         return made[-1]
 
     yield batches
@@ -132,7 +132,7 @@ def test_a_full_queue_refuses_and_the_rest_is_answered(servable: Servable, make:
         busy = scheduler.submit(spin, _spin(1, 2, turns=_LONG), deadline=math.inf)
         await _until(lambda: scheduler._queues == {})
         waiting = [scheduler.submit(spin, _spin(n), deadline=math.inf) for n in range(4)]
-        with pytest.raises(RequestError, match="2 batches of signature 'spin' wait already") as refused:
+        with pytest.raises(StatusError, match="2 batches of signature 'spin' wait already") as refused:
             scheduler.submit(spin, _spin(9), deadline=math.inf)
         assert refused.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
         # Another signature has a queue of its own.
@@ -160,14 +160,14 @@ def test_what_is_late_or_cancelled_is_not_computed(servable: Servable, make: Any
 
     busy, late, left, stays = _run(ask())
     assert busy["number"].tolist() == [1]
-    assert isinstance(late, RequestError) and late.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert isinstance(late, StatusError) and late.code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert isinstance(left, asyncio.CancelledError)
     assert stays["size"].tolist() == [1], "it was computed with a request that nobody waits for"
     assert ":tensorflow:serving:batching:processed_batch_size_sum 2\n" in metrics.page()
 
 
 def test_one_by_one_has_a_bounded_queue_too(servable: Servable, metrics: Metrics) -> None:
-    scheduler = OneByOne(threads=1, max_rows=5, max_waiting=1, metrics=metrics)
+    scheduler = UnbatchedScheduler(threads=1, max_rows=5, max_waiting=1, metrics=metrics)
     spin = servable.signatures["spin"]
 
     async def ask() -> list[Any]:
@@ -175,7 +175,7 @@ def test_one_by_one_has_a_bounded_queue_too(servable: Servable, metrics: Metrics
             scheduler.submit(spin, _spin(1, turns=_LONG), deadline=math.inf),
             scheduler.submit(spin, _spin(2), deadline=time.monotonic() + 0.01),
         ]
-        with pytest.raises(RequestError, match="queue is full") as refused:
+        with pytest.raises(StatusError, match="queue is full") as refused:
             scheduler.submit(spin, _spin(3), deadline=math.inf)
         assert refused.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
         answers = await _together(*calls)
@@ -184,7 +184,7 @@ def test_one_by_one_has_a_bounded_queue_too(servable: Servable, metrics: Metrics
     first, late, again = _run(ask())
     scheduler.close()
     assert first["number"].tolist() == [1] and again["number"].tolist() == [4]
-    assert isinstance(late, RequestError) and late.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert isinstance(late, StatusError) and late.code == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_a_signature_that_gives_no_row_for_a_row_is_refused(tmp_path: pathlib.Path, make: Any) -> None:
@@ -200,7 +200,7 @@ def test_a_signature_that_gives_no_row_for_a_row_is_refused(tmp_path: pathlib.Pa
     async def ask() -> Any:
         return await make().submit(signature, {"number": np.array([3, 4])}, deadline=math.inf)
 
-    with pytest.raises(RequestError, match=r"shape \[4\] for a batch of 2 rows"):
+    with pytest.raises(StatusError, match=r"shape \[4\] for a batch of 2 rows"):
         _run(ask())
 
 

@@ -6,13 +6,13 @@ import pathlib
 
 import pytest
 
-from serving.server import model_of_folder
+from serving.server import models_from_folder
 from serving.server.batching import BatchingParameters
 from serving.server.config_files import read_batching, read_models, read_monitoring
-from serving.server.models import ModelConfig
-from serving.server.options import Options
-from serving.server.serve import channel_arguments
-from serving.server.versions import All, Latest, Specific
+from serving.server.model_versions import All, Latest, Specific
+from serving.server.served_models import ModelConfig
+from serving.server.server_config import ServerConfig
+from serving.server.server_process import channel_arguments
 
 
 def _written(folder: pathlib.Path, text: str) -> pathlib.Path:
@@ -127,15 +127,15 @@ def test_monitoring(tmp_path: pathlib.Path) -> None:
 def test_a_folder_is_a_model_or_one_version_of_it(tmp_path: pathlib.Path) -> None:
     version = tmp_path / "digits" / "17"
     version.mkdir(parents=True)
-    assert model_of_folder(tmp_path / "digits") == {"digits": ModelConfig(base_path=tmp_path / "digits")}
+    assert models_from_folder(tmp_path / "digits") == {"digits": ModelConfig(base_path=tmp_path / "digits")}
     (version / "saved_model.pb").touch()
     only = ModelConfig(base_path=tmp_path / "digits", policy=Specific(versions=(17,)))
-    assert model_of_folder(version) == {"digits": only}
-    assert model_of_folder(version, "mine") == {"mine": only}
+    assert models_from_folder(version) == {"digits": only}
+    assert models_from_folder(version, "mine") == {"mine": only}
     with pytest.raises(ValueError, match="its name is no version number"):
-        model_of_folder(version.rename(tmp_path / "export"))
+        models_from_folder(version.rename(tmp_path / "export"))
     with pytest.raises(ValueError, match="There is no folder"):
-        model_of_folder(tmp_path / "nowhere")
+        models_from_folder(tmp_path / "nowhere")
 
 
 def test_channel_arguments() -> None:
@@ -156,4 +156,4 @@ def test_channel_arguments() -> None:
 def test_options_that_make_no_sense_are_refused(change: dict[str, object], message: str) -> None:
     good = {"models": {"a": ModelConfig(base_path=pathlib.Path("/a"))}}
     with pytest.raises(ValueError, match=message):
-        Options(**{**good, **change})
+        ServerConfig(**{**good, **change})

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from serving.server import Options, Server, model_of_folder
+from serving.server import Server, ServerConfig, models_from_folder
 from serving.server.batching import BatchingParameters
-from serving.server.metrics import Counter
+from serving.server.prometheus_metrics import Counter
 from tests.serving import tiny_servable
 
 _MODEL = "/v1/models/tiny"
@@ -27,8 +27,8 @@ _MODEL = "/v1/models/tiny"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("models") / "tiny"
     tiny_servable.save(base, 12, offset=0.5)
-    options = Options(
-        models=model_of_folder(base / "12"),
+    options = ServerConfig(
+        models=models_from_folder(base / "12"),
         batching=BatchingParameters(max_batch_size=4),
         rest_api_num_threads=3,
         max_request_bytes=2000,
@@ -207,5 +207,5 @@ def test_labels_are_escaped() -> None:
 
 def test_metrics_can_be_elsewhere(tmp_path: pathlib.Path) -> None:
     tiny_servable.save(tmp_path / "tiny", 1, offset=0.0)
-    with Server(Options(models=model_of_folder(tmp_path / "tiny"), prometheus_path=None)) as server:
+    with Server(ServerConfig(models=models_from_folder(tmp_path / "tiny"), prometheus_path=None)) as server:
         assert _ask(server, "GET", "/monitoring/prometheus/metrics")[0] == 404

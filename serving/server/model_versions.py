@@ -56,7 +56,7 @@ class Specific:
         return sorted(set(versions) & set(self.versions))
 
 
-Policy = Latest | All | Specific
+VersionPolicy = Latest | All | Specific
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,16 +64,16 @@ class Status:
     """Where a version is on its way, and what it failed of."""
 
     state: int
-    error: status_error.RequestError | None = None
+    error: status_error.StatusError | None = None
 
 
-class Versions:
+class ModelVersions:
     """The versions of one model under one folder.
 
     `reconcile` and `retire` are called by one thread at a time; everything else may be called by any.
     """
 
-    def __init__(self, model: str, base_path: pathlib.Path, policy: Policy, load: Load) -> None:
+    def __init__(self, model: str, base_path: pathlib.Path, policy: VersionPolicy, load: Load) -> None:
         self.model = model
         self.base_path = base_path
         self.policy = policy

@@ -58,7 +58,7 @@ def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: Spec, *, max_rows:
       max_rows: the greatest first dimension, where the signature leaves it open.
 
     Raises:
-      RequestError: INVALID_ARGUMENT where dtype, rank, shape or the number of values is not what the signature takes.
+      StatusError: INVALID_ARGUMENT where dtype, rank, shape or the number of values is not what the signature takes.
     """
     if proto.dtype != spec.dtype.as_datatype_enum:
         raise status_error.invalid(
@@ -72,7 +72,7 @@ def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: Spec, *, max_rows:
     if spec.dtype == tf.string:
         return _strings(alias, proto.string_val, shape, size)
     if spec.dtype not in _VALUE_FIELDS:
-        raise status_error.RequestError(
+        raise status_error.StatusError(
             grpc.StatusCode.UNIMPLEMENTED, f"Input {alias!r}: this server takes no {spec.dtype.name} tensors."
         )
     dtype = np.dtype(spec.dtype.as_numpy_dtype)
@@ -99,7 +99,7 @@ def to_proto(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
 
 
 def check_shape(alias: str, shape: Sequence[int], spec: Spec, *, max_rows: int) -> None:
-    """Raises RequestError with INVALID_ARGUMENT where an input of that shape is not what the signature takes."""
+    """Raises StatusError with INVALID_ARGUMENT where an input of that shape is not what the signature takes."""
     fits = min(shape, default=0) >= 0
     if spec.shape is not None:
         fits = fits and len(spec.shape) == len(shape)

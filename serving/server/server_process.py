@@ -15,15 +15,15 @@ from serving.server import live
 from serving.server.batching import BatchingParameters
 from serving.server.config_files import read_batching as _read_batching
 from serving.server.config_files import read_monitoring
-from serving.server.options import Options, model_of_folder
 from serving.server.server import Server
-from serving.server.status_error import RequestError
+from serving.server.server_config import ServerConfig, models_from_folder
+from serving.server.status_error import StatusError
 
 __all__ = [
-    "Options",
-    "RequestError",
+    "ServerConfig",
+    "StatusError",
     "channel_arguments",
-    "model_of_folder",
+    "models_from_folder",
     "read_batching",
     "read_monitoring",
     "serve_until_signal",
@@ -48,13 +48,13 @@ def channel_arguments(text: str) -> dict[str, int | str]:
     return arguments
 
 
-def serve_until_signal(options: Options, *, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
+def serve_until_signal(config: ServerConfig, *, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
     """Serves until SIGTERM or SIGINT, and returns when what was under way is answered.
 
     The threads are TensorFlow's, for the parts of an operation and for operations; 0 leaves the choice to it.
 
     Raises:
-      OSError, ValueError, RequestError: as `Server.start`.
+      OSError, ValueError, StatusError: as `Server.start`.
     """
     _log_to_stderr()
     if intra_op_threads:
@@ -69,16 +69,16 @@ def serve_until_signal(options: Options, *, intra_op_threads: int = 0, inter_op_
 
     # Before the models are loaded, so that a signal while they are ends the server in the same way.
     before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
-    server = Server(options)
+    server = Server(config)
     try:
         server.start()
-        url = f"http://{options.host}:{server.rest_port}"
+        url = f"http://{config.host}:{server.rest_port}"
         rest = f", REST at {url}/v1/models" if server.rest_port else ""
-        _log.info("Serving gRPC at %s:%d%s", options.host, server.grpc_port, rest)
-        if server.rest_port and options.live_page:
+        _log.info("Serving gRPC at %s:%d%s", config.host, server.grpc_port, rest)
+        if server.rest_port and config.live_page:
             _log.info("To watch it draw, and to draw yourself: %s%s", url, live.PATH)
         told.wait()
-        _log.info("Stopping: requests under way have %g s", options.grace_seconds)
+        _log.info("Stopping: requests under way have %g s", config.grace_seconds)
     finally:
         server.stop()
         for number, handler in before.items():

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 from serving.server import config_files
 from serving.server.batching import BatchingParameters
-from serving.server.models import ModelConfig
+from serving.server.model_versions import Specific
 from serving.server.servable import GRAPH_FILE
-from serving.server.versions import Specific
+from serving.server.served_models import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class ServerConfig:
     """Named after TF Serving's flags."""
 
     models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=dict)
@@ -73,7 +73,7 @@ class Options:
             raise ValueError(f"port and rest_api_port are both {self.port}; they must differ.")
 
 
-def model_of_folder(folder: pathlib.Path, name: str | None = None) -> dict[str, ModelConfig]:
+def models_from_folder(folder: pathlib.Path, name: str | None = None) -> dict[str, ModelConfig]:
     """The model in a folder of versions, or in the folder of one version, under `name` or the folder's own name.
 
     Raises:

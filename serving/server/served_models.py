@@ -13,8 +13,8 @@ import grpc
 from tensorflow_serving.apis import model_pb2
 
 from serving.server import status_error
+from serving.server.model_versions import Latest, Load, ModelVersions, State, Status, VersionPolicy
 from serving.server.servable import Servable
-from serving.server.versions import Latest, Load, Policy, State, Status, Versions
 
 _log = logging.getLogger(__name__)
 
@@ -25,12 +25,12 @@ class ModelConfig:
 
     base_path: pathlib.Path
     """Holds a folder for each version, named by its number."""
-    policy: Policy = Latest()  # noqa: RUF009  It is frozen.
+    policy: VersionPolicy = Latest()  # noqa: RUF009  It is frozen.
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Names that stand for versions."""
 
 
-class Models:
+class ServedModels:
     """The models that are served, by name."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Models:
         self._on_change = on_change or (lambda: None)
         self._changing = threading.Lock()
         # Both replaced as a whole, so that a request sees the old or the new.
-        self._versions: dict[str, Versions] = {}
+        self._versions: dict[str, ModelVersions] = {}
         self._labels: dict[str, Mapping[str, int]] = {}
         self._stopped = threading.Event()
         self._poller: threading.Thread | None = None
@@ -55,7 +55,7 @@ class Models:
         """Serves these models and no others; returns when all their versions are loaded, or known to be broken.
 
         Raises:
-          RequestError: FAILED_PRECONDITION where a label names a version that is not available. The models are as the
+          StatusError: FAILED_PRECONDITION where a label names a version that is not available. The models are as the
             configuration says then, but the labels are as before.
         """
         with self._changing:
@@ -98,7 +98,7 @@ class Models:
         """The version that a request asks for, kept in memory meanwhile.
 
         Raises:
-          RequestError: NOT_FOUND where there is none, INVALID_ARGUMENT where the spec names no model or no label that
+          StatusError: NOT_FOUND where there is none, INVALID_ARGUMENT where the spec names no model or no label that
             there is.
         """
         servable = self._acquire(spec)
@@ -111,7 +111,7 @@ class Models:
         """Of the version that the spec names, or of all the model's.
 
         Raises:
-          RequestError: NOT_FOUND where there is none, INVALID_ARGUMENT as for `lease`.
+          StatusError: NOT_FOUND where there is none, INVALID_ARGUMENT as for `lease`.
         """
         statuses = self._find(spec.name).statuses()
         choice = spec.WhichOneof("version_choice")
@@ -120,7 +120,7 @@ class Models:
             statuses = {number: status for number, status in statuses.items() if number == version}
         if not statuses:
             asked = "versions" if choice is None else f"version {version}"
-            raise status_error.RequestError(
+            raise status_error.StatusError(
                 grpc.StatusCode.NOT_FOUND,
                 f"There {'are' if choice is None else 'is'} no {asked} of model {spec.name!r}.",
             )
@@ -153,28 +153,28 @@ class Models:
         if servable is None:
             available = [number for number, status in versions.statuses().items() if status.state == State.AVAILABLE]
             asked = "No version" if version is None else f"Version {version}"
-            raise status_error.RequestError(
+            raise status_error.StatusError(
                 grpc.StatusCode.NOT_FOUND,
                 f"{asked} of model {name!r} is {'' if version is None else 'not '}available; these are: "
                 f"{sorted(available)}.",
             )
         return servable
 
-    def _find(self, name: str) -> Versions:
+    def _find(self, name: str) -> ModelVersions:
         if not name:
             raise status_error.invalid("The model_spec names no model.")
         versions = self._versions.get(name)
         if versions is None:
-            raise status_error.RequestError(
+            raise status_error.StatusError(
                 grpc.StatusCode.NOT_FOUND, f"There is no model {name!r}; this server has {sorted(self._versions)}."
             )
         return versions
 
-    def _versions_of(self, name: str, config: ModelConfig) -> Versions:
+    def _versions_of(self, name: str, config: ModelConfig) -> ModelVersions:
         """The same as before where its folder is, so that what is loaded stays loaded."""
         versions = self._versions.get(name)
         if versions is None or versions.base_path != config.base_path:
-            return Versions(name, config.base_path, config.policy, self._load)
+            return ModelVersions(name, config.base_path, config.policy, self._load)
         versions.policy = config.policy
         return versions
 
@@ -183,7 +183,7 @@ class Models:
             statuses = self._versions[name].statuses()
             for label, version in of_model.items():
                 if version not in statuses or statuses[version].state != State.AVAILABLE:
-                    raise status_error.RequestError(
+                    raise status_error.StatusError(
                         grpc.StatusCode.FAILED_PRECONDITION,
                         f"Label {label!r} of model {name!r} names version {version}, which is not available: load it "
                         "first, or pass --allow_version_labels_for_unavailable_models.",

@@ -20,23 +20,23 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server import status_error, tensors
+from serving.server import status_error, tensor_protos
 from serving.server.batching import Scheduler
-from serving.server.models import Models
 from serving.server.servable import DEFAULT_SIGNATURE, Arrays, Servable, Signature
+from serving.server.served_models import ServedModels
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 PREDICT = "tensorflow/serving/predict"
 
 
-class Prediction:
+class Predictor:
     """Answers the requests of TF Serving's PredictionService, from gRPC and REST alike.
 
-    Its methods take the deadline on time.monotonic's clock, and raise RequestError where the answer is not OK.
+    Its methods take the deadline on time.monotonic's clock, and raise StatusError where the answer is not OK.
     """
 
-    def __init__(self, models: Models, scheduler: Scheduler, *, max_response_bytes: int) -> None:
+    def __init__(self, models: ServedModels, scheduler: Scheduler, *, max_response_bytes: int) -> None:
         self._models = models
         self._scheduler = scheduler
         self._max_response_bytes = max_response_bytes
@@ -121,7 +121,7 @@ class Prediction:
             await self._infer(servable, task.model_spec, examples, REGRESS, response, deadline)
             result.regression_result.CopyFrom(response.result)
         else:
-            raise status_error.RequestError(
+            raise status_error.StatusError(
                 grpc.StatusCode.UNIMPLEMENTED,
                 f"A task has method_name {task.method_name!r}; there are {CLASSIFY!r} and {REGRESS!r}.",
             )
@@ -160,14 +160,14 @@ async def predict(
     signature = predict_signature(servable, request.model_spec)
     _expect_aliases(signature, request)
     inputs = {
-        alias: tensors.to_array(alias, request.inputs[alias], spec, max_rows=scheduler.max_rows)
+        alias: tensor_protos.to_array(alias, request.inputs[alias], spec, max_rows=scheduler.max_rows)
         for alias, spec in signature.inputs.items()
     }
     outputs = await compute(scheduler, signature, inputs, deadline=deadline)
     wanted = list(request.output_filter) or list(outputs)
     size = sum(outputs[alias].nbytes for alias in wanted)
     if size > max_response_bytes:
-        raise status_error.RequestError(
+        raise status_error.StatusError(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             f"The answer has {size} bytes and this server sends at most {max_response_bytes}: ask for fewer rows, or "
             "name the outputs that you need in output_filter.",
@@ -175,7 +175,7 @@ async def predict(
     response = predict_pb2.PredictResponse()
     _name_servable(response.model_spec, servable, signature)
     for alias in wanted:
-        tensors.to_proto(outputs[alias], response.outputs[alias])
+        tensor_protos.to_proto(outputs[alias], response.outputs[alias])
     return response
 
 
@@ -194,7 +194,7 @@ def predict_signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signatur
     """The signature that a Predict request names. TF Serving's Predict has another code for it than the rest."""
     name = _signature_name(spec)
     if name not in servable.signatures:
-        raise status_error.RequestError(
+        raise status_error.StatusError(
             grpc.StatusCode.FAILED_PRECONDITION, f"There is no signature {name!r}, only {sorted(servable.signatures)}."
         )
     return servable.signatures[name]
@@ -251,7 +251,7 @@ def fill_classifications(outputs: Arrays, rows: int, result: classification_pb2.
     shape = next(value.shape for value in (classes, scores) if value is not None)
     if len(shape) != 2 or shape[0] != rows or any(value.shape != shape for value in outputs.values()):
         shapes = {alias: list(value.shape) for alias, value in outputs.items()}
-        raise status_error.RequestError(
+        raise status_error.StatusError(
             grpc.StatusCode.FAILED_PRECONDITION, f"Outputs for {rows} examples must be [{rows}, k]; they are {shapes}."
         )
     for row in range(rows):
@@ -269,7 +269,7 @@ def fill_regressions(outputs: Arrays, rows: int, result: regression_pb2.Regressi
     """From `outputs` float [n] or [n, 1]."""
     values = outputs["outputs"]
     if values.shape not in ((rows,), (rows, 1)) or values.dtype.kind != "f":
-        raise status_error.RequestError(
+        raise status_error.StatusError(
             grpc.StatusCode.FAILED_PRECONDITION,
             f"Output 'outputs' for {rows} examples must be floats, [{rows}] or [{rows}, 1]; it is {values.dtype} "
             f"{list(values.shape)}.",
@@ -279,7 +279,7 @@ def fill_regressions(outputs: Arrays, rows: int, result: regression_pb2.Regressi
 
 
 def _expect_aliases(signature: Signature, request: predict_pb2.PredictRequest) -> None:
-    """Raises RequestError where inputs are missing or unknown, or the output filter names what there is not."""
+    """Raises StatusError where inputs are missing or unknown, or the output filter names what there is not."""
     missing = sorted(set(signature.inputs) - set(request.inputs))
     unknown = sorted(set(request.inputs) - set(signature.inputs))
     if missing or unknown:
@@ -293,7 +293,7 @@ def _expect_aliases(signature: Signature, request: predict_pb2.PredictRequest) -
         raise status_error.invalid(f"output_filter names an output twice: {list(request.output_filter)}.")
 
 
-def _listed(specs: dict[str, tensors.Spec]) -> str:
+def _listed(specs: dict[str, tensor_protos.Spec]) -> str:
     return ", ".join(f"{alias!r} {spec}" for alias, spec in specs.items())
 
 
