@@ -63,7 +63,7 @@ def trained(task: Task, *, examples: str, validation: str, directory: str) -> di
     """Trains the task in this process: its last metrics, its curve, and the processor seconds that it took."""
     import tensorflow as tf
 
-    from components.run_report import curves
+    from components.run_report import event_curves
     from trainer.training import devices, loop
 
     devices.configure_threads()
@@ -74,7 +74,7 @@ def trained(task: Task, *, examples: str, validation: str, directory: str) -> di
         directory=directory,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    found = curves.read(directory).by_tag
+    found = event_curves.read(directory).by_tag
     tag = "validation/nll_bound" if "validation/nll_bound" in found else "validation/error"
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {

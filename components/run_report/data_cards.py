@@ -59,6 +59,6 @@ BY_BUILDER = {
 UNKNOWN = DataCard("A data set of which this page knows its name only.", "Not known.", "Not known.")
 
 
-def of(builder: str) -> DataCard:
+def for_builder(builder: str) -> DataCard:
     """Of TFDS's `name`, `name/config` or either with `:version`."""
     return BY_BUILDER.get(builder.partition(":")[0].partition("/")[0], UNKNOWN)

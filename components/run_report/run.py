@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from components.exported_task import TASK_FILE
-from components.run_report import curves, examples
-from components.run_report.curves import Curves
+from components.run_report import event_curves, examples
+from components.run_report.event_curves import Curves
 from components.run_report.examples import Images
 from components.run_report.model import Model
 from trainer.task import ClassifyingTask, GenerativeTask, Task
@@ -60,7 +60,7 @@ class Run:
     @functools.cached_property
     def curves(self) -> Curves:
         """Of the training."""
-        return curves.read(self.logs_dir)
+        return event_curves.read(self.logs_dir)
 
     @functools.cached_property
     def answers(self) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from components.run_report import curves
+from components.run_report import event_curves
 from pipeline.paper import attention_figure, cost_figure, figure_examples, nearest, sample_figure, sequence_figure
 from pipeline.paper.figure_page import Page, Words
 from serving.batch.pixels import ImageFormat
@@ -111,7 +111,7 @@ class _Figures:
         paper = "Fig. 11"
         if self._material.logs is None:
             return Told(paper, None, "no logs of the training are known; name their folder with --logs")
-        logged = curves.read(os.fspath(self._material.logs)).by_tag
+        logged = event_curves.read(os.fspath(self._material.logs)).by_tag
         tags = (f"train/{tag}", f"validation/{tag}")
         missing = [name for name in tags if name not in logged]
         if missing:

@@ -17,7 +17,7 @@ _GRAMS_A_KWH = 480
 
 def body(run: Run) -> str:
     """A paragraph a heading."""
-    card = data_cards.of(run.task.data.builder)
+    card = data_cards.for_builder(run.task.data.builder)
     use, limits = _GENERATIVE
     if isinstance(run.task, ClassifyingTask):
         use, limits = _CLASSIFIER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from components.run_report import markup
-from components.run_report.curves import Curves
+from components.run_report.event_curves import Curves
 from components.run_report.run import Run
 from trainer.task import ClassifyingTask
 

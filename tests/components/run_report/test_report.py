@@ -16,7 +16,7 @@ from tfx import types
 from tfx.types import standard_artifacts
 from tfx.utils import import_utils
 
-from components.run_report import curves, data_cards
+from components.run_report import data_cards, event_curves
 from components.run_report.artifact import RunReport
 from tests import tiny
 from tests.components.run_report.conftest import COUNTS, RECIPE, TASKS, TinyRun, artifact, evaluated, finished_run
@@ -78,7 +78,7 @@ def test_a_resumed_training_is_one_curve_and_its_pause_costs_no_time(tmp_path: P
                 value.metadata.plugin_data.plugin_name = "scalars"
                 writer.write(event.SerializeToString())
     path.write_bytes(path.read_bytes() + b"\x01torn")
-    found = curves.read(str(tmp_path))
+    found = event_curves.read(str(tmp_path))
     assert found.seconds == 20 + 10 and found.finished == 9_010
     assert found.by_tag["train/kl"].steps.tolist() == [1, 2, 3, 4]
     assert found.by_tag["train/kl"].values.tolist() == [1001, 1002, 9003, 9004]
@@ -170,4 +170,4 @@ def test_colour_without_attention_has_no_windows_and_is_no_compression_cost(tmp_
 
 def test_every_task_says_what_its_data_are() -> None:
     for name in tasks.NAMES:
-        assert data_cards.of(tasks.get(name).data.builder) is not data_cards.UNKNOWN
+        assert data_cards.for_builder(tasks.get(name).data.builder) is not data_cards.UNKNOWN

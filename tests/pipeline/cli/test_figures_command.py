@@ -10,7 +10,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
-from components.run_report import curves
+from components.run_report import event_curves
 from pipeline.cli.main import main
 from tests import tiny
 from tests.serving.model_server import export_model
@@ -118,7 +118,7 @@ def test_a_resumed_trainings_curve_has_each_step_once_as_it_was_done_last(tmp_pa
     first.write_bytes(first.read_bytes()[:-9])
     # Both were begun in the same second, so their names do not tell which was first.
     first.rename(first.with_name("0.tfevents"))
-    logged = curves.read(str(tmp_path)).by_tag
+    logged = event_curves.read(str(tmp_path)).by_tag
     training, validation = logged["train/nll_bound"], logged["validation/nll_bound"]
     assert training.steps.tolist() == list(range(0, 120, 10))
     expected = 90 + 40 / (training.steps + 1) + np.where(training.steps < 50, 0, 7.0)
