@@ -24,7 +24,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Read when TensorFlow is imported.
 
 from trainer import tasks
-from trainer.task import ClassifyingTask, Task
+from trainer.task import CLASSIFIER, Task
 from trainer.training import objective
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +82,7 @@ def compare(task: Task, *, against: str | None, code: Path, seconds: float) -> d
     The other sides are the plain version and bfloat16; where there is a revision `against`, that one, whose checkout is
     `code`.
     """
-    samples = () if isinstance(task, ClassifyingTask) else SAMPLE_BATCHES
+    samples = () if task.kind is CLASSIFIER else SAMPLE_BATCHES
     variants = (("trained", code),) if against else (("plain", ROOT), ("bfloat16", ROOT))
     with contextlib.ExitStack() as stack:
         sides = [

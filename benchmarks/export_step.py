@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import tasks
-from trainer.task import MATMUL_DTYPES, Binarisation, ClassifyingTask, Task
+from trainer.task import MATMUL_DTYPES, Binarisation, Task
 from trainer.training import input_pipeline, objective, optimizer, randomness, step
 
 # TensorFlow 2.16 knows no way to StableHLO, 2.21 none to serialized HLO.
@@ -39,7 +39,7 @@ def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
     def program(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
         *values, count = arguments[: len(names)]
         x, *labels = arguments[len(names) :]
-        state = optimizer.Optimised.of_flat(dict(zip(names[:-1], values, strict=True)))
+        state = optimizer.Optimised.from_flat(dict(zip(names[:-1], values, strict=True)))
         if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
             x = randomness.binarised(task, count, x)
         noise = learned.training_noise(count, batch)
@@ -77,7 +77,7 @@ def write(task: Task, batches: Sequence[int], directory: str, pattern: str | Non
         values = [tf.constant(value) for value in state.values()]
         values[-1] = tf.cast(values[-1], tf.int32)
         rows = [tf.zeros([batch, *task.image_shape])]
-        if isinstance(task, ClassifyingTask):
+        if task.kind.reads_labels:
             rows.append(tf.zeros([batch], tf.int32))
         kind, program = _lowered(whole_step(task, batch), [*values, *rows])
         name = f"step-{batch}.{kind}"

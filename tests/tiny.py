@@ -17,7 +17,6 @@ from tests.reference import draw as reference
 from tests.reference import ram as ram_reference
 from trainer.model import draw, ram
 from trainer.task import (
-    OURS,
     Attention,
     Binarisation,
     ClassifyingTask,
@@ -56,7 +55,7 @@ _RECIPE = Recipe(
 
 
 def tiny_task(recipe: Mapping[str, object] | None = None, **changes: object) -> GenerativeTask:
-    """A task of the sizes above, with `changes` to its fields and those of its recipe, every value with a source."""
+    """A task of the sizes above, with `changes` to its fields and to those of its recipe."""
     values = {
         "name": "tiny",
         "title": "Tiny",
@@ -71,7 +70,7 @@ def tiny_task(recipe: Mapping[str, object] | None = None, **changes: object) -> 
         "gate": Gate(max_nll_bound=50.0, tolerance=0.25),
         **changes,
     }
-    return GenerativeTask(**values, sources=dict.fromkeys(source_names(values["attention"]), OURS))
+    return GenerativeTask(**values)
 
 
 def tiny_classifier(recipe: Mapping[str, object] | None = None, **changes: object) -> ClassifyingTask:
@@ -90,19 +89,7 @@ def tiny_classifier(recipe: Mapping[str, object] | None = None, **changes: objec
         "gate": ErrorGate(max_error=0.25, tolerance=0.01),
         **changes,
     }
-    return ClassifyingTask(**values, sources=dict.fromkeys([*_common_names(ErrorGate), "classes", "read"], OURS))
-
-
-def source_names(attention: Attention | NoAttention) -> list[str]:
-    """The dotted paths for which a generative task must state a source."""
-    names = [*_common_names(Gate), "latent_size"]
-    return names + (["attention"] if attention == NoAttention() else ["attention.read", "attention.write"])
-
-
-def _common_names(gate: type) -> list[str]:
-    nested = {"data": DataSource, "recipe": Recipe, "gate": gate}
-    names = [f"{prefix}.{field.name}" for prefix, kind in nested.items() for field in dataclasses.fields(kind)]
-    return [*names, "image_shape", "binarisation", "glimpses", "lstm_units"]
+    return ClassifyingTask(**values)
 
 
 MODELS = {

@@ -1,4 +1,4 @@
-"""What a task is: its data, the model's sizes, the training recipe and the gate, every value with its source.
+"""Tasks: data, model sizes, training recipe and gate, each value with where it comes from.
 
 Plain Python: a pipeline, a report or a test can read a task without importing TensorFlow.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 import json
 import math
 import re
@@ -19,29 +20,29 @@ OURS = "ours"
 GIVEN = "given by the user"
 
 _FORMER_RECIPE_NAMES = {"products": "matmul_dtype", "average_decay": "ema_decay"}
-"""Older exports' names of today's fields."""
+"""What older exports call fields that have been renamed."""
 
-_Kind = TypeVar("_Kind", bound="Task")
+_Task = TypeVar("_Task", bound="Task")
 
 
 class Binarisation(str, enum.Enum):
-    """How a pixel of the data set becomes a pixel of the model's input."""
+    """How the data set's pixels become the model's."""
 
     NONE = "none"
-    """Intensities 0 to 255 are kept; the reader divides by 255."""
+    """Keep intensities from 0 to 255; the reader divides by 255."""
     GIVEN = "given"
     """The data set holds 0 and 1 already; ingestion checks it."""
     THRESHOLD = "threshold"
     """1 where the intensity is above 127."""
     STOCHASTIC = "stochastic"
-    """Drawn once with the intensity as its probability, from a seed and the example's id."""
+    """Draw each pixel once, 1 with its intensity as the probability, from a seed and the example's id."""
     STOCHASTIC_EACH_EPOCH = "stochastic_each_epoch"
-    """As STOCHASTIC for evaluation; the training split keeps its intensities, and the reader draws at each visit."""
+    """STOCHASTIC for evaluation; the training split keeps its intensities and the reader draws at each visit."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NoAttention:
-    """Reads the whole image and writes the whole canvas (Eqs. 17-18)."""
+    """Read the whole image and write the whole canvas (Eqs. 17-18)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,10 +61,10 @@ class Attention:
 class DataSource:
     """A TFDS data set and the names of its splits.
 
-    `builder` is TFDS's `name` or `name/config`, with `:version`. `module` is imported first where the builder is ours.
-    `validation` is watched while training, `test` decides at the gate; they may be the same split.
-    `crop_margin` is by how many rows and columns the stored images are larger than those that the model sees: the
-    reader takes a crop at a random place in training, and the centre of an image for everything else.
+    `builder` is TFDS's `name` or `name/config`, with `:version`. `module` is imported first to register a builder of
+    ours. `validation` is watched while training, `test` decides at the gate; they may be the same split.
+    `crop_margin` (rows, columns) is how much larger the stored images are than what the model sees: the reader takes a
+    random crop in training and the centre otherwise. Raises ValueError for a negative margin.
     """
 
     builder: str
@@ -89,7 +90,10 @@ class DataSource:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How the model is trained: Adam, the gradient clipped by its global norm, the learning rate on a cosine."""
+    """Training options: Adam, clipping by the global norm, a cosine learning rate.
+
+    Raises ValueError, naming the value, for one that is out of range.
+    """
 
     steps: int
     batch_size: int
@@ -100,19 +104,19 @@ class Recipe:
     adam_beta2: float
     clip_norm: float
     ema_decay: float
-    """Decay of the moving average of the weights, which is what is evaluated and exported; 0: the last weights are."""
+    """Decay of the weights' moving average, which is evaluated and exported; 0 exports the last weights."""
     seed: int
     jit_compile: bool
     matmul_dtype: str
-    """Precision in which wide layers multiply while training: float32, or bfloat16 with sums in float32."""
+    """Precision of wide layers' products in training: float32, or bfloat16 with sums in float32."""
     validation_examples: int
     validation_interval: int
     checkpoint_seconds: float
     glimpse_schedule: tuple[tuple[float, int], ...] = ()
-    """Fewer glimpses at first: (0.25, 8) trains with T = 8 up to a quarter of the steps; the rest has the task's T.
+    """Fewer glimpses at first: ((0.25, 8),) trains a quarter of the steps with T = 8, the rest with the task's T.
 
     The weights do not depend on T and a step costs in proportion to it, so early updates are cheap. The learning rate
-    follows the cost, and the moving average starts anew where T changes.
+    follows the cost, and the moving average restarts where T changes.
     """
 
     def __post_init__(self) -> None:
@@ -139,24 +143,78 @@ class Recipe:
                 raise ValueError(f"recipe.{field} is {getattr(self, field)}: it must be at least 0 and below 1.")
         if not self.checkpoint_seconds >= 0:
             raise ValueError(f"recipe.checkpoint_seconds is {self.checkpoint_seconds}: it must be at least 0.")
-        ends = [0.0, *(end for end, _ in self.glimpse_schedule), 1.0]
-        if sorted(set(ends)) != ends or any(glimpses < 1 for _, glimpses in self.glimpse_schedule):
+        if not _is_glimpse_schedule(self.glimpse_schedule):
             raise ValueError(
                 f"recipe.glimpse_schedule is {self.glimpse_schedule}: it must hold (fraction of the steps, glimpses), "
-                "the fractions rising between 0 and 1, with at least one glimpse."
+                "the fractions rising between 0 and 1, the glimpses whole numbers of at least 1."
             )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Gate:
-    """What a generative model must reach on the test split to be blessed, in nats an image."""
+class Kind:
+    """What sets generative tasks and classifiers apart: the metric, its gate and who judges it."""
 
-    LIMIT: ClassVar[str] = "max_nll_bound"
-    """The field that says what a model may not exceed."""
+    noun: str
+    metric: str
+    """Name in evaluations and, after `validation/`, in TensorBoard. Smaller is better."""
+    metric_noun: str
+    unit: str
+    scale: float
+    """What the metric is multiplied by to be in `unit`."""
+    metric_format: str
+    """Format of the scaled metric."""
+    limit: str
+    """The gate's field for the greatest metric of a blessed model, and the option of that name."""
+    limit_format: str
+    """Format of the scaled limit."""
+    evaluator: str
+    """Node id of the stage that judges."""
+    reads_labels: bool
+
+    def metric_text(self, value: float) -> str:
+        """Format a metric with its unit, such as `98.53 nats` or `6.20%`."""
+        return self.metric_format.format(self.scale * value)
+
+    def limit_text(self, limit: float) -> str:
+        """Format a gate's limit with its unit, such as `100 nats` or `6% wrong`."""
+        return self.limit_format.format(self.scale * limit)
+
+
+GENERATIVE = Kind(
+    noun="generative task",
+    metric="nll_bound",
+    metric_noun="bound",
+    unit="nats an image",
+    scale=1.0,
+    metric_format="{:.2f} nats",
+    limit="max_nll_bound",
+    limit_format="{:g} nats",
+    evaluator="BoundEvaluator",
+    reads_labels=False,
+)
+CLASSIFIER = Kind(
+    noun="classifier",
+    metric="error",
+    metric_noun="error",
+    unit="percent",
+    scale=100.0,
+    metric_format="{:.2f}%",
+    limit="max_error",
+    limit_format="{:g}% wrong",
+    evaluator="ErrorEvaluator",
+    reads_labels=True,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Conditions on the test split for blessing a generative model, in nats an image."""
+
+    LIMIT: ClassVar[str] = GENERATIVE.limit
 
     max_nll_bound: float
     tolerance: float
-    """By how much the bound may be worse than that of the last blessed model."""
+    """How much worse than the last blessed model's the bound may be."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.max_nll_bound):
@@ -167,13 +225,13 @@ class Gate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ErrorGate:
-    """What a classifier must reach on the test split to be blessed; both are fractions of the examples."""
+    """Conditions on the test split for blessing a classifier, as fractions of the examples."""
 
-    LIMIT: ClassVar[str] = "max_error"
+    LIMIT: ClassVar[str] = CLASSIFIER.limit
 
     max_error: float
     tolerance: float
-    """By how much the error may be worse than that of the last blessed model."""
+    """How much worse than the last blessed model's the error may be."""
 
     def __post_init__(self) -> None:
         # Written so that a NaN fails it.
@@ -185,11 +243,12 @@ class ErrorGate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """What all experiments have: one of them is a GenerativeTask or a ClassifyingTask.
+    """What all tasks share; each is a GenerativeTask or a ClassifyingTask.
 
-    `sources` says of every leaf field, by its dotted path, where the value comes from. Raises ValueError for a
-    combination that makes no sense, and where a value lacks its source.
+    Raises ValueError for a combination that makes no sense, and for the source of a value that there is not.
     """
+
+    kind: ClassVar[Kind]
 
     name: str
     title: str
@@ -201,7 +260,9 @@ class Task:
     """T, the number of time-steps."""
     lstm_units: int
     recipe: Recipe
-    sources: Mapping[str, str]
+    gate: Gate | ErrorGate
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Where each value comes from, by its dotted path, such as `recipe.steps`; what is not named is OURS."""
 
     def __post_init__(self) -> None:
         self._check_at_least(1, "glimpses", "lstm_units")
@@ -219,12 +280,21 @@ class Task:
                         f"{self.name}: data.{field} is {self.data.train!r}, as data.train: with "
                         "STOCHASTIC_EACH_EPOCH the training split keeps its intensities, so evaluate on another split."
                     )
-        stated, needed = set(self.sources), set(_leaves(self._values()))
-        if stated != needed:
-            raise ValueError(
-                f"{self.name}: sources must name every value once. Missing: {sorted(needed - stated)}; "
-                f"unknown: {sorted(stated - needed)}."
-            )
+        unknown = self.sources.keys() - _leaves(self._values())
+        if unknown:
+            raise ValueError(f"{self.name}: sources name values that there are not: {sorted(unknown)}.")
+        # Tasks with the same sources are equal, whether or not OURS is spelt out.
+        sparse = {path: source for path, source in self.sources.items() if source != OURS}
+        object.__setattr__(self, "sources", sparse)
+
+    @property
+    def window_sizes(self) -> dict[str, int]:
+        """N of each attention window, `read` and `write` or `glimpse`; empty without attention."""
+        raise NotImplementedError
+
+    def source(self, path: str) -> str:
+        """Where the value of that dotted path comes from."""
+        return self.sources.get(path, OURS)
 
     @property
     def binary(self) -> bool:
@@ -233,48 +303,48 @@ class Task:
 
     @property
     def stored_shape(self) -> tuple[int, int, int]:
-        """Rows, columns and channels of the images in the tf.Examples, of which the reader takes a crop."""
+        """Shape [rows, columns, channels] of the images in the tf.Examples, which the reader crops."""
         (rows, columns, channels), (more_rows, more_columns) = self.image_shape, self.data.crop_margin
         return rows + more_rows, columns + more_columns, channels
 
     def split_binarisation(self, split: str) -> Binarisation:
-        """What ingestion does to the pixels of one split."""
+        """Binarisation by ingestion of one split's pixels."""
         if self.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
             return Binarisation.NONE if split == self.data.train else Binarisation.STOCHASTIC
         return self.binarisation
 
     @property
     def glimpse_phases(self) -> tuple[tuple[int, int], ...]:
-        """(first step, T) of each stretch of training with one number of glimpses; the last has the task's own."""
+        """(first step, T) of each phase of the glimpse schedule; the last has the task's own T."""
         phases: dict[int, int] = {}
         start = 0
         for end, glimpses in (*self.recipe.glimpse_schedule, (1.0, self.glimpses)):
-            # A stretch that a short training rounds to nothing gives way to the next.
+            # A phase that a short training rounds to no step gives way to the next.
             phases[start] = glimpses
             start = round(end * self.recipe.steps)
         return tuple(phases.items())
 
     def glimpses_before(self, step: int) -> int:
-        """The glimpses that an example's place in the batch takes in the steps before `step`: what they cost."""
+        """Glimpses that one row of the batch takes in all steps before `step`: their cost."""
         firsts, glimpses = zip(*self.glimpse_phases, strict=True)
         ends = (*firsts[1:], self.recipe.steps)
         return sum(
             max(0, min(step, end) - first) * each for first, end, each in zip(firsts, ends, glimpses, strict=True)
         )
 
-    def at_step(self: _Kind, step: int) -> _Kind:
-        """The same task with the number of glimpses that training step 0, 1, ... takes."""
+    def at_step(self: _Task, step: int) -> _Task:
+        """The task with the number of glimpses of training step 0, 1, ..."""
         glimpses = next(glimpses for first, glimpses in reversed(self.glimpse_phases) if first <= step)
         return dataclasses.replace(self, glimpses=glimpses)
 
-    def with_steps(self: _Kind, steps: int) -> _Kind:
-        """The same task trained for another number of steps; its schedule stretches with it."""
+    def with_steps(self: _Task, steps: int) -> _Task:
+        """The task trained for another number of steps; its schedules stretch with it."""
         recipe = dataclasses.replace(self.recipe, steps=steps, warmup_steps=min(self.recipe.warmup_steps, steps // 10))
         sources = {**self.sources, "recipe.steps": GIVEN, "recipe.warmup_steps": "follows recipe.steps"}
         return dataclasses.replace(self, recipe=recipe, sources=sources)
 
-    def with_train_examples(self: _Kind, count: int) -> _Kind:
-        """The same task of so many training examples; raises ValueError where the data set has a number of its own."""
+    def with_train_examples(self: _Task, count: int) -> _Task:
+        """The task with that many training examples; raises ValueError for a data set of fixed size."""
         if count < 1:
             raise ValueError(f"{self.name}: the number of training examples is {count}: give at least 1.")
         counted = re.fullmatch(r"(.+-)\d+(:.+)?", self.data.builder)
@@ -287,36 +357,28 @@ class Task:
         return dataclasses.replace(self, data=data, sources={**self.sources, "data.builder": GIVEN})
 
     def to_json(self) -> str:
-        """The resolved task, as written beside every export."""
-        return json.dumps({**self._values(), "sources": dict(self.sources)}, indent=2, sort_keys=True) + "\n"
+        """The resolved task, as written beside every export, with the source of every value."""
+        values = self._values()
+        sources = {path: self.source(path) for path in _leaves(values)}
+        return json.dumps({**values, "sources": sources}, indent=2, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(text: str) -> GenerativeTask | ClassifyingTask:
-        """The inverse of `to_json`; the fields tell a task of one kind from one of the other."""
+        """Read what `to_json` wrote, in this version or an older one; the fields tell the kind."""
         values = json.loads(text)
         recipe = {_FORMER_RECIPE_NAMES.get(name, name): value for name, value in values["recipe"].items()}
+        recipe["glimpse_schedule"] = tuple(map(tuple, recipe.get("glimpse_schedule", ())))
         values |= {
             "data": DataSource(**{**values["data"], "crop_margin": tuple(values["data"]["crop_margin"])}),
             "image_shape": tuple(values["image_shape"]),
             "binarisation": Binarisation(values["binarisation"]),
-            "recipe": Recipe(
-                **{
-                    **recipe,
-                    "glimpse_schedule": tuple(map(tuple, recipe.get("glimpse_schedule", ()))),
-                }
-            ),
+            "recipe": Recipe(**recipe),
             "sources": {_current_path(path): source for path, source in values["sources"].items()},
         }
         if "classes" in values:
             return ClassifyingTask(**{**values, "gate": ErrorGate(**values["gate"])})
-        attention = values["attention"]
-        return GenerativeTask(
-            **{
-                **values,
-                "attention": NoAttention() if attention == "none" else Attention(**attention),
-                "gate": Gate(**values["gate"]),
-            }
-        )
+        attention = NoAttention() if values["attention"] == "none" else Attention(**values["attention"])
+        return GenerativeTask(**{**values, "attention": attention, "gate": Gate(**values["gate"])})
 
     def _values(self) -> dict[str, Any]:
         values = dataclasses.asdict(self)
@@ -332,16 +394,23 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GenerativeTask(Task):
-    """DRAW itself: a model of the images, judged by its bound."""
+    """DRAW: generates images and is judged by its bound on their negative log-likelihood."""
+
+    kind: ClassVar[Kind] = GENERATIVE
 
     latent_size: int
-    """n_z, for each time-step."""
+    """n_z, at each time-step."""
     attention: Attention | NoAttention
     gate: Gate
 
     def __post_init__(self) -> None:
         self._check_at_least(1, "latent_size")
         super().__post_init__()
+
+    @property
+    def window_sizes(self) -> dict[str, int]:
+        """N of the windows `read` and `write`; empty without attention."""
+        return dataclasses.asdict(self.attention)
 
     def _values(self) -> dict[str, Any]:
         values = super()._values()
@@ -351,12 +420,14 @@ class GenerativeTask(Task):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassifyingTask(Task):
-    """The differentiable RAM of section 4.1: names the class of an image from its glimpses, judged by its error."""
+    """The differentiable RAM of section 4.1: classifies images by glimpses and is judged by its error."""
+
+    kind: ClassVar[Kind] = CLASSIFIER
 
     classes: int
     """Labels are 0 to classes - 1."""
     read: int
-    """N, the filters along each side of a glimpse."""
+    """N, the number of filters along each side of a glimpse."""
     gate: ErrorGate
 
     def __post_init__(self) -> None:
@@ -366,9 +437,14 @@ class ClassifyingTask(Task):
             raise ValueError(f"{self.name}: data.has_labels is False, and a classifier learns from labels.")
         super().__post_init__()
 
+    @property
+    def window_sizes(self) -> dict[str, int]:
+        """N of the window `glimpse`."""
+        return {"glimpse": self.read}
+
 
 def _current_path(path: str) -> str:
-    """The present path of a value that an older export names."""
+    """Translate the dotted path of a value in an older export."""
     group, _, name = path.rpartition(".")
     return f"recipe.{_FORMER_RECIPE_NAMES.get(name, name)}" if group == "recipe" else path
 
@@ -378,8 +454,17 @@ def _check_filters(field: str, n: int) -> None:
         raise ValueError(f"{field} is {n}: Eq. 24 divides by N - 1, so N must be at least 2.")
 
 
+def _is_glimpse_schedule(schedule: tuple[Any, ...]) -> bool:
+    if any(len(phase) != 2 for phase in schedule):
+        return False
+    ends = [0.0, *(end for end, _ in schedule), 1.0]
+    # Written so that a NaN fails it.
+    rising = all(before < after for before, after in itertools.pairwise(ends))
+    return rising and all(isinstance(glimpses, int) and glimpses >= 1 for _, glimpses in schedule)
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted paths of all values but the names that identify rather than configure."""
+    """Dotted paths of all values except the name and the title."""
     paths: list[str] = []
     for key, value in values.items():
         path = prefix + key

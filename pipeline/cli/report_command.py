@@ -9,7 +9,7 @@ import click
 from pipeline.local.run_settings import RunSettings
 from serving.native_output import quiet_native_code
 from serving.pictures.sheet import save
-from trainer.task import ClassifyingTask
+from trainer.task import CLASSIFIER
 
 
 @click.command()
@@ -40,7 +40,7 @@ def _report(settings: RunSettings, samples: int | None) -> str:
     from pipeline.paper.results_table import classifier_markdown, markdown
 
     evaluation = last_evaluation(settings.metadata_path)
-    if isinstance(settings.task, ClassifyingTask):
+    if settings.task.kind is CLASSIFIER:
         if samples is not None:
             raise ValueError(f"{settings.task.name} is a classifier, which has no bound: leave out --samples.")
         return classifier_markdown(evaluation)

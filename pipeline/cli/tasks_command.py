@@ -1,11 +1,11 @@
-"""`draw tasks`: a table of the tasks."""
+"""`draw tasks`: list the tasks."""
 
 from __future__ import annotations
 
 import click
 
 from trainer import tasks as registry
-from trainer.task import Attention, ClassifyingTask, GenerativeTask
+from trainer.task import ClassifyingTask, GenerativeTask
 
 _HEADINGS = ("name", "title", "data set", "T", "LSTM", "n_z", "attention", "steps", "gate")
 
@@ -20,21 +20,14 @@ def tasks() -> None:
 
 
 def _row(task: GenerativeTask | ClassifyingTask) -> tuple[str, ...]:
-    if isinstance(task, ClassifyingTask):
-        latent, attention, gate = "-", f"read {task.read}", f"{task.gate.max_error:.0%} wrong"
-    else:
-        latent, gate = str(task.latent_size), f"{task.gate.max_nll_bound:g} nats"
-        attention = "none"
-        if isinstance(task.attention, Attention):
-            attention = f"read {task.attention.read}, write {task.attention.write}"
     return (
         task.name,
         task.title,
         task.data.builder,
         str(task.glimpses),
         str(task.lstm_units),
-        latent,
-        attention,
+        str(getattr(task, "latent_size", "-")),
+        ", ".join(f"{name} {n}" for name, n in task.window_sizes.items()) or "none",
         f"{task.recipe.steps:,}",
-        gate,
+        task.kind.limit_text(getattr(task.gate, task.kind.limit)),
     )

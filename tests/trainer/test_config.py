@@ -100,7 +100,7 @@ def test_every_index_finds_its_place_in_the_cluster(monkeypatch: pytest.MonkeyPa
     names = [f"{job['metadata']['name']}-{index}.{pod['spec']['subdomain']}" for index in range(workers)]
     for index in range(workers):
         monkeypatch.setenv("TF_CONFIG", config := _environment(index)["TF_CONFIG"])
-        found = cluster.Cluster.of_environment()
+        found = cluster.Cluster.from_environment()
         assert found and found.jobs == {"worker": tuple(f"{name}:{port['containerPort']}" for name in names)}
         assert json.loads(config)["task"] == {"type": "worker", "index": index}
 

@@ -78,7 +78,6 @@ def test_json_holds_every_value_and_its_source():
     values = json.loads(task.to_json())
     assert values["latent_size"] == 23 and values["recipe"]["adam_beta1"] == 0.8
     assert values["attention"] == {"read": tiny.SMALL_N, "write": tiny.LARGE_N}
-    assert values["sources"] == dict(task.sources)
     assert json.loads(tiny.MODELS["no_attention"].to_json())["attention"] == "none"
 
 
@@ -191,26 +190,54 @@ def test_pixels_drawn_anew_in_training_need_another_split_to_evaluate_on(split):
         tiny.tiny_task(data=data, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH)
 
 
-@pytest.mark.parametrize("attention", [NoAttention(), Attention(read=2, write=3)])
-def test_every_value_needs_its_source_and_no_source_stands_alone(attention):
-    task = tiny.tiny_task(attention=attention)
-    for name in tiny.source_names(attention):
-        rest = {key: value for key, value in task.sources.items() if key != name}
-        with pytest.raises(ValueError, match=rf"Missing: \['{name}'\]"):
-            dataclasses.replace(task, sources=rest)
-    with pytest.raises(ValueError, match=r"unknown: \['recipe\.momentum'\]"):
-        dataclasses.replace(task, sources={**task.sources, "recipe.momentum": OURS})
+def test_what_sources_do_not_name_is_ours():
+    task = tiny.tiny_task(sources={"glimpses": "a paper", "gate.tolerance": OURS})
+    assert dict(task.sources) == {"glimpses": "a paper"} and task == tiny.tiny_task(sources={"glimpses": "a paper"})
+    assert (task.source("glimpses"), task.source("recipe.steps")) == ("a paper", OURS)
+    stated = json.loads(task.to_json())["sources"]
+    assert stated.pop("glimpses") == "a paper" and set(stated.values()) == {OURS}
 
 
-def test_sources_name_every_field_there_is():
-    """A new field of any of the dataclasses is one that sources must speak of."""
+def test_json_states_the_source_of_every_field_there_is():
     for task, kinds in (
         (tiny.tiny_task(), (GenerativeTask, Gate, Attention)),
         (tiny.CLASSIFIER, (ClassifyingTask, ErrorGate)),
     ):
-        named = {name.rsplit(".", 1)[-1] for name in task.sources}
+        named = {name.rsplit(".", 1)[-1] for name in json.loads(task.to_json())["sources"]}
         fields = {field.name for kind in (*kinds, DataSource, Recipe) for field in dataclasses.fields(kind)}
         assert fields - named - {"attention"} == {"name", "title", "data", "recipe", "gate", "sources"}
+
+
+@pytest.mark.parametrize(
+    ("attention", "path"),
+    [
+        (Attention(read=2, write=3), "recipe.momentum"),
+        (Attention(read=2, write=3), "attention"),
+        (NoAttention(), "attention.read"),
+        (NoAttention(), "name"),
+    ],
+)
+def test_no_source_stands_alone(attention, path):
+    with pytest.raises(ValueError, match=rf"tiny: sources name values that there are not: \['{path}'\]"):
+        tiny.tiny_task(attention=attention, sources={path: "a paper"})
+
+
+# The kind of a task
+
+
+def test_a_kind_agrees_with_the_gate_and_the_windows_of_its_tasks():
+    for task in (*tiny.MODELS.values(), tiny.CLASSIFIER):
+        assert {field.name for field in dataclasses.fields(task.gate)} == {task.kind.limit, "tolerance"}
+        assert task.kind.reads_labels is isinstance(task, ClassifyingTask)
+    assert tiny.MODELS["attention_colour"].window_sizes == {"read": tiny.LARGE_N, "write": tiny.SMALL_N}
+    assert tiny.MODELS["no_attention"].window_sizes == {}
+    assert tiny.CLASSIFIER.window_sizes == {"glimpse": tiny.SMALL_N}
+
+
+def test_a_kind_formats_its_metric_and_its_limit():
+    generative, classifier = tiny.tiny_task().kind, tiny.CLASSIFIER.kind
+    assert (generative.metric_text(98.526), generative.limit_text(112.0)) == ("98.53 nats", "112 nats")
+    assert (classifier.metric_text(0.06204), classifier.limit_text(0.065)) == ("6.20%", "6.5% wrong")
 
 
 def test_a_task_cannot_be_changed():
@@ -229,7 +256,7 @@ def test_with_steps_changes_the_schedule_alone_and_says_who_asked():
     task = tiny.tiny_task({"steps": 1_000, "warmup_steps": 300})
     shorter = task.with_steps(200)
     assert (shorter.recipe.steps, shorter.recipe.warmup_steps) == (200, 20)
-    assert shorter.sources["recipe.steps"] != OURS and "recipe.steps" in shorter.sources["recipe.warmup_steps"]
+    assert shorter.source("recipe.steps") != OURS and "recipe.steps" in shorter.source("recipe.warmup_steps")
     longer = task.with_steps(9_000)
     assert (longer.recipe.steps, longer.recipe.warmup_steps) == (9_000, 300)
     restored = dataclasses.replace(shorter.recipe, steps=1_000, warmup_steps=300)

@@ -1,5 +1,7 @@
 """The tasks that come with the project: the paper's values where it has them, and a source for every value."""
 
+import json
+
 import pytest
 
 from trainer import tasks
@@ -28,7 +30,9 @@ def test_json_brings_the_same_task_back(task):
 
 
 def test_every_value_has_a_source_that_says_something(task):
-    assert all(isinstance(source, str) and source.strip() for source in task.sources.values())
+    sources = json.loads(task.to_json())["sources"]
+    assert all(isinstance(source, str) and source.strip() for source in sources.values())
+    assert {path.partition(".")[0] for path in sources} >= {"data", "image_shape", "recipe", "gate"}
 
 
 def test_mnist_has_the_values_of_table_3():
@@ -59,7 +63,7 @@ def test_colour_tasks_have_the_values_of_table_3(name, sizes, window, seen, stor
 
 def test_two_digits_are_of_our_own_size_and_the_small_ones_need_no_download():
     task, small = tasks.get("two_digit_mnist"), tasks.get("two_digit_mnist_small")
-    assert TABLE_3 not in task.sources.values() and task.sources["glimpses"].startswith("ours")
+    assert TABLE_3 not in task.sources.values() and task.source("glimpses").startswith("ours")
     assert task.data.builder.startswith("two_digit_mnist/mnist-")
     assert small.data.builder.startswith("two_digit_mnist/digits-")
     assert small.image_shape == task.image_shape == (60, 60, 1)
@@ -80,7 +84,7 @@ def test_mnist_without_attention_differs_in_the_attention_and_claims_nothing_fro
 
 
 def test_the_paper_gives_no_recipe_and_no_gate(task):
-    for name, source in task.sources.items():
+    for name, source in json.loads(task.to_json())["sources"].items():
         if name.startswith(("recipe.", "gate.")):
             assert source.startswith("ours"), name
 

@@ -55,7 +55,7 @@ class GenerativeSignatures(Signatures):
         """As `score`, of serialized tf.Examples; an example's noise comes from its id."""
         require(tf.size(serialized) > 0, "The batch is empty: send at least one example.")
         image, ids = input_pipeline.images(serialized, self._task)
-        return _scores(self._infer(image, randomness.seeds_of_ids(ids)))
+        return _scores(self._infer(image, randomness.seeds_for_ids(ids)))
 
     def _reconstruct(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
         """`image` [n, B, A, C]: sigm(c_T); `canvas` [n, T, B, A, C]; `read_window` and `write_window` [n, T, 5]."""

@@ -45,7 +45,7 @@ class Cluster:
         return sum(map(len, self.jobs.values()))
 
     @classmethod
-    def of_environment(cls) -> Cluster | None:
+    def from_environment(cls) -> Cluster | None:
         """The cluster that this process belongs to; None where it is to train alone.
 
         Raises ValueError for a TF_CONFIG that names no cluster that could train, or no place in it for this process.
@@ -115,12 +115,15 @@ def from_chief(strategy: tf.distribute.Strategy, values: Any) -> Any:
 
 def end_together(strategy: tf.distribute.Strategy) -> None:
     """Waits until the chief calls this too. The chief waits for all, but has no more need of one that is lost."""
-    with contextlib.suppress(WorkerLost) if is_chief(strategy) else contextlib.nullcontext(), losses_told(strategy):
+    with (
+        contextlib.suppress(WorkerLost) if is_chief(strategy) else contextlib.nullcontext(),
+        translate_losses(strategy),
+    ):
         from_chief(strategy, 0)
 
 
 @contextlib.contextmanager
-def losses_told(strategy: tf.distribute.Strategy) -> Iterator[None]:
+def translate_losses(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Raises WorkerLost for what TensorFlow raises within when another worker has gone."""
     lost = "Another worker of the cluster is lost, and training cannot go on without it."
     with _told(lost) if is_cluster(strategy) else contextlib.nullcontext():

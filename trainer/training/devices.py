@@ -46,7 +46,7 @@ def strategy(report: Callable[[str], None] = lambda line: None) -> tf.distribute
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
-    if workers := Cluster.of_environment():
+    if workers := Cluster.from_environment():
         report(f"waiting for all {workers.size} workers of the cluster, for {JOIN_SECONDS // 60} minutes at most")
         return workers.join()
     for kind in ("GPU", "CPU"):

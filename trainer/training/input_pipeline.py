@@ -1,4 +1,4 @@
-"""Reads the pipeline's tf.Examples. The stream of training batches is a function of the seed and the step alone."""
+"""Read the pipeline's tf.Examples: training batches are a function of the seed and the step alone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.task import Binarisation, ClassifyingTask, Task
+from trainer.task import CLASSIFIER, Binarisation, ClassifyingTask, Task
 from trainer.training import randomness
 
 Batch = Any
-"""Images, or images and labels."""
+"""Images for a generative task, (images, labels) for a classifier."""
 
 _SHUFFLE_BYTES = 512 * 2**20
-"""Memory that the shuffle buffer may take; a training split that is larger is shuffled within it."""
+"""Greatest size of the shuffle buffer; a larger training split is shuffled within it."""
 
 
 def count(files: Sequence[str]) -> int:
-    """Number of examples in the files; raises ValueError when there is none."""
+    """Count the examples in the files; raises ValueError when there is none."""
     total = int(_records(files).reduce(np.int64(0), lambda n, _: n + 1))
     if not total:
         raise _no_examples(files)
@@ -33,13 +33,15 @@ def training_batches(
     first_step: int,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """The batches of steps `first_step`, `first_step` + 1, ..., without end.
+    """Build the endless stream of batches for steps `first_step`, `first_step` + 1, ...
 
-    A batch is its images, [n, B, A, C] float32 in [0, 1]; for a classifying task it is (images, labels), see `labels`.
+    A batch is its images, [n, B, A, C] float32 in [0, 1]; for a classifier it is (images, labels), see `labels`.
 
     Step k holds examples k * batch_size onwards of the concatenation of all epochs, each shuffled by its own seed. A
-    resumed run therefore goes on with the very batches that the interrupted one would have seen, whatever the devices:
-    with several replicas each one's batch is its slice of the global batch.
+    resumed run therefore sees the batches that the interrupted one would have seen. With several replicas each gets
+    its slice of the global batch.
+
+    Raises ValueError for files without examples and for a batch that the replicas cannot share equally.
     """
     batch, replicas = task.recipe.batch_size, context.num_replicas_in_sync if context else 1
     if batch % replicas:
@@ -49,7 +51,7 @@ def training_batches(
     files = sorted(files)
 
     def epoch(index: tf.Tensor) -> tf.data.Dataset:
-        # This function's own graph: the order must not follow from a global seed that somebody else has set.
+        # In this function's own graph, so that a global seed set elsewhere does not change the order.
         tf.compat.v1.set_random_seed(task.recipe.seed + 1)
         return _records(files).shuffle(buffer, seed=index, reshuffle_each_iteration=False)
 
@@ -66,9 +68,7 @@ def training_batches(
         x = tf.ensure_shape(x, [batch, *task.image_shape])
         if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
             x = randomness.binarised(task, step, x)
-        if not isinstance(task, ClassifyingTask):
-            return x
-        return x, tf.ensure_shape(labels(serialized, task), [batch])
+        return (x, tf.ensure_shape(labels(serialized, task), [batch])) if task.kind.reads_labels else x
 
     batches = batches.map(parsed)
     if context is not None and replicas > 1:
@@ -81,7 +81,7 @@ def training_batches(
             return tf.data.Dataset.from_tensor_slices(local_slices if len(values) > 1 else local_slices[0])
 
         batches = batches.flat_map(replica_batches)
-    # There is no end. Not told so, the workers of a cluster ask one another at each step whether all have more.
+    # Without a known cardinality, a cluster's workers ask one another at each step whether all have more.
     batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.experimental.INFINITE_CARDINALITY))
     options = tf.data.Options()
     options.deterministic = True
@@ -90,21 +90,21 @@ def training_batches(
 
 
 def evaluation_batches(files: Sequence[str], task: Task, examples: int) -> list[tuple[Batch, tf.Tensor]]:
-    """The first `examples` examples of the files, batches as those of training with ids [n], n = batch_size at most.
+    """Read the first `examples` examples: (batch, ids [n]) for each at most batch_size rows.
 
     Raises ValueError when there is none.
     """
-    found: list[tuple[Batch, tf.Tensor]] = []
+    batches: list[tuple[Batch, tf.Tensor]] = []
     for serialized in _records(sorted(files)).take(examples).batch(task.recipe.batch_size):
         x, ids = images(serialized, task)
-        found.append(((x, labels(serialized, task)) if isinstance(task, ClassifyingTask) else x, ids))
-    if not found:
+        batches.append(((x, labels(serialized, task)) if task.kind.reads_labels else x, ids))
+    if not batches:
         raise _no_examples(files)
-    return found
+    return batches
 
 
 def images(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
-    """Evaluation's images, [n, B, A, C] float32 in [0, 1], and the ids [n] of serialized tf.Examples [n].
+    """Parse serialized tf.Examples [n] for evaluation: images [n, B, A, C] float32 in [0, 1], and ids [n].
 
     Raises as `parse` does.
     """
@@ -112,29 +112,30 @@ def images(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
     return _pixels(raw, Binarisation.GIVEN if task.binary else Binarisation.NONE), ids
 
 
-def labels(serialized: tf.Tensor, task: ClassifyingTask) -> tf.Tensor:
-    """The labels of serialized tf.Examples [n]: [n] int64.
+def labels(serialized: tf.Tensor, task: Task) -> tf.Tensor:
+    """Parse the labels of serialized tf.Examples [n] for a classifier: [n] int64.
 
     Raises InvalidArgumentError where the feature is missing or a label is none of the task's classes.
     """
-    found = tf.io.parse_example(serialized, {"label": tf.io.FixedLenFeature([], tf.int64)})["label"]
+    assert isinstance(task, ClassifyingTask), task.name
+    values = tf.io.parse_example(serialized, {"label": tf.io.FixedLenFeature([], tf.int64)})["label"]
     message = f"Feature `label` must be one of the classes 0 to {task.classes - 1}; it is"
-    known = tf.reduce_all(tf.logical_and(found >= 0, found < task.classes))
-    with tf.control_dependencies([tf.debugging.Assert(known, [message, found])]):
-        return tf.identity(found)
+    known = tf.reduce_all(tf.logical_and(values >= 0, values < task.classes))
+    with tf.control_dependencies([tf.debugging.Assert(known, [message, values])]):
+        return tf.identity(values)
 
 
 def all_arrays(files: Sequence[str], task: Task) -> dict[str, np.ndarray]:
-    """All that the files hold, in order: `images`, uint8 [examples, B, A, C] as ingestion left them.
+    """Read whole files, in order: `images`, uint8 [examples, B, A, C] as ingestion wrote them.
 
-    For a classifying task there are `labels` too, int32 [examples]. Raises ValueError when there is no example.
+    A classifier gets `labels` too, int32 [examples]. Raises ValueError when there is no example.
     """
     parts: dict[str, list[np.ndarray]] = {"images": []}
-    if isinstance(task, ClassifyingTask):
+    if task.kind.reads_labels:
         parts["labels"] = []
     for serialized in _records(sorted(files)).batch(1_000):
         parts["images"].append(parse(serialized, task)[0].numpy())
-        if isinstance(task, ClassifyingTask):
+        if task.kind.reads_labels:
             parts["labels"].append(labels(serialized, task).numpy().astype(np.int32))
     if not parts["images"]:
         raise _no_examples(files)
@@ -142,9 +143,9 @@ def all_arrays(files: Sequence[str], task: Task) -> dict[str, np.ndarray]:
 
 
 def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
-    """Serialized tf.Examples [n] to raw images, uint8 [n, B, A, C], and ids [n]. Of a larger image it is the centre.
+    """Parse serialized tf.Examples [n] to raw images, uint8 [n, B, A, C], and ids [n].
 
-    Where the margin is odd, the odd row or column is left out at the bottom or on the right.
+    Takes the centre of larger images; an odd margin loses its odd row or column at the bottom or on the right.
 
     Raises InvalidArgumentError where a feature is missing or an image has another number of bytes than the task's.
     """
@@ -155,9 +156,9 @@ def parse(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _stored(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
-    """Serialized tf.Examples [n] to images, uint8 [n, *stored_shape], and ids [n]."""
-    # A classifier draws no noise and its answer depends on no id, so that who asks need not make one up.
-    absent = "" if isinstance(task, ClassifyingTask) else None
+    """Parse serialized tf.Examples [n] to images, uint8 [n, *stored_shape], and ids [n]."""
+    # A classifier draws no noise, so its callers need not make up an id.
+    absent = "" if task.kind is CLASSIFIER else None
     features = tf.io.parse_example(
         serialized,
         {"image": tf.io.FixedLenFeature([], tf.string), "id": tf.io.FixedLenFeature([], tf.string, absent)},
@@ -171,7 +172,7 @@ def _stored(serialized: tf.Tensor, task: Task) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _crops(stored: tf.Tensor, corners: tf.Tensor, task: Task) -> tf.Tensor:
-    """Of each image [n, *stored_shape] the part whose top left pixel is at its corner [n, 2]: [n, B, A, C]."""
+    """Crop each image [n, *stored_shape] with its top left pixel at its corner [n, 2]: [n, B, A, C]."""
     rows, columns, _ = task.image_shape
     x = tf.gather(stored, corners[:, :1] + tf.range(rows), axis=1, batch_dims=1)
     return tf.gather(x, corners[:, 1:] + tf.range(columns), axis=2, batch_dims=1)
@@ -188,6 +189,6 @@ def _no_examples(files: Sequence[str]) -> ValueError:
 
 
 def _pixels(images: tf.Tensor, binarisation: Binarisation) -> tf.Tensor:
-    """uint8 images as float32 in [0, 1]: 0 and 1 stay, intensities are divided by 255."""
+    """Convert uint8 images to float32 in [0, 1]: 0 and 1 stay, intensities are divided by 255."""
     x = tf.cast(images, tf.float32)
     return x / 255 if binarisation is Binarisation.NONE else x

@@ -127,7 +127,7 @@ class BoundObjective(Objective):
 
     def evaluation_noise(self, ids: tf.Tensor) -> tf.Tensor:
         """[T, n, Z], the noise by which `score_examples` scores these examples."""
-        return randomness.row_noise(self._task, randomness.seeds_of_ids(ids))
+        return randomness.row_noise(self._task, randomness.seeds_for_ids(ids))
 
     def figures(
         self, parameters: Parameters, batch: tf.Tensor, noise: tf.Tensor, scan: Scan = recurrence.scan

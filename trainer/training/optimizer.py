@@ -27,7 +27,7 @@ class Optimised(NamedTuple):
         return {f"{group}/{name}": v for group, values in self._asdict().items() for name, v in values.items()}
 
     @classmethod
-    def of_flat(cls, values: Tensors) -> Optimised:
+    def from_flat(cls, values: Tensors) -> Optimised:
         """The inverse of `flat`."""
         groups: dict[str, dict[str, tf.Tensor]] = {group: {} for group in cls._fields}
         for path, value in values.items():

@@ -55,7 +55,7 @@ def row_noise(task: GenerativeTask, seed: tf.Tensor) -> tf.Tensor:
     return tf.transpose(noise, [1, 0, 2])
 
 
-def seeds_of_ids(ids: tf.Tensor) -> tf.Tensor:
+def seeds_for_ids(ids: tf.Tensor) -> tf.Tensor:
     """A seed for each example from its id: [n] string to [n, 2] int64."""
     halves = [tf.strings.to_hash_bucket_strong(ids, 2**62, key=[key, 1502_04623]) for key in (1, 2)]
     return tf.stack(halves, axis=1)

@@ -47,7 +47,7 @@ class TrainState(tf.Module):
 
     def read(self) -> optimizer.Optimised:
         """The variables' values, read once."""
-        return optimizer.Optimised.of_flat({name: v.read_value() for name, v in self._groups().flat().items()})
+        return optimizer.Optimised.from_flat({name: v.read_value() for name, v in self._groups().flat().items()})
 
     def assign(self, new: optimizer.Optimised) -> None:
         """Writes the values back and counts the step."""

@@ -34,7 +34,7 @@ def run(
     """
     devices.configure_threads()
     strategy = devices.strategy(report)
-    with cluster.losses_told(strategy):
+    with cluster.translate_losses(strategy):
         train_files, validation_files = _files(train_patterns), _files(validation_patterns)
         origin = [task.to_json(), *train_files, *([initial_state["sha256"]] if initial_state else [])]
         digest = hashlib.sha256("\n".join(origin).encode()).hexdigest()

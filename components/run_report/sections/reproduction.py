@@ -34,9 +34,9 @@ def _command(run: Run) -> str:
     """With the options that are not the task's own."""
     task, found = run.task, run.evaluation
     words = ["draw", "run", "--task", task.name]
-    if task.sources["recipe.steps"] == GIVEN:
+    if task.source("recipe.steps") == GIVEN:
         words += ["--steps", str(task.recipe.steps)]
-    if task.sources["data.builder"] == GIVEN:
+    if task.source("data.builder") == GIVEN:
         counted = re.search(r"-(\d+)(:|$)", task.data.builder)
         words += ["--train-examples", counted[1]] if counted else []
     if isinstance(task, ClassifyingTask):

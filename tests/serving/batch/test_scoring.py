@@ -38,7 +38,7 @@ def _images(count: int) -> np.ndarray:
 
 
 def test_sample_0_has_the_seed_of_the_trainer() -> None:
-    np.testing.assert_array_equal(seeds_of_ids(IDS), randomness.seeds_of_ids(tf.constant(IDS)).numpy())
+    np.testing.assert_array_equal(seeds_of_ids(IDS), randomness.seeds_for_ids(tf.constant(IDS)).numpy())
 
 
 def test_samples_of_an_id_have_seeds_and_noise_of_their_own() -> None:

@@ -149,7 +149,7 @@ def test_reconstruct_is_the_references_canvas_with_the_rows_noise(exported, forw
 
 
 def test_score_examples_is_score_with_the_seeds_of_the_ids(exported):
-    seed = randomness.seeds_of_ids(tf.constant(exported.ids)).numpy()
+    seed = randomness.seeds_for_ids(tf.constant(exported.ids)).numpy()
     expected = exported.call("score", seed=seed)
     for name, value in exported.call("score_examples").items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
@@ -164,7 +164,7 @@ def test_score_examples_takes_the_centre_of_a_larger_image(tmp_path):
     examples = [tiny.serialize(image, name) for image, name in zip(stored, model.ids, strict=True)]
     found = model.call("score_examples", examples=np.array(examples, object))
     centre = stored[:, 2 : 2 + tiny.ROWS, 1 : 1 + tiny.COLUMNS].astype(np.float32) / 255
-    expected = model.call("score", image=centre, seed=randomness.seeds_of_ids(tf.constant(model.ids)).numpy())
+    expected = model.call("score", image=centre, seed=randomness.seeds_for_ids(tf.constant(model.ids)).numpy())
     for name, value in found.items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
 

@@ -48,7 +48,7 @@ def recorded(self, batches, steps):
 
 step.Trainer.train = recorded
 try:
-    with cluster.losses_told(strategy):
+    with cluster.translate_losses(strategy):
         weights = loop.train(
             Task.from_json(arguments["task"]),
             strategy=strategy,
@@ -212,7 +212,7 @@ def test_a_worker_that_is_asked_to_end_does(data, tmp_path):
 
 def configured(monkeypatch, workers, kind, index=0):
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": workers, "task": {"type": kind, "index": index}}))
-    return cluster.Cluster.of_environment()
+    return cluster.Cluster.from_environment()
 
 
 def test_a_cluster_is_a_chief_and_workers(monkeypatch):
@@ -225,7 +225,7 @@ def test_one_worker_is_no_cluster(monkeypatch, workers):
     assert configured(monkeypatch, workers, next(iter(workers), None)) is None
     for text in ("", "{}"):
         monkeypatch.setenv("TF_CONFIG", text)
-        assert cluster.Cluster.of_environment() is None
+        assert cluster.Cluster.from_environment() is None
 
 
 TWO = {"worker": ["a:1", "b:1"]}
@@ -255,7 +255,7 @@ def test_a_malformed_cluster_is_refused_with_an_example(monkeypatch, workers, ki
 def test_no_json_is_refused(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "worker0")
     with pytest.raises(ValueError, match="TF_CONFIG: it cannot be read"):
-        cluster.Cluster.of_environment()
+        cluster.Cluster.from_environment()
 
 
 def test_alone_the_chief_says_what_one_says_oneself():

@@ -108,17 +108,17 @@ def test_without_a_margin_there_is_one_place():
 
 def test_ids_give_distinct_seeds_that_do_not_depend_on_the_batch():
     ids = tf.constant([f"example-{index}" for index in range(10_000)] + ["", "exämple", "a" * 300])
-    rows = randomness.seeds_of_ids(ids).numpy()
+    rows = randomness.seeds_for_ids(ids).numpy()
     assert rows.shape == (10_003, 2) and rows.dtype == np.int64
     # Both halves: one of them alone would do to tell the examples apart.
     assert [len(np.unique(rows[:, half])) for half in (0, 1)] == [10_003, 10_003]
-    np.testing.assert_array_equal(randomness.seeds_of_ids(ids[4:5])[0], rows[4])
+    np.testing.assert_array_equal(randomness.seeds_for_ids(ids[4:5])[0], rows[4])
 
 
-def test_seeds_of_ids_are_the_same_in_every_version_and_on_every_host():
+def test_seeds_for_ids_are_the_same_in_every_version_and_on_every_host():
     """Numbers written down when this was made: a bound reported last year must be had again."""
     np.testing.assert_array_equal(
-        randomness.seeds_of_ids(tf.constant(["test-7"])), [[49695322657497796, 2542333486885800929]]
+        randomness.seeds_for_ids(tf.constant(["test-7"])), [[49695322657497796, 2542333486885800929]]
     )
     noise = randomness.row_noise(TASK, tf.constant([[1, 2]], tf.int64))[:2, 0]
     np.testing.assert_allclose(noise, [[0.5441101, 0.20738031], [0.07356432, 0.04643455]], rtol=1e-5)

@@ -144,7 +144,7 @@ def test_validation_is_the_mean_over_all_rows_with_noise_that_stays(compiled, fi
     parameters = trainer.state.exported(TASK)
     rows, steps = [], []
     for x, ids in batches:
-        eps = randomness.row_noise(TASK, randomness.seeds_of_ids(ids))
+        eps = randomness.row_noise(TASK, randomness.seeds_for_ids(ids))
         inference = draw.infer(parameters, x, eps, TASK)
         rows.append(inference.nll_bound.numpy())
         steps.append(inference.kl.numpy())
