@@ -7,7 +7,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACCELERATORS := build/accelerators/.installed
 SOURCES := benchmarks components pipeline serving trainer
-RESOLVE := build/uv/bin/uv pip compile --quiet --no-annotate --no-emit-index-url --no-emit-find-links \
+UV := $(HOST_PYTHON) requirements/run_uv.py
+RESOLVE := $(UV) pip compile --quiet --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock'
 LOCK := $(RESOLVE) --extra dev
 IMAGE_LOCK := $(RESOLVE) --constraint requirements/tfx1.21.txt --python-version 3.13 \
@@ -54,12 +55,10 @@ format: $(INSTALLED)  ## rewrites the sources in the house style
 	@$(BIN)/ruff format --quiet .
 
 wheel: $(INSTALLED)  ## builds the wheel of a release into dist
-	@rm -rf build dist  # setuptools would pack what an earlier build left behind.
+	@rm -rf build/lib build/bdist.* dist  # setuptools would pack what an earlier build left behind.
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 lock:  ## resolves setup.py into the locks; LOCK_FLAGS=--upgrade takes newer versions
-	@$(HOST_PYTHON) -m venv build/uv
-	@build/uv/bin/pip install --quiet --disable-pip-version-check uv
 	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.16-py310.txt \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28
 	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.21.txt --python-version 3.11 --universal
@@ -72,13 +71,13 @@ clean:  ## removes build outputs and caches; keeps .venv and runs
 	@rm -rf build dist *.egg-info __pycache__ .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(SOURCES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): setup.py requirements/install.py requirements/tfx1.16-py310.txt requirements/tfx1.21.txt
+$(INSTALLED): setup.py requirements/install.py requirements/run_uv.py requirements/tfx1.16-py310.txt requirements/tfx1.21.txt
 	@$(HOST_PYTHON) requirements/install.py
 
 # JAX with the compiler for TPUs, away from TensorFlow, which it would disagree with about its dependencies.
 $(ACCELERATORS): requirements/accelerators.txt
-	@$(HOST_PYTHON) -m venv --clear build/accelerators
-	@build/accelerators/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@$(UV) venv --quiet --clear --python $(HOST_PYTHON) build/accelerators
+	@$(UV) pip sync --quiet --python build/accelerators/bin/python $<
 	@touch $@
 
 .PHONY: help run report figures test test-all bench lint format wheel lock clean

@@ -16,7 +16,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple, NoReturn
+from typing import Iterator, Mapping, NamedTuple, NoReturn
+
+import run_uv
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -64,7 +66,7 @@ def main() -> None:
     glibc = find_glibc()
     line, python, why = choose(glibc)
     interpreter = f"{line.name}\n{python.path} {python.release}\n"
-    inputs = [line.lock, ROOT / "setup.py", Path(__file__)]
+    inputs = [line.lock, ROOT / "setup.py", Path(__file__), Path(run_uv.__file__)]
     stamp = interpreter + hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest() + "\n"
     installed = STAMP.read_text() if STAMP.exists() else ""
     if installed == stamp:
@@ -74,22 +76,49 @@ def main() -> None:
     if not any(map(shutil.which, ("g++", "c++", "clang++"))):
         fail("A C++ compiler is needed: pyfarmhash, which TFX depends on, has no wheels. Install the package g++.")
     say(f"{line.name} on Python {python.release} ({python.path}): {why}")
-    if installed.startswith(interpreter):
+    fresh = not installed.startswith(interpreter)
+    if not fresh:
         STAMP.unlink()
-    else:
-        say("making .venv")
-        run([python.path, "-m", "venv", "--clear", str(VENV)])
-    pip = [str(VENV / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-deps"]
-    say(f"fetching the packages of {line.lock.relative_to(ROOT)}")
-    # Compiling every module takes as long as all the rest; Python compiles those that are used.
-    run([*pip, "--no-compile", "--requirement", str(line.lock)], show_progress())
-    say("installing draw-tfx")
-    run([*pip, "--no-build-isolation", "--editable", str(ROOT)])
+    say(f"installing {line.lock.relative_to(ROOT)}, in seconds where uv has the packages in its cache")
+    try:
+        install_with_uv(python.path, line.lock, fresh)
+    except CommandFailed as error:
+        say(f"uv cannot do it, so pip does, in one to two minutes. {error}")
+        try:
+            install_with_pip(python.path, line.lock, fresh)
+        except CommandFailed as error:
+            fail(str(error))
 
     unfinished = STAMP.with_suffix(".unfinished")
     unfinished.write_text(stamp)
     unfinished.replace(STAMP)
     say(".venv is ready")
+
+
+def install_with_uv(python: str, lock: Path, fresh: bool) -> None:
+    """Makes .venv hold what `lock` lists, pip and draw-tfx. Raises CommandFailed."""
+    try:
+        uv = run_uv.find_uv(python)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CommandFailed(f"It could not be installed: {getattr(error, 'stderr', error)}") from error
+    environment = run_uv.uv_variables(run_uv.read_pip_options(python))
+    if fresh:
+        # With pip, by which TFX's command lists what is installed.
+        run([uv, "venv", "--quiet", "--clear", "--seed", "--python", python, str(VENV)], environment)
+    there = ["--python", str(VENV / "bin/python")]
+    run([uv, "pip", "sync", *there, str(lock)], environment, show=("Resolved ", "Prepared ", "Installed "))
+    editable = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    run([uv, "pip", "install", "--quiet", *there, *editable], environment)
+
+
+def install_with_pip(python: str, lock: Path, fresh: bool) -> None:
+    """Does the same without uv, but leaves what `lock` no longer lists. Raises CommandFailed."""
+    if fresh:
+        run([python, "-m", "venv", "--clear", str(VENV)], os.environ)
+    pip = [str(VENV / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--no-deps"]
+    # Compiling every module takes as long as all the rest; Python compiles those that are used.
+    run([*pip, "--no-compile", "--requirement", str(lock)], os.environ)
+    run([*pip, "--no-build-isolation", "--editable", str(ROOT)], os.environ)
 
 
 def find_glibc() -> tuple[int, int]:
@@ -156,31 +185,21 @@ def probe(paths: Iterator[str] | list[str]) -> list[Python]:
     return list(found.values())
 
 
-def run(command: list[str], watch: Callable[[str], None] = lambda line: None) -> None:
-    """Runs `command` in silence, handing each line of its output to `watch`; a failure shows the last of them."""
+class CommandFailed(Exception):
+    """The message holds the command and the last lines of its output."""
+
+
+def run(command: list[str], environment: Mapping[str, str], show: tuple[str, ...] = ()) -> None:
+    """Runs `command`, printing the lines of its output that begin with one of `show`. Raises CommandFailed."""
     tail: collections.deque[str] = collections.deque(maxlen=25)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env={**environment}, **output) as process:
         for line in process.stdout or ():
             tail.append(line.rstrip())
-            watch(line)
+            if show and line.startswith(show):
+                say(f"  {line.rstrip()}")
     if process.returncode:
-        fail(f"`{' '.join(command)}` failed. Its last lines:", *tail)
-
-
-def show_progress() -> Callable[[str], None]:
-    """Returns a watcher of pip's output that reports every 50 packages, and the turn from fetching to installing."""
-    fetched = 0
-
-    def watch(line: str) -> None:
-        nonlocal fetched
-        if line.startswith(("Collecting ", "Processing ")):
-            fetched += 1
-            if fetched % 50 == 0:
-                say(f"  {fetched} packages")
-        elif line.startswith("Installing collected packages"):
-            say(f"installing {line.count(',') + 1} packages")
-
-    return watch
+        raise CommandFailed("\n".join([f"`{' '.join(command)}` failed. Its last lines:", *tail]))
 
 
 def dotted(version: tuple[int, int]) -> str:
