@@ -1,4 +1,4 @@
-"""The task of an exported model, which carries it, so that the stages behind the Trainer need not be told."""
+"""Reads the task that every exported model carries, so that the stages behind the Trainer need no other source."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import json
 import os
 from typing import Any
 
+from tfx import types
 from tfx.dsl.io import fileio
+from tfx.utils import path_utils
 
 TASK_FILE = os.path.join("assets", "task.json")
 
 PLACEHOLDER = "{task}"
-"""In an address: the name of the model's task."""
+"""Stands for the name of the model's task in an address."""
+
+
+def saved_model_dir(model: types.Artifact) -> str:
+    """Returns the folder of the SavedModel in a Model artifact."""
+    return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
 
 
 def read(model_dir: str) -> dict[str, Any] | None:
-    """The task of the SavedModel in `model_dir`; None where it has none.
+    """Reads the task of the SavedModel in `model_dir`; None if it has none.
 
-    The plain JSON, not a Task: a baseline may come from a version of ours whose Task had other fields.
+    Returns plain JSON, not a Task: a baseline may come from an earlier version whose Task had other fields.
     """
     path = os.path.join(model_dir, TASK_FILE)
     if not fileio.exists(path):
@@ -27,7 +34,7 @@ def read(model_dir: str) -> dict[str, Any] | None:
 
 
 def require(model_dir: str) -> dict[str, Any]:
-    """As `read`; raises FileNotFoundError where the model does not say what its task is."""
+    """Reads the task as `read` does, but raises FileNotFoundError if there is none."""
     task = read(model_dir)
     if task is None:
         raise FileNotFoundError(
@@ -38,11 +45,11 @@ def require(model_dir: str) -> dict[str, Any]:
 
 
 def judging_split(model_dir: str) -> str:
-    """The split that decides on the model."""
+    """Names the split that decides whether the model is good enough."""
     return str(require(model_dir)["data"]["test"])
 
 
 def address_for(address: str, model_dir: str) -> str:
-    """`address` with the name of the model's task in place of `{task}`."""
+    """Replaces `{task}` in an address by the name of the model's task."""
     # Not format(): any other brace is a part of the path.
     return address.replace(PLACEHOLDER, require(model_dir)["name"]) if PLACEHOLDER in address else address

@@ -15,16 +15,15 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from components.bound_evaluator.component import BoundEvaluator
-from components.curated_schema.component import CuratedSchema
-from components.error_evaluator.component import ErrorEvaluator
-from components.parameter_check.component import ParameterCheck
+from components.curated_schema import CuratedSchema
+from components.evaluator.component import BoundEvaluator, ErrorEvaluator
+from components.parameter_check import ParameterCheck
 from components.run_report.component import RunReport
-from components.serving_check.component import ServingCheck
-from components.split_scorer.component import SplitScorer
-from components.strict_example_validator.component import StrictExampleValidator
-from components.task_pusher.component import TaskPusher
-from components.task_trainer.component import TaskTrainer
+from components.serving_check import ServingCheck
+from components.split_scorer import SplitScorer
+from components.strict_example_validator import StrictExampleValidator
+from components.task_pusher import TaskPusher
+from components.task_trainer import TaskTrainer
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline_resolver import LatestOtherBlessedModel
 from pipeline.task_arguments import TaskArguments

@@ -1,1 +1,1 @@
-"""TFDS builders of the data sets that TensorFlow Datasets does not have, each a folder in TFDS's own convention."""
+"""TFDS builders of data sets that TensorFlow Datasets lacks, each a folder in TFDS's own convention."""

@@ -1,4 +1,4 @@
-"""TFDS builders of images that are composed of MNIST's digits, each image a function of its index alone."""
+"""Base of the TFDS builders that compose images of MNIST's digits, each image a function of its index alone."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from components.datasets import digit_source
 from components.datasets.digit_source import Digits
 
 SHARD_EXAMPLES = 10_000
-"""Examples in a file. Each file is made by itself, so that the workers share nothing and hold no more than this."""
+"""Examples in a file. Each file is made by itself, so workers share nothing and hold no more than this."""
 
 CHUNK_EXAMPLES = 250
-"""Images that are composed at once: 5 MB at 100 x 100."""
+"""Images composed at once: 5 MB at 100 x 100."""
 
 _EVALUATION_EXAMPLES = {"mnist": 10_000, "digits": 1_000}
 _NAME = re.compile(r"(?P<source>mnist|digits)-(?P<train>[1-9]\d*)")
 
 Composer = Callable[[Digits, np.ndarray], dict[str, np.ndarray]]
-"""Digits and random words [n, draws] uint64 to features with a row an image; `image` is [n, H, W] uint8."""
+"""Turns digits and random words [n, draws] uint64 into features, a row an image; `image` is [n, H, W] uint8."""
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class Config(tfds.core.BuilderConfig):
-    """The digits' source and the examples of each split, both of which the name says: SOURCE-TRAINING_EXAMPLES."""
+    """Source of the digits and size of each split, as its name SOURCE-TRAINING_EXAMPLES says."""
 
     source: str
     counts: Mapping[str, int]
     """The training split is the last: with Beam, TFDS 4.9 makes every split again with each one that follows it."""
 
     @classmethod
-    def named(cls, name: str) -> Config:
-        """The configuration of that name, such as `mnist-200000`; raises ValueError where it says no number of ours."""
+    def from_name(cls, name: str) -> Config:
+        """Builds the configuration of a name such as `mnist-200000`; raises ValueError for a name of another form."""
         match = _NAME.fullmatch(name)
         train = int(match["train"]) if match else 0
         if match is None or (train > SHARD_EXAMPLES and train % SHARD_EXAMPLES):
@@ -55,10 +55,10 @@ class Config(tfds.core.BuilderConfig):
 
 
 class Composition(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Splits `train`, `validation` and `test`, whose examples have an `id`, an `image` and what `compose` gives.
+    """Splits `train`, `validation` and `test`, whose examples have an `id` and the features that `compose` returns.
 
-    Image i of a split is a function of the data set's name, the split and i: another number of examples, of workers or
-    of files does not change it.
+    Image i of a split depends on the data set's name, the split and i alone, whatever the number of examples, workers
+    or files.
     """
 
     IMAGE_SHAPE: ClassVar[tuple[int, int]]
@@ -66,17 +66,17 @@ class Composition(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
     DRAWS: ClassVar[int]
     """Random words for each image."""
     FEATURES: ClassVar[Mapping[str, Any]]
-    """Beside `id` and `image`."""
+    """The features beside `id` and `image`."""
 
     @staticmethod
     def compose(digits: Digits, words: np.ndarray) -> dict[str, np.ndarray]:
-        """See Composer."""
+        """Composes images, see Composer."""
         raise NotImplementedError
 
     @classmethod
     def get_builder_config(cls, name: str, version: Any = None) -> Config:
-        """TFDS asks by name; so any number of examples can be asked for, in a task or with `tfds build`."""
-        return super().get_builder_config(name, version) or Config.named(name)
+        """Finds a configuration by its name, so that a task or `tfds build` may ask for any number of examples."""
+        return super().get_builder_config(name, version) or Config.from_name(name)
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
@@ -97,8 +97,8 @@ class Composition(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
                     dataset=self.name,
                     source_dir=directory,
                     split=split,
-                    # Of equal size but where there is only one: with Beam, TFDS 4.9 takes the lengths of more than
-                    # ten files in the order of their numbers as text.
+                    # All of one size, unless there is only one: with Beam, TFDS 4.9 sorts the lengths of more than
+                    # ten files by their numbers as text.
                     indices=range(first, min(first + SHARD_EXAMPLES, count)),
                 )
                 for first in range(0, count, SHARD_EXAMPLES)
@@ -109,7 +109,7 @@ class Composition(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
-    """The examples of one file. Called by TFDS, in a Beam worker where there is a pipeline."""
+    """The examples of one file. TFDS calls it, in a Beam worker if there is a pipeline."""
 
     compose: Composer
     draws: int
@@ -119,7 +119,7 @@ class Shard:
     indices: range
 
     def __call__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Pairs of index and features."""
+        """Yields pairs of index and features."""
         digits = digit_source.load(self.source_dir, self.split)
         for start in range(self.indices.start, self.indices.stop, CHUNK_EXAMPLES):
             indices = range(start, min(start + CHUNK_EXAMPLES, self.indices.stop))
@@ -134,7 +134,7 @@ class Shard:
 
 
 def random_words(stream: str, indices: range, draws: int) -> np.ndarray:
-    """Uniform words [len(indices), draws] uint64; row i depends on the stream's name and the i-th index alone."""
+    """Draws uniform words [len(indices), draws] uint64; row i depends on the stream's name and the i-th index alone."""
     # Raw words of the bit generator: unlike Generator's methods, NumPy promises never to change them (NEP 19). Philox
     # makes four at a time from a counter, which can start anywhere.
     blocks = -(-draws // 4)
@@ -144,7 +144,7 @@ def random_words(stream: str, indices: range, draws: int) -> np.ndarray:
 
 
 def choices(words: np.ndarray, count: int) -> np.ndarray:
-    """Whole numbers uniform over 0..count - 1, one for each word; the bias is below count / 2^64."""
+    """Maps each word to a whole number uniform over 0..count - 1; the bias is below count / 2^64."""
     return (words % np.uint64(count)).astype(np.int64)
 
 
@@ -159,5 +159,5 @@ def add(canvas: np.ndarray, patches: np.ndarray, tops: np.ndarray, lefts: np.nda
 
 
 def clip(canvas: np.ndarray) -> np.ndarray:
-    """Sums of intensities clipped to white, uint8. Nothing that is added is negative, so clipping once is enough."""
+    """Clips sums of intensities to white, uint8. Nothing that is added is negative, so clipping once is enough."""
     return np.minimum(canvas, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The digits that composed data sets are made of: the data set that they come from, and which belong to which split."""
+"""Loads the digits that data sets are composed of, and divides them among the splits."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import tensorflow_datasets as tfds
 from components.datasets.digits import digits_dataset_builder  # noqa: F401  registers the builder
 
 BUILDERS = {"mnist": "mnist:3.0.1", "digits": "digits:1.0.0"}
-"""TFDS's name of each source. `digits` comes with an installed package and needs no download."""
+"""TFDS's name for each source. `digits` comes with an installed package and needs no download."""
 
 SIDE = 28
-"""Rows, and columns, of a digit's image."""
+"""Rows and columns of a digit's image."""
 
-HELD_OUT = 6
-"""One in so many of the source's training digits is for validation: 10,000 of MNIST's 60,000."""
+VALIDATION_EVERY = 6
+"""One in six of the source's training digits is for validation: 10,000 of MNIST's 60,000."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,10 +35,10 @@ class Digits:
 
 
 def prepare(source: str, data_dir: str) -> str:
-    """The folder of the source's data set, which is prepared where it is not in TFDS's directory `data_dir`.
+    """Returns the folder of the source's data set, and prepares it if it is not in TFDS's directory `data_dir`.
 
     Raises:
-      RuntimeError: where it has to be downloaded and cannot be.
+      RuntimeError: if it must be downloaded and cannot be.
     """
     builder = tfds.builder(BUILDERS[source], data_dir=data_dir)
     if not builder.data_path.exists():
@@ -55,9 +55,10 @@ def prepare(source: str, data_dir: str) -> str:
 
 @functools.lru_cache(maxsize=3)
 def load(directory: str, split: str) -> Digits:
-    """The digits of `train`, `validation` or `test` from the prepared data set in `directory`; no digit is in two.
+    """Loads the digits of `train`, `validation` or `test` from the prepared data set in `directory`.
 
-    `test` has the source's test digits, and the other two share its training digits by the order of their SHA-256.
+    No digit is in two splits: `test` has the source's test digits, and the other two divide its training digits by the
+    order of their SHA-256.
     """
     source = tfds.builder_from_directory(directory)
     arrays = tfds.as_numpy(source.as_dataset(split="test" if split == "test" else "train", batch_size=-1))
@@ -67,6 +68,6 @@ def load(directory: str, split: str) -> Digits:
     ]
     order = np.array(sorted(range(len(digests)), key=digests.__getitem__))
     if split != "test":
-        validation = len(order) // HELD_OUT
+        validation = len(order) // VALIDATION_EVERY
         order = order[:validation] if split == "validation" else order[validation:]
     return Digits(images[order], labels[order])

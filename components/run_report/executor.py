@@ -13,7 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
-from components.evaluation.executor import EVALUATION_FILE
+from components.evaluator.evaluation import EVALUATION_FILE
 from components.run_report import page
 from components.run_report.artifact import REPORT_FILE
 from components.run_report.run import Run

@@ -1,1 +1,1 @@
-"""An ExampleGen that reads a TFDS data set, checks every image and binarises it."""
+"""Ingests a TFDS data set: reads it, checks every image, binarises it and writes tf.Examples."""

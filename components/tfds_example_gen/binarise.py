@@ -1,4 +1,4 @@
-"""How a pixel of the data set becomes a pixel of the model's input, for one image."""
+"""Binarises one image as the task says."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from trainer.task import Binarisation
 
 THRESHOLD = 127
-"""The greatest intensity that Binarisation.THRESHOLD takes for 0."""
+"""The greatest intensity that Binarisation.THRESHOLD turns into 0."""
 
 
 def binarise(image: np.ndarray, binarisation: Binarisation, *, seed: int, example_id: bytes) -> np.ndarray:
-    """The image, uint8 [H, W, C], as `binarisation` says: unchanged, or every pixel 0 or 1.
+    """Returns the image, uint8 [H, W, C], with every pixel 0 or 1, or unchanged.
 
-    STOCHASTIC is a function of image, seed and id alone, so neither the number of workers nor the order in which they
-    meet the examples can change it.
+    STOCHASTIC depends on image, seed and id alone, so neither the number of workers nor the order in which they meet
+    the examples can change it.
 
     Raises:
-      ValueError: for GIVEN where a pixel is neither 0 nor 1; for STOCHASTIC_EACH_EPOCH, which is no rule for a split
-        but resolved by `Task.split_binarisation`.
+      ValueError: for GIVEN if a pixel is neither 0 nor 1; for STOCHASTIC_EACH_EPOCH, which is no rule for a split: see
+        `Task.split_binarisation`.
     """
     if binarisation is Binarisation.NONE:
         return image
@@ -39,7 +39,7 @@ def binarise(image: np.ndarray, binarisation: Binarisation, *, seed: int, exampl
 
 
 def _uniform_intensities(shape: tuple[int, ...], seed: int, example_id: bytes) -> np.ndarray:
-    """Whole numbers uniform over 0..254, uint64. One is below an intensity v with probability v / 255: 0 never."""
+    """Draws whole numbers uniform over 0..254, uint64. One is below an intensity v with probability v / 255."""
     key = hashlib.sha256(f"{seed}:".encode() + example_id).digest()[:16]
     # Raw words of the bit generator: unlike Generator's methods, NumPy promises never to change them (NEP 19).
     words = np.random.Philox(key=int.from_bytes(key, "little")).random_raw(int(np.prod(shape)))

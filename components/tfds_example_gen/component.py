@@ -1,4 +1,4 @@
-"""The contract of TfdsExampleGen: a task's data set in, one Examples artifact out."""
+"""TfdsExampleGen: a task's data set in, one Examples artifact out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.tfds_example_gen import executor
-from components.tfds_example_gen.settings import BINARISATION_SEED, IngestionSettings
+from components.tfds_example_gen.ingestion_settings import IngestionSettings
 from trainer import tasks
 from trainer.task import Task
 
@@ -32,18 +32,18 @@ class TfdsExampleGenSpec(ComponentSpec):
 
 
 class TfdsExampleGen(BaseBeamComponent):
-    """Ingests the data set of a task from TensorFlow Datasets, preparing it first where it is not on disk.
+    """Ingests the data set of a task from TensorFlow Datasets, and prepares it first if it is not on disk.
 
-    Our own rather than a subclass of TFX's ExampleGens, whose splits are fixed when a pipeline is made: those of a task
-    follow from it when it runs. The driver of FileBasedExampleGen never runs on Kubeflow Pipelines 2, besides.
+    TFX's ExampleGens fix the splits when a pipeline is made; here they follow from the task when it runs. Besides, the
+    driver of FileBasedExampleGen never runs on Kubeflow Pipelines 2.
 
     Outputs:
       examples: `standard_artifacts.Examples`, a split for each of `task.data.splits`, of tf.Examples with `image`
         (bytes, uint8 row-major [H, W, C]; 0 or 1 where the split is binarised), `id` (bytes, stable across runs), and
-        `label` (int64) where the data set has labels.
+        `label` (int64) if the data set has labels.
 
-    The execution fails where the data set cannot be had or is incomplete, and where an example is not what the task
-    says; the message names the example.
+    The execution fails if the data set cannot be prepared or is incomplete, or if an example is not what the task says;
+    the message names the example.
     """
 
     SPEC_CLASS = TfdsExampleGenSpec
@@ -56,15 +56,15 @@ class TfdsExampleGen(BaseBeamComponent):
         train_examples: int | RuntimeParameter = tasks.TASK_DEFAULT,
         data_dir: str | RuntimeParameter | None = None,
     ) -> None:
-        """Takes from the task what decides the bytes, so that TFX's cache holds when the rest changes.
+        """Wires the component, with only those parts of the task in the cache's key that decide the bytes.
 
         Args:
-          task: its `data`, `stored_shape` and `binarisation` decide what is written. A parameter is a task's name.
-          train_examples: of the task that a parameter names; TASK_DEFAULT for the task's.
-          data_dir: TFDS's directory; None and "" are TFDS's own default.
+          task: what to ingest: its `data`, `stored_shape` and `binarisation`. A parameter is a task's name.
+          train_examples: size of the training split of a task that a parameter names; TASK_DEFAULT for the task's.
+          data_dir: TFDS's directory; None or "" for TFDS's own default.
         """
         if isinstance(task, Task):
-            task = IngestionSettings.of_task(task, data_dir=None, binarisation_seed=BINARISATION_SEED).to_json()
+            task = IngestionSettings.for_task(task, data_dir=None).to_json()
         super().__init__(
             TfdsExampleGenSpec(
                 task=task,

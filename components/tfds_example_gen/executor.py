@@ -1,4 +1,4 @@
-"""Beam code of TfdsExampleGen: reads the splits of a TFDS data set in parallel and writes checked tf.Examples."""
+"""Executor of TfdsExampleGen: reads the splits of a data set with Beam and writes checked tf.Examples."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
-from components.tfds_example_gen.dataset import open_dataset
-from components.tfds_example_gen.example import to_example
 from components.tfds_example_gen.first_batch import check_first_batch
-from components.tfds_example_gen.settings import IngestionSettings
+from components.tfds_example_gen.ingestion_settings import IngestionSettings
+from components.tfds_example_gen.prepared_dataset import open_dataset
+from components.tfds_example_gen.tf_example import to_example
 
 TASK_KEY = "task"
 TRAIN_EXAMPLES_KEY = "train_examples"
@@ -25,10 +25,10 @@ DATA_DIR_KEY = "data_dir"
 
 
 class Executor(BaseBeamExecutor):
-    """Writes each split once; raises where the data set or one of its examples is not what the task says.
+    """Writes each split once; fails if the data set or one of its examples is not what the task says.
 
-    Not TFX's BaseExampleGenExecutor, which shuffles what it writes: Beam's local runner holds a shuffle in memory, and
-    a million images of 100 x 100 are 10 GB. TFDS has shuffled the data set on disk, or it needs no shuffling.
+    TFX's BaseExampleGenExecutor shuffles what it writes: Beam's local runner holds a shuffle in memory, and a million
+    images of 100 x 100 are 10 GB. TFDS has shuffled the data set on disk, or it needs no shuffling.
     """
 
     def Do(
@@ -40,7 +40,7 @@ class Executor(BaseBeamExecutor):
         """Writes to `examples`.
 
         Args:
-          input_dict: nothing.
+          input_dict: empty.
           output_dict: `examples`.
           exec_properties: `task` (its name, or the JSON of IngestionSettings), `train_examples` and `data_dir`.
         """
@@ -69,12 +69,12 @@ class Executor(BaseBeamExecutor):
 
 
 class ReadSplit(beam.PTransform):
-    """One split as serialised tf.Examples.
+    """Reads one split as serialised tf.Examples.
 
     Args:
-      builder: of a prepared data set.
+      builder: the builder of a prepared data set.
       split: the name of one of its splits.
-      settings: of the ingestion.
+      settings: the settings of the ingestion.
     """
 
     def __init__(self, builder: tfds.core.DatasetBuilder, split: str, settings: IngestionSettings) -> None:
@@ -84,7 +84,7 @@ class ReadSplit(beam.PTransform):
         self._settings = settings
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """Reads the files of the split side by side."""
+        """Reads the files of the split in parallel, and counts the examples."""
         # TFDS's own check of the count is off, because it says neither which split nor what to do; ours is below.
         read_config = tfds.ReadConfig(add_tfds_id=True, assert_cardinality=False)
         examples = (
@@ -108,7 +108,7 @@ class ReadSplit(beam.PTransform):
 
 
 def check_count(count: int, *, split: str, expected: int, settings: IngestionSettings) -> None:
-    """Raises ValueError where the number of examples of a split is not the one that was prepared."""
+    """Raises ValueError if a split does not have the number of examples that was prepared."""
     if count != expected:
         raise ValueError(
             f"{settings.builder}, split {split!r}: its files hold {count} examples, but its dataset_info.json says "

@@ -1,19 +1,19 @@
-"""Looks at the first examples of a split before the rest is read, so that wrong data end a run in seconds."""
+"""Checks the first examples of a split before the rest is read, so that wrong data end a run in seconds."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from components.tfds_example_gen.example import to_example
-from components.tfds_example_gen.settings import IngestionSettings
+from components.tfds_example_gen.ingestion_settings import IngestionSettings
+from components.tfds_example_gen.tf_example import to_example
 from trainer.task import Binarisation
 
 EXAMPLES = 100
 
 
 def check_first_batch(builder: tfds.core.DatasetBuilder, split: str, settings: IngestionSettings) -> None:
-    """Raises ValueError where the first examples of a split are not what the task says, or are no data at all."""
+    """Raises ValueError if the first examples of a split are not what the task says, or carry no information."""
     read_config = tfds.ReadConfig(add_tfds_id=True, assert_cardinality=False)
     dataset = builder.as_dataset(split=split, read_config=read_config).take(EXAMPLES)
     examples = list(tfds.as_numpy(dataset))
@@ -24,7 +24,7 @@ def check_first_batch(builder: tfds.core.DatasetBuilder, split: str, settings: I
 
 
 def check_images(images: np.ndarray, *, split: str, settings: IngestionSettings) -> None:
-    """Raises ValueError where images [n, H, W, C] uint8 are black, all the same, or binarised and should not be."""
+    """Raises ValueError if images [n, H, W, C] uint8 are black, all equal, or unexpectedly binarised."""
     first = f"{settings.builder}, split {split!r}: the first {len(images)} images"
     binarisation, brightest = settings.binarisation[split], images.max()
     if brightest == 0:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from components.parameter_check.check import check_address, check_task
+from components.run_parameters import check_address, check_task
 from pipeline.kubeflow import cluster_file as clusters
 from pipeline.kubeflow.cluster_file import Cluster
 from pipeline.kubeflow.pipeline_spec import OBJECT_STORES

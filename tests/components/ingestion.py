@@ -13,8 +13,8 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
-from components.curated_schema.executor import curated_schema
-from components.strict_example_validator.executor import Executor as StrictExampleValidator
+from components.curated_schema import curated_schema
+from components.strict_example_validator import Executor as StrictExampleValidator
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import Executor
 from tests.components import tiny_binary_dataset_builder

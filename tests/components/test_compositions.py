@@ -16,14 +16,14 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import standard_artifacts
 
-from components.curated_schema.executor import curated_schema
+from components.curated_schema import curated_schema
 from components.datasets import composition, digit_source
 from components.datasets.cluttered_mnist import cluttered_mnist_dataset_builder as cluttered_mnist
 from components.datasets.composition import Composition, Config
 from components.datasets.digit_source import Digits
 from components.datasets.two_digit_mnist import two_digit_mnist_dataset_builder as two_digit_mnist
-from components.tfds_example_gen.dataset import open_dataset
-from components.tfds_example_gen.settings import IngestionSettings
+from components.tfds_example_gen.ingestion_settings import IngestionSettings
+from components.tfds_example_gen.prepared_dataset import open_dataset
 from tests.components.ingestion import by_id, ingest, records, validate
 from trainer.task import Task
 from trainer.tasks import CLUTTERED_MNIST_SMALL, TWO_DIGIT_MNIST_SMALL
@@ -215,7 +215,7 @@ def _open(builder: str, data_dir: pathlib.Path, beam_args: tuple[str, ...] = ())
         TWO_DIGIT_MNIST_SMALL.data, builder=builder, module=f"components.datasets.{name}.{name}_dataset_builder"
     )
     task = dataclasses.replace(TWO_DIGIT_MNIST_SMALL, data=data)
-    return open_dataset(IngestionSettings.of_task(task, data_dir=str(data_dir), binarisation_seed=0), beam_args)
+    return open_dataset(IngestionSettings.for_task(task, data_dir=str(data_dir)), beam_args)
 
 
 def _examples(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, tuple[bytes, list[int]]]:
@@ -264,7 +264,7 @@ def test_the_bytes_depend_on_neither_workers_nor_the_number_of_examples(
 @pytest.mark.parametrize("name", ["mnist", "mnist-", "mnist-0", "mnist-05", "digits-10001", "emnist-100", "mnist-1e6"])
 def test_a_configuration_that_says_no_number_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=rf"There is no configuration '{name}'. Expected .*as in mnist-200000"):
-        Config.named(name)
+        Config.from_name(name)
 
 
 def test_any_number_of_examples_can_be_asked_for_by_name() -> None:
@@ -273,7 +273,7 @@ def test_any_number_of_examples_can_be_asked_for_by_name() -> None:
         ("digits-7", 7, 1_000),
         ("mnist-10000", 10_000, 10_000),
     ):
-        counts = Config.named(name).counts
+        counts = Config.from_name(name).counts
         assert counts == {"train": train, "validation": rest, "test": rest}
         # TFDS makes a split again with each that follows it.
         assert list(counts)[-1] == "train"
@@ -342,7 +342,7 @@ def test_a_label_that_is_no_class_ends_the_run_before_the_rest_is_read(
 
 
 def _composed(task: Task, data_dir: pathlib.Path) -> list[dict[str, np.ndarray]]:
-    builder = open_dataset(IngestionSettings.of_task(task, data_dir=str(data_dir), binarisation_seed=0))
+    builder = open_dataset(IngestionSettings.for_task(task, data_dir=str(data_dir)))
     return list(tfds.as_numpy(builder.as_dataset(split="train")))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tfx.types import standard_artifacts
 
-from components.curated_schema.executor import Executor
+from components.curated_schema import Executor
 from tests import tiny
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.parameter_check.executor import Executor
+from components.parameter_check import Executor
 from trainer import tasks
 
 

@@ -15,11 +15,10 @@ from tfx import types
 from tfx.components.pusher.executor import Executor as PusherExecutor
 from tfx.types import standard_artifacts
 
-from components.serving_check.component import ServingCheck
-from components.serving_check.executor import Executor
+from components.serving_check import Executor, ServingCheck
 from serving.model_check import CheckFailed, check, main
 from tests.components.ingestion import records
-from tests.components.tiny_models import IMAGE_SHAPE, KnownBound, Outputs, model_artifact
+from tests.components.tiny_models import IMAGE_SHAPE, KnownBound, Outputs, bound_model
 
 
 class WeightOfTheBatch(KnownBound):
@@ -237,6 +236,11 @@ def test_examples_of_another_task_are_told(tmp_path: pathlib.Path, requests: lis
         check(str(tmp_path), [requests[0], small.SerializeToString()])
 
 
+@pytest.fixture(scope="module")
+def known_bound(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
+    return bound_model(tmp_path_factory.mktemp("known_bound"))
+
+
 @pytest.fixture
 def run(digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Path) -> Callable[..., types.Artifact]:
     def execute(model: types.Artifact, *, timeout_seconds: int = 120, split: str = "test") -> types.Artifact:
@@ -263,7 +267,7 @@ def test_a_servable_model_is_blessed_and_pushed_with_the_requests_that_it_answer
     tmp_path: pathlib.Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    blessing = run(model_artifact(Drawing(), tmp_path / "model"))
+    blessing = run(bound_model(tmp_path / "model", Drawing))
     told = _files(blessing)
     assert told.keys() == {"INFRA_BLESSED", "check.log"}
     assert told["check.log"].splitlines()[-1].startswith("The model answers sample, score_examples, score, serving_def")
@@ -295,10 +299,31 @@ def test_a_servable_model_is_blessed_and_pushed_with_the_requests_that_it_answer
     assert asked == {name: [1, 5] for name in names}
 
 
+@pytest.fixture
+def replace_check(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts another `serving.model_check` first on this process's path, made of the program that it is given."""
+
+    def replace(program: str) -> None:
+        package = tmp_path / "elsewhere" / "serving"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "model_check.py").write_text(program)
+        monkeypatch.syspath_prepend(package.parent)
+        # Python looks in the working directory first.
+        monkeypatch.chdir(tmp_path)
+
+    return replace
+
+
 def test_a_model_that_fails_is_not_blessed_and_the_run_goes_on(
-    run: Callable[..., types.Artifact], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+    run: Callable[..., types.Artifact],
+    replace_check: Callable[[str], None],
+    known_bound: types.Artifact,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    blessing = run(model_artifact(InfiniteBound(), tmp_path / "model"))
+    # What `main` prints for a model with a fault, by its own test.
+    replace_check("import sys; print('loaded'); print('score_examples: nll_bound is not finite.'); sys.exit(1)")
+    blessing = run(known_bound)
     reason = "score_examples: nll_bound is not finite.\n"
     files = _files(blessing)
     assert files["INFRA_NOT_BLESSED"] == reason
@@ -311,58 +336,48 @@ def test_a_model_that_fails_is_not_blessed_and_the_run_goes_on(
     assert reason.strip() in warning.getMessage()
 
 
-def test_a_folder_without_a_model_is_told_in_one_line(
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [(None, "OSError: SavedModel file does not exist"), (InfiniteBound, "score_examples: nll_bound is not finite.")],
+)
+def test_the_reason_is_one_line(
+    kind: type[KnownBound] | None,
+    line: str,
     requests: list[bytes],
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if kind is not None:
+        kind().save(tmp_path / "model")
     with tf.io.TFRecordWriter(str(tmp_path / "examples")) as writer:
         for request in requests:
             writer.write(request)
     monkeypatch.setattr(sys, "argv", ["check", str(tmp_path / "model"), str(tmp_path / "examples")])
     assert main() == 1
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("OSError: SavedModel file does not exist")
-
-
-@pytest.fixture
-def replace_check(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts another `serving.model_check` first on this process's path, made of the program that it is given."""
-
-    def replace(program: str) -> None:
-        package = tmp_path / "elsewhere" / "serving"
-        package.mkdir(parents=True)
-        (package / "__init__.py").touch()
-        (package / "check.py").write_text(program)
-        monkeypatch.syspath_prepend(package.parent)
-        # Python looks in the working directory first.
-        monkeypatch.chdir(tmp_path)
-        for module in ("serving", "serving.model_check"):
-            monkeypatch.delitem(sys.modules, module)
-
-    return replace
+    (printed,) = capsys.readouterr().out.splitlines()
+    assert printed.startswith(line)
 
 
 def test_the_check_is_found_where_this_process_finds_it(
-    run: Callable[..., types.Artifact], replace_check: Callable[[str], None], tmp_path: pathlib.Path
+    run: Callable[..., types.Artifact], replace_check: Callable[[str], None], known_bound: types.Artifact
 ) -> None:
     replace_check(
         "import os, sys; open(sys.argv[4], 'w').close(); print('passed on', os.environ['CUDA_VISIBLE_DEVICES'])"
     )
-    assert _files(run(model_artifact(KnownBound(), tmp_path / "model")))["check.log"].endswith("passed on -1\n")
+    assert _files(run(known_bound))["check.log"].endswith("passed on -1\n")
 
 
 def test_a_check_that_takes_too_long_is_killed(
-    run: Callable[..., types.Artifact], replace_check: Callable[[str], None], tmp_path: pathlib.Path
+    run: Callable[..., types.Artifact], replace_check: Callable[[str], None], known_bound: types.Artifact
 ) -> None:
     replace_check("import sys, time; print('loading', file=sys.stderr, flush=True); time.sleep(60)")
-    blessing = run(model_artifact(KnownBound(), tmp_path / "model"), timeout_seconds=1)
+    blessing = run(known_bound, timeout_seconds=1)
     reason = "There was no result within 1 s; the process was killed.\n"
     assert _files(blessing) == {"INFRA_NOT_BLESSED": reason, "check.log": f"loading\n{reason}"}
     assert not PusherExecutor().CheckBlessing({"infra_blessing": [blessing]})
     commands = [path.read_bytes() for path in pathlib.Path("/proc").glob("[0-9]*/cmdline")]
-    assert not [command for command in commands if str(tmp_path).encode() in command]
+    assert not [command for command in commands if known_bound.uri.encode() in command]
 
 
 @pytest.mark.parametrize(
@@ -373,10 +388,10 @@ def test_a_process_that_ends_without_a_word_is_not_blessed(
     status: int,
     run: Callable[..., types.Artifact],
     replace_check: Callable[[str], None],
-    tmp_path: pathlib.Path,
+    known_bound: types.Artifact,
 ) -> None:
     replace_check(f"import os, signal, sys; print('about to end', file=sys.stderr, flush=True); {program}")
-    files = _files(run(model_artifact(KnownBound(), tmp_path / "model")))
+    files = _files(run(known_bound))
     assert files["INFRA_NOT_BLESSED"] == f"The process ended with status {status} and no result; see check.log.\n"
     assert files["check.log"].startswith("about to end\n")
 
@@ -389,10 +404,10 @@ def test_a_process_that_ends_without_a_word_is_not_blessed(
     ],
 )
 def test_a_pipeline_that_is_wired_wrongly_fails(
-    arguments: dict[str, object], message: str, run: Callable[..., types.Artifact], tmp_path: pathlib.Path
+    arguments: dict[str, object], message: str, run: Callable[..., types.Artifact], known_bound: types.Artifact
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        run(model_artifact(KnownBound(), tmp_path / "model"), **arguments)
+        run(known_bound, **arguments)
 
 
 def test_the_contract() -> None:

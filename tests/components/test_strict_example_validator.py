@@ -11,8 +11,7 @@ from tfx import types
 from tfx.orchestration.portable import outputs_utils
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.strict_example_validator.component import StrictExampleValidator
-from components.strict_example_validator.executor import Executor
+from components.strict_example_validator import Executor, StrictExampleValidator
 
 SCHEMA = """
 feature { name: "image" type: BYTES presence { min_fraction: 1 } }

@@ -7,11 +7,13 @@ import hashlib
 import logging
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +21,8 @@ import tensorflow_datasets as tfds
 
 from components.datasets.svhn import house_number, svhn_dataset_builder
 from components.datasets.svhn.digit_struct import Digit, DigitStruct
-from components.tfds_example_gen.dataset import open_dataset
-from components.tfds_example_gen.settings import IngestionSettings
+from components.tfds_example_gen.ingestion_settings import IngestionSettings
+from components.tfds_example_gen.prepared_dataset import open_dataset
 from tests.components.ingestion import by_id, ingest, records, validate
 from tests.components.svhn_archive import Photo, png, write_archive, write_folder
 from trainer.tasks import SVHN
@@ -247,7 +249,7 @@ def test_what_is_skipped_is_counted_by_split_and_reason(
 
 def _open(data_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
     """As the pipeline does."""
-    return open_dataset(IngestionSettings.of_task(SVHN, data_dir=str(data_dir), binarisation_seed=0))
+    return open_dataset(IngestionSettings.for_task(SVHN, data_dir=str(data_dir)))
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -316,6 +318,28 @@ def test_folders_that_are_not_whole_are_refused(tmp_path: pathlib.Path) -> None:
         _open(tmp_path / "tfds")
 
 
+def test_until_it_is_complete_all_that_is_written_lies_where_the_next_preparation_ignores_it(
+    data_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may be killed at any time, so the state at each example is one that a killed run leaves."""
+    left, features = tmp_path / "left" / "svhn", house_number.features
+
+    def snapshot(*arguments: Any) -> dict[str, Any]:
+        assert [path.name.split(".")[0] for path in (data_dir / "svhn").iterdir()] == ["incomplete"]
+        shutil.copytree(data_dir / "svhn", left, dirs_exist_ok=True)
+        return features(*arguments)
+
+    monkeypatch.setattr(house_number, "features", snapshot)
+    before = {path.name for path in tmp_path.iterdir()}
+    assert _open(data_dir).info.splits["train"].num_examples == 9
+    assert {path.name for path in tmp_path.iterdir()} == before | {"left"}
+    assert list(left.rglob("*.records"))
+    monkeypatch.setattr(house_number, "features", features)
+    shutil.copytree(data_dir / "downloads", left.parent / "downloads")
+    assert _open(left.parent).info.splits["train"].num_examples == 9
+
+
+@pytest.mark.slow
 def test_a_preparation_that_was_killed_is_not_taken_for_a_data_set(data_dir: pathlib.Path) -> None:
     program = (
         "import sys, time\n"

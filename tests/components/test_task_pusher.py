@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tfx.types import standard_artifacts
 
-from components.task_pusher.executor import Executor
+from components.task_pusher import Executor
 from trainer import tasks
 
 

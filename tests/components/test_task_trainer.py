@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from tfx import types
+from tfx.types import standard_artifacts
 
-from components.task_trainer.executor import trainer_properties
+from components.task_trainer import TaskTrainer, trainer_properties
 from trainer import tasks
 from trainer.task import Task
 
@@ -41,3 +43,17 @@ def test_a_run_changes_what_it_names() -> None:
 def test_an_unknown_task_is_told() -> None:
     with pytest.raises(ValueError, match="There is no task 'minst'"):
         _properties(task="minst")
+
+
+def test_the_cache_compares_the_initial_states_content_and_place_and_no_order() -> None:
+    def key(initial_state: dict[str, str] | None) -> dict[str, object]:
+        examples = types.Channel(type=standard_artifacts.Examples)
+        trainer = TaskTrainer(
+            examples=examples, run_fn="f", task=tasks.get("mnist"), checkpoint_root="/c", initial_state=initial_state
+        )
+        return trainer.exec_properties
+
+    state = {"path": "/a.npz", "sha256": "0f"}
+    assert key(state) == key({"sha256": "0f", "path": "/a.npz"})
+    for other in (None, {**state, "path": "/b.npz"}, {**state, "sha256": "1f"}):
+        assert key(other) != key(state)

@@ -18,14 +18,14 @@ from tfx.types import standard_artifacts
 
 from components.datasets.digits.digits_dataset_builder import Builder as DigitsBuilder
 from components.tfds_example_gen.component import TfdsExampleGen
-from components.tfds_example_gen.example import to_example
 from components.tfds_example_gen.executor import check_count
 from components.tfds_example_gen.first_batch import check_images
-from components.tfds_example_gen.settings import IngestionSettings
+from components.tfds_example_gen.ingestion_settings import IngestionSettings
+from components.tfds_example_gen.tf_example import to_example
 from tests.components import tiny_binary_dataset_builder as tiny
 from tests.components.ingestion import DIGITS, TINY, by_id, execution_properties, ingest, records
-from trainer.task import Binarisation, Task
-from trainer.tasks import MNIST
+from trainer import tasks
+from trainer.task import Binarisation, Gate, Task
 
 GREY = np.random.RandomState(5).randint(0, 256, (3, 5, 1)).astype(np.uint8)
 
@@ -232,7 +232,7 @@ def test_wrong_data_end_the_ingestion_before_anything_is_written(
 def _settings(binarisation: Binarisation, *, has_labels: bool = True) -> IngestionSettings:
     data = dataclasses.replace(TINY.data, has_labels=has_labels)
     task = dataclasses.replace(TINY, data=data, binarisation=binarisation)
-    return IngestionSettings.of_task(task, data_dir=None, binarisation_seed=0)
+    return IngestionSettings.for_task(task, data_dir=None)
 
 
 @pytest.mark.parametrize(
@@ -278,20 +278,43 @@ def test_a_number_is_an_id_too() -> None:
     assert example.features.feature["image"].bytes_list.value == [GREY.tobytes()]
 
 
-def test_only_what_changes_the_bytes_changes_the_key_of_the_cache() -> None:
-    def key(task: Task, data_dir: str | None = None) -> dict[str, int | str]:
-        return execution_properties(TfdsExampleGen(task=task, data_dir=data_dir))
+def _key(task: Task, data_dir: str | None = None) -> dict[str, int | str]:
+    """What TFX's cache compares."""
+    return execution_properties(TfdsExampleGen(task=task, data_dir=data_dir))
 
-    assert key(DIGITS.with_steps(7)) == key(DIGITS)
+
+@pytest.mark.parametrize("field", ["seed", "steps", "batch_size", "validation_examples"])
+def test_another_recipe_is_judged_on_the_same_pixels_from_the_cache(field: str) -> None:
+    recipe = dataclasses.replace(DIGITS.recipe, **{field: getattr(DIGITS.recipe, field) + 1})
+    task = dataclasses.replace(DIGITS, recipe=recipe)
+    assert _key(task) == _key(DIGITS)
+
+
+def test_another_model_or_gate_finds_the_examples_in_the_cache() -> None:
+    gate = Gate(max_nll_bound=1.0, tolerance=0.125)
+    assert _key(dataclasses.replace(DIGITS, name="other", title="Other", glimpses=3, lstm_units=5)) == _key(DIGITS)
+    assert _key(dataclasses.replace(DIGITS, gate=gate)) == _key(DIGITS)
+
+
+def test_what_changes_the_bytes_changes_the_key_of_the_cache() -> None:
     others = [
-        key(_with_binarisation(DIGITS, Binarisation.NONE)),
-        key(dataclasses.replace(DIGITS, image_shape=(28, 29, 1))),
-        key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, crop_margin=(0, 1)))),
-        key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, builder="digits:1.0.1"))),
-        key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, has_labels=False))),
-        key(DIGITS, "/data"),
+        _key(_with_binarisation(DIGITS, Binarisation.NONE)),
+        _key(dataclasses.replace(DIGITS, image_shape=(28, 29, 1))),
+        _key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, crop_margin=(0, 1)))),
+        _key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, builder="digits:1.0.1"))),
+        _key(dataclasses.replace(DIGITS, data=dataclasses.replace(DIGITS.data, has_labels=False))),
+        _key(DIGITS, "/data"),
     ]
-    assert key(DIGITS) not in others
+    assert _key(DIGITS) not in others
+
+
+@pytest.mark.parametrize("name", tasks.NAMES)
+def test_a_tasks_name_gives_the_same_bytes_as_the_task(name: str) -> None:
+    """A run on Kubeflow names the task, and a local one has it whole: both train and judge on the same pixels."""
+    whole = IngestionSettings.for_task(tasks.get(name), data_dir="/data")
+    resolved = IngestionSettings.resolve(name, train_examples=tasks.TASK_DEFAULT, data_dir="/data")
+    assert resolved == whole
+    assert resolved.binarisation_seed == 0
 
 
 def test_a_crop_is_the_readers_and_the_whole_image_is_stored() -> None:
@@ -301,12 +324,11 @@ def test_a_crop_is_the_readers_and_the_whole_image_is_stored() -> None:
 
 
 def test_settings_survive_the_way_to_the_executor() -> None:
-    settings = IngestionSettings.of_task(DIGITS, data_dir=None, binarisation_seed=3)
     properties = execution_properties(TfdsExampleGen(task=DIGITS, data_dir="/data"))
     received = IngestionSettings.resolve(
         str(properties["task"]), train_examples=int(properties["train_examples"]), data_dir=str(properties["data_dir"])
     )
-    assert received == dataclasses.replace(settings, data_dir="/data", binarisation_seed=0)
+    assert received == IngestionSettings.for_task(DIGITS, data_dir="/data")
     assert received.binarisation == {"train": Binarisation.NONE, "test": Binarisation.STOCHASTIC}
 
 
@@ -316,7 +338,7 @@ def test_settings_survive_the_way_to_the_executor() -> None:
     reason="DRAW_TEST_DATA_DIR is not set: it names a TFDS directory with binarized_mnist, which has to be downloaded",
 )
 def test_binarised_mnist_is_what_the_paper_used(tmp_path: pathlib.Path) -> None:
-    examples = ingest(MNIST, pathlib.Path(os.environ["DRAW_TEST_DATA_DIR"]), tmp_path)
+    examples = ingest(tasks.get("mnist"), pathlib.Path(os.environ["DRAW_TEST_DATA_DIR"]), tmp_path)
     for split, count in (("train", 50_000), ("validation", 10_000), ("test", 10_000)):
         found = by_id(records(examples, split))
         assert len(found) == count

@@ -9,6 +9,10 @@ import numpy as np
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
+from tests.components.ingestion import DIGITS
+from trainer.task import Task
+from trainer.tasks import CLUTTERED_MNIST_SMALL
+
 IMAGE_SHAPE = (28, 28, 1)
 KL_PER_STEP = (1.5, 0.25, 4.0)
 
@@ -79,15 +83,78 @@ class KnownBound(tf.Module):
         tf.saved_model.save(self, str(directory), signatures=signatures)
 
 
-def model_artifact(model: KnownBound, uri: pathlib.Path, model_id: int = 1) -> standard_artifacts.Model:
-    """As a Trainer would leave it."""
-    model.save(uri / "Format-Serving")
-    artifact = standard_artifacts.Model()
-    artifact.uri = str(uri)
-    artifact.id = model_id
-    return artifact
+def bound_model(
+    uri: pathlib.Path,
+    kind: type[KnownBound] = KnownBound,
+    *,
+    offset: float = 0.0,
+    task: Task | None = DIGITS,
+    model_id: int = 1,
+) -> standard_artifacts.Model:
+    """Saves a generative model as a Trainer would; None for one that does not say what its task is."""
+    kind(offset, _write_task(task, uri)).save(uri / "Format-Serving")
+    return _artifact(uri, model_id)
+
+
+class KnownAnswers(tf.Module):
+    """Reads the label from the example, and gives the next class if the image's ink is a multiple of `modulus`."""
+
+    def __init__(self, modulus: int, task_json: pathlib.Path, *, classes: int = 10) -> None:
+        super().__init__()
+        self._modulus, self._classes = modulus, classes
+        self.task_json = tf.saved_model.Asset(str(task_json))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def classify_examples(self, inputs: tf.Tensor) -> Outputs:
+        features = {name: tf.io.FixedLenFeature([], kind) for name, kind in (("image", tf.string), ("label", tf.int64))}
+        parsed = tf.io.parse_example(inputs, features)
+        ink = tf.reduce_sum(tf.cast(tf.io.decode_raw(parsed["image"], tf.uint8), tf.int64), axis=1)
+        label = parsed["label"]
+        answer = tf.where(ink % self._modulus == 0, (label + 1) % 10, label)
+        classes = tf.tile([[str(k) for k in range(self._classes)]], [tf.size(inputs), 1])
+        return {"classes": classes, "scores": self.scores(answer)}
+
+    def scores(self, answer: tf.Tensor) -> tf.Tensor:
+        """0.6 for the answer, the rest for the other classes."""
+        return tf.one_hot(answer, self._classes, 0.6, 0.4 / (self._classes - 1))
+
+
+def error_model(
+    uri: pathlib.Path,
+    modulus: int,
+    kind: type[KnownAnswers] = KnownAnswers,
+    *,
+    task: Task = CLUTTERED_MNIST_SMALL,
+    model_id: int = 1,
+    **options: int,
+) -> standard_artifacts.Model:
+    """Saves a classifier as a Trainer would."""
+    task_json = _write_task(task, uri)
+    assert task_json is not None
+    module = kind(modulus, task_json, **options)
+    tf.saved_model.save(module, str(uri / "Format-Serving"), signatures={"classify_examples": module.classify_examples})
+    return _artifact(uri, model_id)
+
+
+def expected_errors(images: np.ndarray, modulus: int) -> np.ndarray:
+    """Whether KnownAnswers is wrong about each of the images [n, 784]."""
+    return images.astype(np.int64).sum(axis=1) % modulus == 0
 
 
 def expected_bounds(images: np.ndarray, labels: np.ndarray, offset: float = 0.0) -> np.ndarray:
     """KnownBound's bound of images [n, 784], 0 or 1, in float64."""
     return offset + images.astype(np.float64).sum(axis=1) / 100 + sum(KL_PER_STEP) * (1 + (labels == 7))
+
+
+def _write_task(task: Task | None, uri: pathlib.Path) -> pathlib.Path | None:
+    uri.mkdir(exist_ok=True)
+    if task is None:
+        return None
+    (uri / "task.json").write_text(task.to_json())
+    return uri / "task.json"
+
+
+def _artifact(uri: pathlib.Path, model_id: int) -> standard_artifacts.Model:
+    artifact = standard_artifacts.Model()
+    artifact.uri, artifact.id = str(uri), model_id
+    return artifact

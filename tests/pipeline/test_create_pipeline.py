@@ -10,8 +10,8 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable.tfx_runner import IrBasedRunner
 from tfx.proto.orchestration import pipeline_pb2
 
-from components.curated_schema.executor import curated_schema
-from components.task_trainer.executor import trainer_properties
+from components.curated_schema import curated_schema
+from components.task_trainer import trainer_properties
 from pipeline import create_pipeline
 from pipeline.task_arguments import TaskArguments
 from trainer import tasks

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.curated_schema.executor import curated_schema
+from components.curated_schema import curated_schema
 from pipeline import create_pipeline
 from trainer import tasks
 

@@ -22,14 +22,14 @@ class Builder(composition.Composition):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Eight distractors of 8 x 8 pixels."}
-    BUILDER_CONFIGS: ClassVar[list[Config]] = [Config.named("mnist-1000000"), Config.named("digits-10000")]
+    BUILDER_CONFIGS: ClassVar[list[Config]] = [Config.from_name("mnist-1000000"), Config.from_name("digits-10000")]
     IMAGE_SHAPE = (100, 100)
     DRAWS = 5 * DISTRACTORS + 3
     FEATURES: ClassVar[Mapping[str, Any]] = {"label": tfds.features.ClassLabel(num_classes=10)}
 
     @staticmethod
     def compose(digits: Digits, words: np.ndarray) -> dict[str, np.ndarray]:
-        """Pieces of random digits, each cut at a uniform offset and put at a uniform place, and then a whole digit."""
+        """Adds pieces of random digits, cut at uniform offsets, at uniform places, and then a whole digit."""
         rows, columns = Builder.IMAGE_SHAPE
         canvas = np.zeros((len(words), rows, columns), np.uint16)
         *pieces, whole = np.split(words, range(5, 5 * DISTRACTORS + 1, 5), axis=1)

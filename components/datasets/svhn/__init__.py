@@ -1,1 +1,1 @@
-"""The `svhn` data set: street view house numbers, the whole number of a house in an image of 64 x 64 pixels."""
+"""The `svhn` data set: street view house numbers, a whole number in each image of 64 x 64 pixels."""

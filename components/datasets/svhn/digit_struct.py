@@ -1,4 +1,4 @@
-"""Reads digitStruct.mat, MATLAB's file of the digits' boxes in the images of one part of SVHN."""
+"""Reads digitStruct.mat, MATLAB's file with the boxes of all digits in one part of SVHN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES_AT_ONCE = 1_000
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Digit:
-    """One digit and its box, in pixels of the image; (0, 0) is its top left corner, where MATLAB has (1, 1)."""
+    """One digit and its box, in pixels; (0, 0) is the image's top left corner, where MATLAB has (1, 1)."""
 
     label: int
     """1 to 9, and 10 for the digit 0."""
@@ -27,7 +27,7 @@ class DigitStruct:
     """The file, open for reading. MATLAB 7.3 writes HDF5 in which a struct's fields are references into `#refs#`."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises ValueError where the file is damaged or another one."""
+        """Opens the file; raises ValueError if it is damaged or of another kind."""
         try:
             self._file = h5py.File(path, "r")
             self._names, self._boxes = self._file["digitStruct/name"], self._file["digitStruct/bbox"]
@@ -38,7 +38,7 @@ class DigitStruct:
             ) from error
 
     def rows(self) -> dict[str, int]:
-        """The row of each image by its file's name: the rows follow no order of the names that one could rely on."""
+        """Returns the row of each image by its file's name; the rows are in no reliable order."""
         rows = {}
         for first in range(0, len(self._names), NAMES_AT_ONCE):
             for row, reference in enumerate(self._names[first : first + NAMES_AT_ONCE, 0], start=first):
@@ -46,7 +46,7 @@ class DigitStruct:
         return rows
 
     def digits(self, row: int) -> list[Digit]:
-        """The digits of one image, as they were annotated from left to right; none where there is no box."""
+        """Returns the digits of one image as they were annotated, from left to right; none if it has no box."""
         boxes = self._file[self._boxes[row, 0]]
         # MATLAB writes an empty struct as a plain array of its sizes.
         if not isinstance(boxes, h5py.Group):
@@ -60,7 +60,7 @@ class DigitStruct:
         ]
 
     def _values(self, field: h5py.Dataset) -> list[float]:
-        """One digit's value stands in the field itself; those of several are references to a number each."""
+        """Reads a field, which holds the value of a single digit itself, and references to those of several."""
         if h5py.check_ref_dtype(field.dtype) is None:
             return [float(value) for value in np.ravel(field[()])]
         return [float(np.ravel(self._file[reference][()])[0]) for reference in field[()].ravel()]

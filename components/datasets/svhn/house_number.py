@@ -1,4 +1,4 @@
-"""From an image and the boxes of its digits to 64 x 64 pixels around the number, as Goodfellow et al. (2013) do it."""
+"""Cuts the number out of an image and resizes it to 64 x 64 pixels, as Goodfellow et al. (2013) do."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from PIL import Image
 from components.datasets.svhn.digit_struct import Digit
 
 SIDE = 64
-"""Rows, and columns, of the result."""
+"""Rows and columns of the result."""
 
 GROWTH = 0.3
-"""By how much of its width and height the box around all digits is made larger, half of it on each side."""
+"""Fraction of its width and height by which the box around all digits grows, half of it on each side."""
 
 
 class Unusable(Exception):
-    """An image that cannot become an example. The message is the reason, the same for all that share it."""
+    """An image that cannot become an example. The message is the reason, by which such images are counted."""
 
 
 def features(png: bytes, digits: Sequence[Digit]) -> dict[str, Any]:
-    """`image` [64, 64, 3] uint8, `labels` [n], the digits 0 to 9, and `boxes` [n, 4] float32.
+    """Returns `image` [64, 64, 3] uint8, `labels` [n], the digits 0 to 9, and `boxes` [n, 4] float32.
 
-    A box is (left, top, width, height) in pixels of the original image. The image is the part of the original in the
-    box around all digits, grown, as far as it lies in the original: nothing is made up beyond the border. Its width and
-    height are scaled each by itself, so a long number becomes narrow.
+    A box is (left, top, width, height) in pixels of the original image. The image is the part of the original within
+    the grown box around all digits; nothing is made up beyond the border. Width and height are scaled separately, so
+    a long number becomes narrow.
 
     Raises:
-      Unusable: where there is no digit, a box has no size, a label is none, or the image cannot be read.
+      Unusable: if there is no digit, a box has no size, a label is no digit, or the image cannot be read.
     """
     if not digits:
         raise Unusable("no boxes")
@@ -56,7 +56,7 @@ def features(png: bytes, digits: Sequence[Digit]) -> dict[str, Any]:
 
 
 def _box(digits: Sequence[Digit], columns: int, rows: int) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of what is cut out."""
+    """Returns left, top, right and bottom of the part to cut out."""
     left, right = min(digit.left for digit in digits), max(digit.left + digit.width for digit in digits)
     top, bottom = min(digit.top for digit in digits), max(digit.top + digit.height for digit in digits)
     more_columns, more_rows = GROWTH / 2 * (right - left), GROWTH / 2 * (bottom - top)

@@ -1,4 +1,4 @@
-"""One part of SVHN (train, extra or test) on disk: the folder, or the archive that is unpacked to one file first."""
+"""Opens one part of SVHN (train, extra or test) on disk: its folder, or its archive."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _COPY_BYTES = 2**20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where the bytes of a file are: all of `path`, or `size` of them from `offset` on."""
+    """Location of a file's bytes: all of `path`, or `size` of them from `offset` on."""
 
     path: str
     offset: int = 0
     size: int = -1
 
     def read(self) -> bytes:
-        """The bytes."""
+        """Reads the bytes."""
         with open(self.path, "rb") as file:
             file.seek(self.offset)
             return file.read(self.size)
@@ -33,21 +33,21 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part:
-    """The images of a part by their names, and the file of their boxes."""
+    """The images of a part by their names, and the file with their boxes."""
 
     images: Mapping[str, Place]
     struct_path: Path
 
 
 def open_part(name: str, *, directory: Path, scratch: Path) -> Part:
-    """The part `name` from its folder in `directory`, or else from its archive there.
+    """Opens the part `name` from its folder in `directory`, or else from its archive there.
 
     An archive is read from its first byte to its last and never held in memory: it is unpacked into one file in
-    `scratch`, in which each image is found by its offset.
+    `scratch`, in which each image has its offset.
 
     Raises:
-      FileNotFoundError: where neither the folder nor the archive is there.
-      ValueError: where the archive is truncated or damaged.
+      FileNotFoundError: if neither the folder nor the archive is there.
+      ValueError: if the archive is truncated or damaged.
     """
     folder, archive = directory / name, directory / f"{name}.tar.gz"
     if (folder / _STRUCT).is_file():
@@ -68,7 +68,7 @@ def open_part(name: str, *, directory: Path, scratch: Path) -> Part:
 
 
 def fetch_command(name: str, directory: Path) -> str:
-    """The command that puts a part's archive where it is looked for."""
+    """Returns the command that downloads a part's archive to `directory`."""
     return f"curl --fail --create-dirs --output {directory / f'{name}.tar.gz'} {SITE}{name}.tar.gz"
 
 
@@ -80,7 +80,7 @@ def _unpack(archive: Path, scratch: Path) -> Part:
     struct_path, images = None, {}
     with tarfile.open(unpacked, "r:") as tar:
         while (member := tar.next()) is not None:
-            # TarFile remembers every member, which is for whom asks by name.
+            # TarFile remembers every member, to find them by name.
             tar.members.clear()  # type: ignore[attr-defined]
             name = PurePosixPath(member.name).name
             place = Place(path=str(unpacked), offset=member.offset_data, size=member.size)

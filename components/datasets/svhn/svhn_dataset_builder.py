@@ -1,4 +1,4 @@
-"""TFDS builder of `svhn`: the original full-number images, cut to the number and resized to 64 x 64."""
+"""TFDS builder of `svhn`: the original images, cut to the house number and resized to 64 x 64."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from components.datasets.svhn.part import Part, Place
 _LOG = logging.getLogger(__name__)
 
 _SHARDS = {"validation": 1, "test": 1, "train": 10}
-"""Not more than ten: with Beam, TFDS 4.9 takes the lengths of files in the order of their numbers as text. The largest
-split is the last, for it makes every split again with each one that follows it.
+"""Files of each split: at most ten, for with Beam TFDS 4.9 sorts the lengths of files by their numbers as text.
+
+The largest split is the last, for TFDS makes every split again with each one that follows it.
 """
 
 _NO_IMAGE = "boxes without an image"
 
 
 class Builder(tfds.core.ShardBasedBuilder):
-    """`image` [64, 64, 3] uint8, `labels` and `boxes` of the digits, and `id`, such as extra/1234.png.
+    """Examples with `image` [64, 64, 3] uint8, `labels` and `boxes` of the digits, and `id`, such as extra/1234.png.
 
     The archives are read from TFDS's manual directory. All of them are checked before the first example is written.
     """
@@ -46,7 +47,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         ]
     )
     VALIDATION_EXAMPLES = 4_701
-    """As the paper has them."""
+    """The paper's number."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -83,7 +84,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         parts = {
             name: part.open_part(name, directory=directory, scratch=scratch) for name in ("train", "extra", "test")
         }
-        records = {name: _records(name, found, scratch) for name, found in parts.items()}
+        records = {name: _records(name, opened, scratch) for name, opened in parts.items()}
         # By a fixed hash of the name, which shuffles the images of the two parts among each other as well.
         candidates = sorted(records["train"] + records["extra"])
         validation = self._validation(candidates)
@@ -95,7 +96,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         return {split: _shards(split, splits[split], scratch) for split in _SHARDS}
 
     def _validation(self, candidates: Sequence[Record]) -> int:
-        """How many of the candidates come up to VALIDATION_EXAMPLES images that can be used."""
+        """Returns how many of the candidates it takes for VALIDATION_EXAMPLES usable images."""
         usable = 0
         for index, candidate in enumerate(candidates):
             if usable == self.VALIDATION_EXAMPLES:
@@ -120,42 +121,42 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Record:
-    """What it takes to make one example; sorted by `digest`."""
+    """The data that one example is made from; sorted by `digest`."""
 
     digest: str
-    """Of `name`, SHA-256."""
+    """SHA-256 of `name`."""
     name: str
     """The id: part and file."""
     place: Place = dataclasses.field(compare=False)
     struct_path: str = dataclasses.field(compare=False)
     row: int | None = dataclasses.field(compare=False)
-    """In the part's digitStruct.mat; None where it is not listed there."""
+    """Row in the part's digitStruct.mat; None if the image is not listed there."""
 
     def features(self) -> dict[str, Any]:
-        """Of the example; raises Unusable where there is none."""
+        """Makes the features of the example; raises Unusable if the image cannot become one."""
         digits = [] if self.row is None else _struct(self.struct_path).digits(self.row)
         return {"id": self.name, **house_number.features(self.place.read(), digits)}
 
     def to_json(self) -> str:
-        """One line."""
+        """Writes JSON on one line."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Record:
-        """The inverse of `to_json`."""
+        """Inverts `to_json`."""
         values = json.loads(line)
         return cls(**{**values, "place": Place(**values["place"])})
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """The examples of one file. Called by TFDS, in a Beam worker where there is a pipeline."""
+    """The examples of one file. TFDS calls it, in a Beam worker if there is a pipeline."""
 
     records_path: Path
-    """One record a line: with all of them, the pipeline would be too large for most runners."""
+    """A file with a record a line: a pipeline that holds all of them is too large for most runners."""
 
     def __call__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Pairs of id and features; what is skipped is counted, in Beam and in a file beside the records."""
+        """Yields pairs of id and features, and counts skipped images, in Beam and in a file beside the records."""
         skipped: collections.Counter[str] = collections.Counter()
         with self.records_path.open() as lines:
             for line in lines:
@@ -170,22 +171,22 @@ class Shard:
         self.records_path.with_suffix(".skipped.json").write_text(json.dumps(skipped))
 
 
-def _records(name: str, found: Part, scratch: Path) -> list[Record]:
-    """A record for each image of a part; boxes without an image are counted."""
-    rows = DigitStruct(found.struct_path).rows()
-    missing = len(rows.keys() - found.images.keys())
+def _records(name: str, opened: Part, scratch: Path) -> list[Record]:
+    """Makes a record for each image of a part, and counts boxes without an image."""
+    rows = DigitStruct(opened.struct_path).rows()
+    missing = len(rows.keys() - opened.images.keys())
     split = "test" if name == "test" else "train"
     (scratch / f"{split}-{name}.skipped.json").write_text(json.dumps({_NO_IMAGE: missing} if missing else {}))
     records = []
-    for file_name, place in found.images.items():
+    for file_name, place in opened.images.items():
         example_id = f"{name}/{file_name}"
         digest = hashlib.sha256(example_id.encode()).hexdigest()
-        records.append(Record(digest, example_id, place, str(found.struct_path), rows.get(file_name)))
+        records.append(Record(digest, example_id, place, str(opened.struct_path), rows.get(file_name)))
     return records
 
 
 def _shards(split: str, records: Sequence[Record], scratch: Path) -> list[Shard]:
-    """The records in files, cut where the examples are to be cut."""
+    """Writes the records to files, one for each file of examples."""
     count = min(_SHARDS[split], len(records))
     shards = []
     for index in range(count):
@@ -199,5 +200,5 @@ def _shards(split: str, records: Sequence[Record], scratch: Path) -> list[Shard]
 
 @functools.lru_cache(maxsize=3)
 def _struct(path: str) -> DigitStruct:
-    """Opened once in each process."""
+    """Opens a part's boxes once in each process."""
     return DigitStruct(path)

@@ -18,7 +18,7 @@ class Builder(composition.Composition):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Two digits, added and clipped."}
-    BUILDER_CONFIGS: ClassVar[list[Config]] = [Config.named("mnist-250000"), Config.named("digits-5000")]
+    BUILDER_CONFIGS: ClassVar[list[Config]] = [Config.from_name("mnist-250000"), Config.from_name("digits-5000")]
     IMAGE_SHAPE = (60, 60)
     DRAWS = 6
     FEATURES: ClassVar[Mapping[str, Any]] = {
@@ -27,7 +27,7 @@ class Builder(composition.Composition):
 
     @staticmethod
     def compose(digits: Digits, words: np.ndarray) -> dict[str, np.ndarray]:
-        """Each of the two a random digit, whole, at a uniform place; they may overlap, and may be the same."""
+        """Adds two whole random digits at uniform places; they may overlap, and may be the same digit."""
         rows, columns = Builder.IMAGE_SHAPE
         canvas = np.zeros((len(words), rows, columns), np.uint16)
         labels = []

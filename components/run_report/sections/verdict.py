@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.bound_evaluator.report import NO_COMPRESSION_COST
+from components.evaluator.evaluation import NO_COMPRESSION_COST
 from components.run_report import markup
 from components.run_report.paper_results import BY_TASK
 from components.run_report.run import Run

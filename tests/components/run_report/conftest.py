@@ -15,8 +15,8 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import RunReport
-from components.bound_evaluator.executor import Executor as BoundEvaluator
-from components.error_evaluator.executor import Executor as ErrorEvaluator
+from components.evaluator.executor import BoundExecutor as BoundEvaluator
+from components.evaluator.executor import ErrorExecutor as ErrorEvaluator
 from components.run_report.artifact import REPORT_FILE
 from components.run_report.executor import Executor
 from tests import tiny

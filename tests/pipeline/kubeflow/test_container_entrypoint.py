@@ -103,7 +103,7 @@ def test_a_gate_answers_the_launcher_and_says_what_it_found(
 
 
 def test_a_users_mistake_is_one_line(pod: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = _arguments(pod, "components.serving_check.executor.Executor", split="test", timeout_seconds=0)
+    arguments = _arguments(pod, "components.serving_check.Executor", split="test", timeout_seconds=0)
     assert container_entrypoint.main(arguments) == 1
     told = capsys.readouterr().err
     assert told.splitlines()[-1] == "Error: timeout_seconds is 0; expected at least 1."

@@ -20,7 +20,7 @@ from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
-from components.curated_schema.executor import curated_schema
+from components.curated_schema import curated_schema
 from pipeline import create_pipeline
 from pipeline.local import log
 from pipeline.local.console import RunConsole

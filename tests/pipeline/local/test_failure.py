@@ -8,8 +8,8 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
-from components.bound_evaluator.verdict import Thresholds
 from pipeline.local.failure import RunFailed, is_foreseen, reason
+from trainer.task import Gate
 
 
 def _raise(_: int, error: type[Exception]) -> None:
@@ -23,8 +23,8 @@ def _of_beam(error: type[Exception]) -> Exception:
     return caught.value
 
 
-def _refused(_: int) -> Thresholds:
-    return Thresholds(max_nll_bound=math.nan, tolerance=0.5)
+def _refused(_: int) -> Gate:
+    return Gate(max_nll_bound=math.nan, tolerance=0.5)
 
 
 def test_a_users_mistake_is_told_in_its_own_words() -> None:
@@ -53,7 +53,7 @@ def test_foreseen_is_what_our_own_code_refuses() -> None:
     assert not is_foreseen(_of_beam(ValueError))
     # Raised by one of ours, but nobody meant to.
     with pytest.raises(TypeError) as defect:
-        Thresholds(max_nll_bound="low", tolerance=0.5)
+        Gate(max_nll_bound="low", tolerance=0.5)
     assert not is_foreseen(defect.value)
 
 

@@ -9,7 +9,7 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
-from components.curated_schema.executor import curated_schema
+from components.curated_schema import curated_schema
 from pipeline.local.observed_runner import ObservedLocalDagRunner
 from pipeline.local.outcome import read_outcome
 

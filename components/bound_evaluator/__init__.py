@@ -1,1 +1,0 @@
-"""The gate on quality: blesses a model by its bound on a held-out split, in nats an image."""

@@ -1,1 +1,0 @@
-"""The curated schema of a task."""

@@ -1,0 +1,127 @@
+"""Decides whether a model is blessed: within its limit, and not worse than the model before it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import tensorflow as tf
+from tfx.dsl.io import fileio
+
+from components import exported_task
+from components.evaluator.moments import Summary
+from components.evaluator.score_split import Measure
+from trainer.task import ErrorGate, Gate
+
+_GRAPH_FILE = "saved_model.pb"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The gate's answer: the model is blessed if there is no reason against it."""
+
+    reasons: tuple[str, ...]
+
+    @property
+    def blessed(self) -> bool:
+        """Whether the model may be pushed."""
+        return not self.reasons
+
+
+def judge(measure: Measure, overall: Summary, gate: Gate | ErrorGate) -> Verdict:
+    """Judges a model by the summary of a whole split, and names every condition that it fails.
+
+    Args:
+      measure: says which metric of the summary counts.
+      overall: the model's scores; with the baseline's if that was scored too.
+      gate: the greatest value of the metric, and of its excess over the baseline's.
+    """
+    reasons = [
+        f"{name} is not finite for {moments.non_finite} of {moments.count} examples"
+        for name, moments in overall.items()
+        # The difference is not finite exactly where one of its two terms is not, and each is in the list itself.
+        if moments.non_finite and name != measure.difference
+    ]
+    if reasons:
+        return Verdict(reasons=tuple(reasons))
+    value, limit = float(overall[measure.metric].mean), getattr(gate, gate.LIMIT)
+    # Written so that a NaN fails.
+    if not value <= limit:
+        reasons.append(
+            f"the {measure.noun} is {measure.in_words(value)}, above the greatest allowed, {measure.limit(limit)}"
+        )
+    if measure.difference in overall:
+        difference = overall[measure.difference]
+        if not float(difference.mean) <= gate.tolerance:
+            reasons.append(
+                f"the {measure.noun} is {measure.in_words(difference.mean)} (standard error "
+                f"{measure.number(difference.standard_error)}) above the baseline's "
+                f"{measure.number(overall[measure.baseline].mean)}; tolerated is {measure.limit(gate.tolerance)}"
+            )
+    return Verdict(reasons=tuple(reasons))
+
+
+def incomparable(model_dir: str, baseline_dir: str) -> str | None:
+    """Says why two SavedModels cannot be compared; None if they can.
+
+    A bound is the code length of an image and an error counts certain images, so both depend on what an image is: data
+    set, binarisation and shape. All else in the task (sizes, recipe) is what the comparison is about.
+
+    Raises:
+      FileNotFoundError: if the model to judge does not say what its task is.
+    """
+    task = exported_task.require(model_dir)
+    baseline_task = exported_task.read(baseline_dir)
+    if baseline_task is None:
+        return f"it has no {exported_task.TASK_FILE}, so its task is unknown"
+    differences = [
+        f"{name} is {theirs!r} there and {ours!r} here"
+        for name, ours, theirs in (
+            ("data.builder", task["data"]["builder"], baseline_task["data"]["builder"]),
+            ("binarisation", task["binarisation"], baseline_task["binarisation"]),
+            ("image_shape", task["image_shape"], baseline_task["image_shape"]),
+        )
+        if ours != theirs
+    ]
+    return "; ".join(differences) or None
+
+
+def latest_other_version(base_path: str, model_dir: str) -> str | None:
+    """Finds the latest version below `base_path` that is not the model itself; None if there is none.
+
+    A model that comes from the cache, to be judged by another limit, may be the version that was pushed last: compared
+    with itself it would always pass, and be pushed again. Only the content tells the two apart, for Pusher's copy has
+    another place and another time, and without metadata neither has an id. A model that was trained again to the same
+    weights is therefore judged as the first one was.
+
+    Args:
+      base_path: TF Serving's model_base_path, with a numbered folder a version; may be missing.
+      model_dir: the SavedModel to judge.
+
+    Raises:
+      FileNotFoundError: if the model to judge has no fingerprint, which TensorFlow writes into every export.
+    """
+    if not fileio.isdir(base_path):
+        return None
+    fingerprint = _fingerprint(model_dir)
+    for version in sorted(_versions(base_path), key=int, reverse=True):
+        directory = os.path.join(base_path, version)
+        try:
+            if _fingerprint(directory) != fingerprint:
+                return directory
+        except FileNotFoundError:
+            # Exported by something else than our models are, so it is another model.
+            return directory
+    return None
+
+
+def _versions(base_path: str) -> list[str]:
+    """Names the complete versions: Pusher copies the graph last."""
+    # Object stores list folders with a slash at their end.
+    names = (name.rstrip("/") for name in fileio.listdir(base_path))
+    return [name for name in names if name.isdecimal() and fileio.exists(os.path.join(base_path, name, _GRAPH_FILE))]
+
+
+def _fingerprint(model_dir: str) -> str:
+    """Identifies graph, signatures and weights, whatever their place and time."""
+    return str(tf.saved_model.experimental.read_fingerprint(model_dir).singleprint())

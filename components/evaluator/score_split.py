@@ -1,0 +1,188 @@
+"""Scores tf.Examples in Beam with a model, and with its baseline if there is one, and summarises the scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import SupportsFloat
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+from apache_beam.utils.shared import Shared
+
+from components.evaluator.example_signature import ExampleSignature
+from components.evaluator.moments import Moments, Summary, merge_summaries
+
+OVERALL = "overall"
+"""The slice of all examples; every other slice has the name of its label."""
+
+PARTS = ("nll_bound", "reconstruction", "kl")
+"""The bound and the two terms that it is the sum of, one number an example, in nats."""
+KL_PER_STEP = "kl_per_step"
+ERROR = "error"
+"""1 for an example whose most probable class is not its label, else 0."""
+CROSS_ENTROPY = "cross_entropy"
+"""-log of the label's probability, in nats."""
+
+Scores = dict[str, np.ndarray]
+Score = Callable[[Sequence[bytes]], Scores]
+"""Serialised tf.Examples to scores by their names, float64 with a row an example."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measure:
+    """How models of one kind are scored, and the metric that they are judged by. Travels to Beam's workers."""
+
+    load: Callable[[str], Score]
+    """Loads a SavedModel. A module's function, so that it can be pickled."""
+    metric: str
+    """The score whose mean is judged and compared with the baseline's."""
+    noun: str
+    unit: str
+    number_format: str
+    limit_format: str
+
+    @property
+    def baseline(self) -> str:
+        """Name of the same metric of the baseline."""
+        return f"baseline_{self.metric}"
+
+    @property
+    def difference(self) -> str:
+        """Name of the paired difference: of the same example, scored with the same noise if there is any."""
+        return f"{self.metric}_minus_baseline"
+
+    def number(self, value: SupportsFloat) -> str:
+        """Formats a value without its unit."""
+        return format(float(value), self.number_format)
+
+    def in_words(self, value: SupportsFloat) -> str:
+        """Formats a value with its unit."""
+        return f"{self.number(value)}{self.unit}"
+
+    def limit(self, value: float) -> str:
+        """Formats a limit as a user writes it."""
+        return format(value, self.limit_format)
+
+
+def load_bound(model_dir: str) -> Score:
+    """Loads a generative model, which scores in nats: [n] each, and [n, T] for `kl_per_step`."""
+    outputs = {**dict.fromkeys((*PARTS, "log_weight"), "[n]"), KL_PER_STEP: "[n, T]"}
+    signature = ExampleSignature(model_dir, "score_examples", outputs)
+
+    def score(examples: Sequence[bytes]) -> Scores:
+        return {name: values.astype(np.float64) for name, values in signature(examples).items()}
+
+    return score
+
+
+def load_error(model_dir: str) -> Score:
+    """Loads a classifier, which scores ERROR and CROSS_ENTROPY, [n] each, NaN for an answer that holds one.
+
+    The scoring function raises ValueError for an example without a label, or with one that the model has no class for.
+    """
+    signature = ExampleSignature(model_dir, "classify_examples", {"classes": "[n, classes]", "scores": "[n, classes]"})
+
+    def score(examples: Sequence[bytes]) -> Scores:
+        answer = signature(examples)
+        classes, probabilities = answer["classes"].astype(str), answer["scores"].astype(np.float64)
+        labels = np.array([str(_label(example)) for example in examples])
+        is_label = classes == labels[:, None]
+        if not (is_label.sum(axis=1) == 1).all():
+            unknown = np.unique(labels[is_label.sum(axis=1) != 1]).tolist()
+            raise ValueError(
+                f"Labels {unknown} are none of the classes of {model_dir}, {np.unique(classes).tolist()}. Evaluate on "
+                "examples of the data set that the model was trained on."
+            )
+        finite = np.isfinite(probabilities).all(axis=1)
+        wrong = ~is_label[np.arange(len(examples)), probabilities.argmax(axis=1)]
+        with np.errstate(divide="ignore"):
+            cross_entropy = -np.log(probabilities[is_label])
+        return {
+            ERROR: np.where(finite, wrong, np.nan),
+            # A probability that is 0 in float32 is at most the smallest number that float32 has.
+            CROSS_ENTROPY: np.minimum(cross_entropy, -np.log(np.finfo(np.float32).smallest_subnormal)),
+        }
+
+    return score
+
+
+BOUND_MEASURE = Measure(
+    load=load_bound, metric="nll_bound", noun="bound", unit=" nats", number_format=".4f", limit_format="g"
+)
+ERROR_MEASURE = Measure(load=load_error, metric=ERROR, noun="error", unit="", number_format=".2%", limit_format=".2%")
+
+
+class ScoreSplit(beam.PTransform):
+    """Turns serialised tf.Examples into pairs (slice, Summary): OVERALL and, where there are labels, one a class.
+
+    Args:
+      measure: of the models' kind.
+      model_dir: the SavedModel to score.
+      baseline_dir: the SavedModel to compare it with, or None.
+      batch_size: examples in a call. Rows do not depend on each other, so it changes the speed only.
+    """
+
+    def __init__(self, measure: Measure, *, model_dir: str, baseline_dir: str | None, batch_size: int) -> None:
+        super().__init__()
+        self._score_batch = _ScoreBatch(measure, model_dir, baseline_dir)
+        self._batch_size = batch_size
+
+    def expand(self, examples: beam.PCollection) -> beam.PCollection:
+        """Gives all full batches one size, so that a compiled model meets few shapes."""
+        return (
+            examples
+            | "Batch" >> beam.BatchElements(min_batch_size=self._batch_size, max_batch_size=self._batch_size)
+            | "Score" >> beam.ParDo(self._score_batch)
+            | "Summarise" >> beam.CombinePerKey(merge_summaries)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Models:
+    """Model and baseline in one object, because a Beam stage keeps only one shared object alive."""
+
+    model: Score
+    baseline: Score | None
+
+
+class _ScoreBatch(beam.DoFn):
+    def __init__(self, measure: Measure, model_dir: str, baseline_dir: str | None) -> None:
+        self._measure = measure
+        self._model_dir = model_dir
+        self._baseline_dir = baseline_dir
+        # Loaded once in each worker process and shared by its threads: a model may be larger than a thread's share.
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        self._models = self._shared.acquire(self._load)
+
+    def process(self, examples: Sequence[bytes]) -> Iterator[tuple[str, Summary]]:
+        scores = self._models.model(examples)
+        if self._models.baseline is not None:
+            metric = self._measure.metric
+            baseline = self._models.baseline(examples)[metric]
+            with np.errstate(invalid="ignore"):
+                difference = scores[metric] - baseline
+            scores = {**scores, self._measure.baseline: baseline, self._measure.difference: difference}
+        yield OVERALL, _summary(scores)
+        labels = np.array([_label(example) for example in examples])
+        for label in set(labels) - {None}:
+            rows = labels == label
+            yield str(label), _summary({name: values[rows] for name, values in scores.items()})
+
+    def _load(self) -> _Models:
+        load = self._measure.load
+        return _Models(load(self._model_dir), None if self._baseline_dir is None else load(self._baseline_dir))
+
+
+def _label(serialised: bytes) -> int | None:
+    """Reads the label of a tf.Example; None if it has none."""
+    features = tf.train.Example.FromString(serialised).features.feature
+    # Asked with `in`: indexing a protobuf map would add what is missing.
+    return features["label"].int64_list.value[0] if "label" in features else None
+
+
+def _summary(scores: Scores) -> Summary:
+    return {name: Moments.from_values(values) for name, values in scores.items()}

@@ -1,1 +1,0 @@
-"""Checks the parameters of a run before anything is made by them."""

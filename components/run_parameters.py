@@ -1,0 +1,55 @@
+"""Checks the parameters of a run, both when a pipeline is compiled and when the run starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from trainer import tasks
+from trainer.task import ClassifyingTask, GenerativeTask
+
+_REMOTE = ("gs",)
+"""Schemes that TensorFlow opens itself. Those for S3 are in tensorflow-io, which no TensorFlow of ours can load."""
+
+
+def check_task(
+    *, limit_name: str | None, task: str, steps: int, train_examples: int, limit: float, tolerance: float
+) -> GenerativeTask | ClassifyingTask:
+    """Returns the task that results from these parameters, each number of which may be TASK_DEFAULT.
+
+    Args:
+      limit_name: the limit of the gate by which the pipeline judges; None for the task's.
+      task: the task's name.
+      steps: training steps.
+      train_examples: size of the training split.
+      limit: the gate's limit.
+      tolerance: the gate's tolerance.
+
+    Raises:
+      ValueError: for the first impossible parameter.
+    """
+    resolved = tasks.resolve(task, steps=steps, train_examples=train_examples)
+    gate = resolved.gate
+    if limit_name not in (gate.LIMIT, None):
+        alike = [name for name in tasks.NAMES if limit_name == tasks.get(name).gate.LIMIT]
+        raise ValueError(
+            f"The task {resolved.name!r} has no {limit_name}, by which this pipeline judges. Take a task of its kind "
+            f"({', '.join(alike)}), or a pipeline that was compiled with TASK={resolved.name}."
+        )
+    given: dict[str, Any] = {gate.LIMIT: limit, "tolerance": tolerance}
+    # Only for the checks of the constructor.
+    dataclasses.replace(gate, **{name: value for name, value in given.items() if value != tasks.TASK_DEFAULT})
+    return resolved
+
+
+def check_address(name: str, address: str) -> None:
+    """Raises ValueError if our code cannot open files at an address itself; "" stands for a default."""
+    scheme, separator, _ = address.partition("://")
+    if separator and scheme not in _REMOTE:
+        raise ValueError(
+            f"{name} is {address}, and TensorFlow cannot open {scheme}://. Give a path on a volume that is mounted "
+            "into the stages, or an address at gs://. (Artifacts are copied by Kubeflow Pipelines: the pipeline root "
+            "may be any.)"
+        )
+    if address and not separator and not address.startswith("/"):
+        raise ValueError(f"{name} is {address}: give an absolute path on a volume, or an address at gs://.")

@@ -1,0 +1,133 @@
+"""SplitScorer, an optional stage: a model and examples in, the score of every image of a split out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, ClassVar
+
+from tfx import types
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.dsl.io import fileio
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components import exported_task
+
+SPLIT_KEY = "split"
+SAMPLES_KEY = "samples"
+SCORES_KEY = "scores"
+
+_LOG = logging.getLogger(__name__)
+
+
+class Executor(BaseBeamExecutor):
+    """Runs the batch job of `draw score-batch` on the runner that the pipeline's Beam arguments name."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Scores the split.
+
+        Args:
+          input_dict: `model` and `examples`.
+          output_dict: `scores`.
+          exec_properties: `samples`, and optionally `split`.
+
+        Raises:
+          ValueError: if the model cannot score.
+          RuntimeError: if an image could not be scored; says why not.
+        """
+        # Beam's RunInference and pyarrow, which only this optional stage needs.
+        from serving.batch.job import LOCAL_BEAM_ARGUMENTS, Job, score_batch
+        from serving.batch.model import SavedModel
+
+        self._log_startup(input_dict, output_dict, exec_properties)
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        scores = artifact_utils.get_single_instance(output_dict[SCORES_KEY])
+        model_dir = exported_task.saved_model_dir(model)
+        split = exec_properties.get(SPLIT_KEY) or exported_task.judging_split(model_dir)
+        (split_uri,) = artifact_utils.get_split_uris(input_dict[standard_component_specs.EXAMPLES_KEY], split)
+        job = Job(
+            model=SavedModel.find(model_dir),
+            input=os.path.join(split_uri, "*"),
+            output=os.path.join(scores.uri, "split"),
+            samples=int(exec_properties[SAMPLES_KEY]),
+        )
+        # Of a flag that stands twice Beam takes the last.
+        beam_arguments = (*LOCAL_BEAM_ARGUMENTS, *(self._beam_pipeline_args or ()))
+        summary = score_batch(job, beam_arguments, report=_LOG.info)
+        if summary["rejected"]:
+            raise RuntimeError(
+                f"{summary['rejected']} of the examples in split {split!r} could not be scored; the first of them: "
+                f"{_first_rejected(job.output)}"
+            )
+
+
+def _first_rejected(output: str) -> str:
+    """Reads the first line of a job's rejected rows, which TFX deletes with the outputs of a failed execution."""
+    with fileio.open(min(fileio.glob(f"{output}-rejected-*"))) as file:
+        return file.readline().strip()
+
+
+class SplitScorerSpec(ComponentSpec):
+    """Channels and execution properties of SplitScorer."""
+
+    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
+        SPLIT_KEY: ExecutionParameter(type=str, optional=True),
+        SAMPLES_KEY: ExecutionParameter(type=int),
+    }
+    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
+        standard_component_specs.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
+        standard_component_specs.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
+    }
+    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
+        SCORES_KEY: ChannelParameter(type=standard_artifacts.InferenceResult),
+    }
+
+
+class SplitScorer(BaseBeamComponent):
+    """Scores every image of a split with several samples of the noise.
+
+    TFX's BulkInferrer calls a signature once an example: an importance-weighted bound takes many calls with a seed
+    each, which together give one row of numbers.
+
+    Outputs:
+      scores: `standard_artifacts.InferenceResult` with split-scores-*.parquet and split-summary.json, as
+        `draw score-batch` writes them.
+    """
+
+    SPEC_CLASS = SplitScorerSpec
+    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        *,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        samples: int | RuntimeParameter,
+        split: str | None = None,
+    ) -> None:
+        """Wires the component.
+
+        Args:
+          examples: tf.Examples of our contract.
+          model: a SavedModel with the signature `score`.
+          samples: samples of the noise for each image.
+          split: the split to score; None for the one that the model's task names.
+        """
+        super().__init__(
+            SplitScorerSpec(
+                examples=examples,
+                model=model,
+                split=split,
+                samples=samples,
+                scores=types.Channel(type=standard_artifacts.InferenceResult),
+            )
+        )

@@ -1,1 +1,0 @@
-"""The optional stage that scores every image of a split and keeps the scores."""

@@ -1,1 +1,0 @@
-"""An ExampleValidator that stops the pipeline when it finds an anomaly."""

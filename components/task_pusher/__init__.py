@@ -1,1 +1,0 @@
-"""TFX's Pusher, which is told a folder."""

@@ -1,1 +1,0 @@
-"""TFX's Trainer, which is told a task."""

@@ -1,0 +1,84 @@
+"""Opens the TFDS data set on disk, prepares it first if it is missing, and refuses it if it is incomplete."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable, Sequence
+
+import tensorflow_datasets as tfds
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from components.tfds_example_gen.ingestion_settings import IngestionSettings
+
+_LOG = logging.getLogger(__name__)
+
+
+def open_dataset(settings: IngestionSettings, beam_pipeline_args: Sequence[str] = ()) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a complete data set; prepares the data set first if its folder is missing.
+
+    Args:
+      settings: name the data set and its directory.
+      beam_pipeline_args: Beam's flags for the preparation, if the builder uses Beam.
+
+    Raises:
+      RuntimeError: if the data set is unknown, cannot be prepared, or is incomplete.
+      ValueError: if it lacks a split that the task asks for.
+    """
+    builder = _builder(settings)
+    if not builder.data_path.exists():
+        _prepare(builder, settings, beam_pipeline_args)
+    _check_complete(builder, settings.binarisation)
+    return builder
+
+
+def _builder(settings: IngestionSettings) -> tfds.core.DatasetBuilder:
+    try:
+        if settings.module:
+            importlib.import_module(settings.module)
+        return tfds.builder(settings.builder, data_dir=settings.data_dir)
+    except Exception as error:
+        raise RuntimeError(
+            f"TFDS cannot open the data set {settings.builder!r} (module: {settings.module}, directory: "
+            f"{settings.data_dir or 'the default of TFDS'}). Check data.builder, with its version, and data.module in "
+            "the task. Where the data set's folder is damaged, delete it, and the next run prepares it anew. "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _prepare(builder: tfds.core.DatasetBuilder, settings: IngestionSettings, beam_pipeline_args: Sequence[str]) -> None:
+    if settings.module is None:
+        _LOG.warning(
+            "The data set %s is not in %s; preparing it there. A download without a network fails after some minutes.",
+            settings.builder,
+            builder.data_path,
+        )
+    options = PipelineOptions(list(beam_pipeline_args))
+    config = tfds.download.DownloadConfig(
+        beam_options=options, beam_runner=options.view_as(StandardOptions).runner or "DirectRunner"
+    )
+    tfds.disable_progress_bar()
+    try:
+        # TFDS writes to a folder of another name, which it renames at the end: a run that is killed here leaves nothing
+        # that the next one could take for the data set.
+        builder.download_and_prepare(download_config=config)
+    except Exception as error:
+        raise RuntimeError(
+            f"The data set {settings.builder!r} is not in {builder.data_path} and could not be prepared there: "
+            f"{type(error).__name__}: {error}. Prepare it where its source can be reached "
+            f"(tfds build {builder.name}, or tfds.builder(...).download_and_prepare()) and name its directory: "
+            "make run DATA_DIR=..."
+        ) from error
+
+
+def _check_complete(builder: tfds.core.DatasetBuilder, splits: Iterable[str]) -> None:
+    remedy = "Delete this folder, and the next run prepares it anew; or name another directory: make run DATA_DIR=..."
+    for split in splits:
+        if split not in builder.info.splits:
+            raise ValueError(
+                f"The data set {builder.info.full_name} has no split {split!r}; it has "
+                f"{sorted(builder.info.splits)}. Correct data.train, data.validation or data.test in the task."
+            )
+        missing = [path.name for path in builder.info.splits[split].filepaths if not path.exists()]
+        if missing:
+            raise RuntimeError(f"{builder.data_path} lacks files of split {split!r}: {missing}. {remedy}")
