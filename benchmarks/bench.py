@@ -71,7 +71,7 @@ class Side:
 
 def products(task: Task) -> float:
     """GFLOP of one training step's matrix products with weights: forward, and backward to inputs and to weights."""
-    shapes = objective.of(task).parameter_shapes()
+    shapes = objective.for_task(task).weight_shapes()
     weights = sum(shape[0] * shape[1] for name, shape in shapes.items() if name.endswith("/w"))
     return 3 * 2 * weights * task.glimpses * task.recipe.batch_size / 1e9
 

@@ -34,7 +34,7 @@ def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
     the images of a task that does so at each visit.
     """
     names = list(step.TrainState(task).arrays())
-    learned = objective.of(task)
+    learned = objective.for_task(task)
 
     def program(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
         *values, count = arguments[: len(names)]
@@ -44,10 +44,10 @@ def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
             x = randomness.binarised(task, count, x)
         noise = learned.training_noise(count, batch)
         rows = (x, *labels) if labels else x
-        gradients, figures = step.gradients(learned, state.parameters, rows, noise, scan=step.scan_of(task))
+        gradients, metrics = step.gradients(learned, state.parameters, rows, noise, scan=step.scan_for(task))
         new, _ = optimizer.update(task, tf.cast(count, tf.int64), state, gradients)
         flat = new.flat()
-        return (*(flat[name] for name in names[:-1]), count + 1, figures[0])
+        return (*(flat[name] for name in names[:-1]), count + 1, metrics[0])
 
     return tf.function(program, jit_compile=True, autograph=False)
 

@@ -128,7 +128,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         base = pathlib.Path(folder) / _MODEL
         task = tasks.get(_MODEL)
-        exporter.export(task, objective.of(task).initial_parameters(0), str(base / "1"))
+        exporter.export(task, objective.for_task(task).initial_weights(0), str(base / "1"))
         load = Load(base / "1")
         measurements = []
         for batching in (False, True):

@@ -119,18 +119,18 @@ class Case:
     """Weights, images and noise in float64, for the reference and for the trainer alike."""
 
     task: GenerativeTask
-    parameters: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray]
     x: np.ndarray
     eps: np.ndarray
 
     def forward(self) -> reference.Forward:
         """The reference's inference network."""
-        return reference.forward(self.parameters, self.x, self.eps, *window_sizes(self.task))
+        return reference.forward(self.weights, self.x, self.eps, *window_sizes(self.task))
 
     def infer(self, dtype: type = np.float64) -> draw.Inference:
         """The trainer's."""
         return draw.infer(
-            tensors(self.parameters, dtype),
+            tensors(self.weights, dtype),
             tf.constant(self.x, dtype),
             tf.constant(self.eps, dtype),
             self.task,
@@ -142,13 +142,13 @@ def make_case(task: GenerativeTask, *, rows: int = BATCH, seed: int = 0, scale: 
     """Random weights, none neutral, and images of the task's kind of pixels."""
     rng = np.random.default_rng(seed)
     height, width, channels = task.image_shape
-    parameters = reference.random_parameters(
+    weights = reference.random_weights(
         rng, height, width, channels, task.lstm_units, task.latent_size, *window_sizes(task), scale
     )
     x = rng.uniform(size=(rows, *task.image_shape))
     return Case(
         task,
-        parameters,
+        weights,
         np.round(x) if task.binary else x,
         rng.standard_normal((task.glimpses, rows, task.latent_size)),
     )
@@ -159,17 +159,17 @@ class ClassifierCase:
     """Weights, images and labels in float64, for the reference and for the trainer alike."""
 
     task: ClassifyingTask
-    parameters: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray]
     x: np.ndarray
     labels: np.ndarray
 
     def reference(self) -> ram_reference.Classification:
         """What the reference makes of the images."""
-        return ram_reference.classify(self.parameters, self.x, self.task.glimpses, self.task.read)
+        return ram_reference.classify(self.weights, self.x, self.task.glimpses, self.task.read)
 
     def classify(self, dtype: type = np.float64) -> ram.Classification:
         """What the trainer does."""
-        return ram.classify(tensors(self.parameters, dtype), tf.constant(self.x, dtype), self.task, trace=True)
+        return ram.classify(tensors(self.weights, dtype), tf.constant(self.x, dtype), self.task, trace=True)
 
 
 def make_classifier_case(
@@ -177,10 +177,10 @@ def make_classifier_case(
 ) -> ClassifierCase:
     """Random weights, none neutral, images of intensities, and labels."""
     rng = np.random.default_rng(seed)
-    shapes = ram_reference.parameter_shapes(*task.image_shape, task.lstm_units, task.classes, task.read)
-    parameters = ram_reference.random_parameters(rng, shapes, scale)
+    shapes = ram_reference.weight_shapes(*task.image_shape, task.lstm_units, task.classes, task.read)
+    weights = ram_reference.random_weights(rng, shapes, scale)
     x = rng.uniform(size=(rows, *task.image_shape))
-    return ClassifierCase(task, parameters, x, rng.integers(0, task.classes, rows))
+    return ClassifierCase(task, weights, x, rng.integers(0, task.classes, rows))
 
 
 def tensors(values: Mapping[str, np.ndarray], dtype: type) -> dict[str, tf.Tensor]:

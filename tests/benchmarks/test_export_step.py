@@ -35,13 +35,13 @@ def test_a_step_is_the_gradients_and_the_update_on_that_steps_noise(task):
         return pixels, randomness.training_noise(task, count, tiny.BATCH)
 
     pixels, eps = drawn(tf.constant(7))
-    learned, scan = objective.of(task), step.scan_of(task)
-    gradients, figures = step.gradients(learned, state.read().parameters, pixels, eps, scan=scan)
+    learned, scan = objective.for_task(task), step.scan_for(task)
+    gradients, metrics = step.gradients(learned, state.read().parameters, pixels, eps, scan=scan)
     expected, _ = optimizer.update(task.recipe, tf.constant(7, tf.int64), state.read(), gradients)
 
     *arrays, count, bound = export_step.whole_step(task, tiny.BATCH)(*arguments, x)
     assert int(count) == 8
-    np.testing.assert_allclose(bound, figures.nll_bound, rtol=1e-5)
+    np.testing.assert_allclose(bound, metrics.nll_bound, rtol=1e-5)
     for (name, value), found in zip(expected.flat().items(), arrays, strict=True):
         np.testing.assert_allclose(found, value, rtol=1e-4, atol=5e-5, err_msg=name)
     assert set(np.unique(pixels)) <= {0.0, 1.0}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Parameters = Mapping[str, np.ndarray]
+Weights = Mapping[str, np.ndarray]
 Window = tuple[float, float, float, float, float]
 
 WINDOW_SIZE = 5
@@ -164,31 +164,31 @@ def write_no_attention(w: np.ndarray, b: np.ndarray, h_dec: np.ndarray, shape: t
 
 
 def read(
-    params: Parameters, x: np.ndarray, x_hat: np.ndarray, h_dec: np.ndarray, read_n: int | None
+    weights: Weights, x: np.ndarray, x_hat: np.ndarray, h_dec: np.ndarray, read_n: int | None
 ) -> tuple[np.ndarray, Window | None]:
     """Eq. 4: r_t by Eq. 17 or by Eqs. 21-27, h_dec being h_dec_{t-1}. Returns r_t and the window."""
     if read_n is None:
         return read_no_attention(x, x_hat), None
     B, A, _ = x.shape
-    parameters = window(h_dec @ params["read_window/w"] + params["read_window/b"], A, B, read_n)
-    g_x, g_y, delta, sigma2, gamma = parameters
+    values = window(h_dec @ weights["read_window/w"] + weights["read_window/b"], A, B, read_n)
+    g_x, g_y, delta, sigma2, gamma = values
     f_x, f_y = filterbank(g_x, g_y, delta, sigma2, read_n, A, B)
-    return read_attention(x, x_hat, f_x, f_y, gamma), parameters
+    return read_attention(x, x_hat, f_x, f_y, gamma), values
 
 
 def write(
-    params: Parameters, h_dec: np.ndarray, shape: tuple[int, int, int], write_n: int | None
+    weights: Weights, h_dec: np.ndarray, shape: tuple[int, int, int], write_n: int | None
 ) -> tuple[np.ndarray, Window | None]:
     """write(h_dec_t) of Eq. 8, by Eq. 18 or by Eqs. 21-26, 28 and 29. Returns the addend [B, A, C] and the window."""
     if write_n is None:
-        return write_no_attention(params["write/w"], params["write/b"], h_dec, shape), None
+        return write_no_attention(weights["write/w"], weights["write/b"], h_dec, shape), None
     B, A, C = shape
-    outputs = h_dec @ params["write/w"] + params["write/b"]
-    parameters = window(outputs[:WINDOW_SIZE], A, B, write_n)
+    outputs = h_dec @ weights["write/w"] + weights["write/b"]
+    values = window(outputs[:WINDOW_SIZE], A, B, write_n)
     w_t = outputs[WINDOW_SIZE:].reshape(write_n, write_n, C)
-    g_x, g_y, delta, sigma2, gamma = parameters
+    g_x, g_y, delta, sigma2, gamma = values
     f_x, f_y = filterbank(g_x, g_y, delta, sigma2, write_n, A, B)
-    return write_attention(w_t, f_x, f_y, gamma), parameters
+    return write_attention(w_t, f_x, f_y, gamma), values
 
 
 def cross_entropy(x: np.ndarray, c: np.ndarray) -> float:
@@ -222,23 +222,23 @@ def log_prior(z: np.ndarray) -> float:
     return log_normal(z, np.zeros_like(z), np.ones_like(z))
 
 
-def forward(params: Parameters, x: np.ndarray, eps: np.ndarray, read_n: int | None, write_n: int | None) -> Forward:
+def forward(weights: Weights, x: np.ndarray, eps: np.ndarray, read_n: int | None, write_n: int | None) -> Forward:
     """Eqs. 1-12. x: [n, B, A, C]; eps: [T, n, Z], standard normal noise, z_t = mu_t + sigma_t eps_t (Eq. 6).
 
     read_n and write_n are the N of the two windows, None where there is no attention (Eqs. 17-18). Raises ValueError
-    for a window of N < 2, and where params, x or eps have other names or shapes than `parameter_shapes` says.
+    for a window of N < 2, and where weights, x or eps have other names or shapes than `weight_shapes` says.
     """
     x, eps = np.asarray(x, dtype=np.float64), np.asarray(eps, dtype=np.float64)
-    B, A, C = shape = _canvas_shape(params)
+    B, A, C = shape = _canvas_shape(weights)
     T, n, Z = _noise_shape(eps)
-    H = np.shape(params["h_dec_0"])[0]
+    H = np.shape(weights["h_dec_0"])[0]
     if x.shape != (n, *shape):
         raise ValueError(f"x has shape {x.shape}, expected {(n, *shape)} from eps and canvas_0")
-    expected = parameter_shapes(B, A, C, H, Z, read_n, write_n)
-    unknown = sorted(set(params) - set(expected))
+    expected = weight_shapes(B, A, C, H, Z, read_n, write_n)
+    unknown = sorted(set(weights) - set(expected))
     if unknown:
-        raise ValueError(f"parameters that read_n={read_n}, write_n={write_n} has no use for: {unknown}")
-    params = _checked(params, expected)
+        raise ValueError(f"weights that read_n={read_n}, write_n={write_n} has no use for: {unknown}")
+    weights = _checked(weights, expected)
 
     canvas = np.empty((T, n, B, A, C))
     mu, sigma, z = np.empty((T, n, Z)), np.empty((T, n, Z)), np.empty((T, n, Z))
@@ -248,18 +248,18 @@ def forward(params: Parameters, x: np.ndarray, eps: np.ndarray, read_n: int | No
     reconstruction, nll_bound, log_weight = np.empty(n), np.empty(n), np.empty(n)
 
     for row in range(n):
-        c = params["canvas_0"]
-        h_enc, s_enc = params["h_enc_0"], params["s_enc_0"]
-        h_dec, s_dec = params["h_dec_0"], params["s_dec_0"]
+        c = weights["canvas_0"]
+        h_enc, s_enc = weights["h_enc_0"], weights["s_enc_0"]
+        h_dec, s_dec = weights["h_dec_0"], weights["s_dec_0"]
         log_p_z, log_q_z = 0.0, 0.0
         for t in range(T):
             x_hat = error_image(x[row], c)
-            r, read_parameters = read(params, x[row], x_hat, h_dec, read_n)
-            h_enc, s_enc = lstm(params["encoder/w"], params["encoder/b"], np.concatenate([r, h_dec]), h_enc, s_enc)
-            mu[t, row], sigma[t, row] = posterior(params["latent/w"], params["latent/b"], h_enc)
+            r, read_values = read(weights, x[row], x_hat, h_dec, read_n)
+            h_enc, s_enc = lstm(weights["encoder/w"], weights["encoder/b"], np.concatenate([r, h_dec]), h_enc, s_enc)
+            mu[t, row], sigma[t, row] = posterior(weights["latent/w"], weights["latent/b"], h_enc)
             z[t, row] = mu[t, row] + sigma[t, row] * eps[t, row]
-            h_dec, s_dec = lstm(params["decoder/w"], params["decoder/b"], z[t, row], h_dec, s_dec)
-            addend, write_parameters = write(params, h_dec, shape, write_n)
+            h_dec, s_dec = lstm(weights["decoder/w"], weights["decoder/b"], z[t, row], h_dec, s_dec)
+            addend, write_values = write(weights, h_dec, shape, write_n)
             c = c + addend
 
             canvas[t, row] = c
@@ -267,9 +267,9 @@ def forward(params: Parameters, x: np.ndarray, eps: np.ndarray, read_n: int | No
             log_p_z += log_prior(z[t, row])
             log_q_z += log_normal(z[t, row], mu[t, row], sigma[t, row])
             if read_window is not None:
-                read_window[t, row] = read_parameters
+                read_window[t, row] = read_values
             if write_window is not None:
-                write_window[t, row] = write_parameters
+                write_window[t, row] = write_values
 
         reconstruction[row] = cross_entropy(x[row], c)
         nll_bound[row] = reconstruction[row] + kl_per_step[:, row].sum()
@@ -290,60 +290,60 @@ def forward(params: Parameters, x: np.ndarray, eps: np.ndarray, read_n: int | No
     )
 
 
-def generate(params: Parameters, eps: np.ndarray, write_n: int | None) -> Generation:
+def generate(weights: Weights, eps: np.ndarray, write_n: int | None) -> Generation:
     """Eqs. 13-16. z_t = eps_t ~ N(0, I), eps: [T, n, Z]; the image's mean is sigm of the last canvas.
 
-    Only the parameters in GENERATIVE_NAMES are looked at; the others may be there or not. Raises ValueError for a
-    window of N < 2, and where a parameter or eps has another shape than `parameter_shapes` says.
+    Only the weights in GENERATIVE_NAMES are looked at; the others may be there or not. Raises ValueError for a
+    window of N < 2, and where a weight or eps has another shape than `weight_shapes` says.
     """
     eps = np.asarray(eps, dtype=np.float64)
-    B, A, C = shape = _canvas_shape(params)
+    B, A, C = shape = _canvas_shape(weights)
     T, n, Z = _noise_shape(eps)
-    H = np.shape(params["h_dec_0"])[0]
-    expected = parameter_shapes(B, A, C, H, Z, None, write_n)
-    params = _checked(params, {name: expected[name] for name in GENERATIVE_NAMES})
+    H = np.shape(weights["h_dec_0"])[0]
+    expected = weight_shapes(B, A, C, H, Z, None, write_n)
+    weights = _checked(weights, {name: expected[name] for name in GENERATIVE_NAMES})
 
     canvas = np.empty((T, n, B, A, C))
     write_window = None if write_n is None else np.empty((T, n, WINDOW_SIZE))
     for row in range(n):
-        c, h_dec, s_dec = params["canvas_0"], params["h_dec_0"], params["s_dec_0"]
+        c, h_dec, s_dec = weights["canvas_0"], weights["h_dec_0"], weights["s_dec_0"]
         for t in range(T):
-            h_dec, s_dec = lstm(params["decoder/w"], params["decoder/b"], eps[t, row], h_dec, s_dec)
-            addend, write_parameters = write(params, h_dec, shape, write_n)
+            h_dec, s_dec = lstm(weights["decoder/w"], weights["decoder/b"], eps[t, row], h_dec, s_dec)
+            addend, write_values = write(weights, h_dec, shape, write_n)
             c = c + addend
             canvas[t, row] = c
             if write_window is not None:
-                write_window[t, row] = write_parameters
+                write_window[t, row] = write_values
     return Generation(canvas=canvas, write_window=write_window)
 
 
 def numerical_gradient(
-    function: Callable[[Parameters], float],
-    params: Parameters,
+    function: Callable[[Weights], float],
+    weights: Weights,
     name: str,
     indices: Iterable[tuple[int, ...]],
     step: float = 1e-5,
 ) -> np.ndarray:
-    """Central differences of function (of Eq. 12, say) at the given indices of params[name]; one value an index.
+    """Central differences of function (of Eq. 12, say) at the given indices of weights[name]; one value an index.
 
-    params is left as it was. The error is of order step^2 from the third derivative and eps_machine / step from
+    weights is left as it was. The error is of order step^2 from the third derivative and eps_machine / step from
     rounding.
     """
     gradient = []
     for index in indices:
         values = []
         for sign in (1.0, -1.0):
-            moved = np.array(params[name], dtype=np.float64)
+            moved = np.array(weights[name], dtype=np.float64)
             moved[index] += sign * step
-            values.append(function({**params, name: moved}))
+            values.append(function({**weights, name: moved}))
         gradient.append((values[0] - values[1]) / (2 * step))
     return np.array(gradient)
 
 
-def parameter_shapes(
+def weight_shapes(
     B: int, A: int, C: int, H: int, Z: int, read_n: int | None, write_n: int | None
 ) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the learned parameters of Eqs. 1-8, 17-18, 21 and 28."""
+    """The names and shapes of the learned weights of Eqs. 1-8, 17-18, 21 and 28."""
     R = 2 * B * A * C if read_n is None else 2 * read_n * read_n * C
     W = B * A * C if write_n is None else WINDOW_SIZE + write_n * write_n * C
     shapes = {
@@ -367,7 +367,7 @@ def parameter_shapes(
     return shapes
 
 
-def random_parameters(
+def random_weights(
     rng: np.random.Generator,
     B: int,
     A: int,
@@ -378,20 +378,20 @@ def random_parameters(
     write_n: int | None,
     scale: float = 1.0,
 ) -> dict[str, np.ndarray]:
-    """Every parameter of Eqs. 1-8, 17-18, 21 and 28 drawn from a normal, none of them neutral.
+    """Every weight of Eqs. 1-8, 17-18, 21 and 28 drawn from a normal, none of them neutral.
 
     Weights have standard deviation scale / sqrt(their inputs), the rest scale. With scale near 1 the gates do not
     saturate, and the windows differ between rows and steps, but for the first read window: h_dec_0 alone decides it.
     """
-    params = {}
-    for name, shape in parameter_shapes(B, A, C, H, Z, read_n, write_n).items():
+    weights = {}
+    for name, shape in weight_shapes(B, A, C, H, Z, read_n, write_n).items():
         deviation = scale / np.sqrt(shape[0]) if name.endswith("/w") else scale
-        params[name] = deviation * rng.standard_normal(shape)
-    return params
+        weights[name] = deviation * rng.standard_normal(shape)
+    return weights
 
 
-def _canvas_shape(params: Parameters) -> tuple[int, int, int]:
-    shape = np.shape(params["canvas_0"])
+def _canvas_shape(weights: Weights) -> tuple[int, int, int]:
+    shape = np.shape(weights["canvas_0"])
     if len(shape) != 3:
         raise ValueError(f"canvas_0 has shape {shape}, expected [B, A, C]")
     return shape
@@ -403,11 +403,11 @@ def _noise_shape(eps: np.ndarray) -> tuple[int, int, int]:
     return eps.shape
 
 
-def _checked(params: Parameters, expected: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    missing = sorted(set(expected) - set(params))
+def _checked(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    missing = sorted(set(expected) - set(weights))
     if missing:
-        raise ValueError(f"parameters missing: {missing}")
-    checked = {name: np.asarray(params[name], dtype=np.float64) for name in expected}
+        raise ValueError(f"weights missing: {missing}")
+    checked = {name: np.asarray(weights[name], dtype=np.float64) for name in expected}
     for name, value in checked.items():
         if value.shape != expected[name]:
             raise ValueError(f"{name} has shape {value.shape}, expected {expected[name]}")

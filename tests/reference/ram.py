@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.reference.draw import WINDOW_SIZE, Parameters, filterbank, lstm, read_patch, window
+from tests.reference.draw import WINDOW_SIZE, Weights, filterbank, lstm, read_patch, window
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ def cross_entropy(logits: np.ndarray, label: int) -> float:
     return float(np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[label])
 
 
-def parameter_shapes(B: int, A: int, C: int, H: int, K: int, N: int) -> dict[str, tuple[int, ...]]:
+def weight_shapes(B: int, A: int, C: int, H: int, K: int, N: int) -> dict[str, tuple[int, ...]]:
     """Of an image of B x A x C, H units, K classes and glimpses of N x N."""
     return {
         "h_0": (H,),
@@ -44,26 +44,26 @@ def parameter_shapes(B: int, A: int, C: int, H: int, K: int, N: int) -> dict[str
     }
 
 
-def classify(params: Parameters, x: np.ndarray, T: int, N: int) -> Classification:
+def classify(weights: Weights, x: np.ndarray, T: int, N: int) -> Classification:
     """T glimpses of each row of x: [n, B, A, C], each placed by the LSTM's previous output, the first by h_0."""
     n, B, A, _ = x.shape
-    K = params["classes/b"].shape[0]
+    K = weights["classes/b"].shape[0]
     logits, probabilities = np.empty((n, K)), np.empty((n, K))
     windows = np.empty((T, n, WINDOW_SIZE))
     for row in range(n):
-        h, s = params["h_0"], params["s_0"]
+        h, s = weights["h_0"], weights["s_0"]
         for t in range(T):
-            w = window(h @ params["read_window/w"] + params["read_window/b"], A, B, N)
+            w = window(h @ weights["read_window/w"] + weights["read_window/b"], A, B, N)
             g_x, g_y, delta, sigma2, gamma = windows[t, row] = w
             f_x, f_y = filterbank(g_x, g_y, delta, sigma2, N, A, B)
             r = read_patch(x[row], f_x, f_y, gamma).ravel()
-            h, s = lstm(params["lstm/w"], params["lstm/b"], r, h, s)
-        logits[row] = h @ params["classes/w"] + params["classes/b"]
+            h, s = lstm(weights["lstm/w"], weights["lstm/b"], r, h, s)
+        logits[row] = h @ weights["classes/w"] + weights["classes/b"]
         probabilities[row] = softmax(logits[row])
     return Classification(logits, probabilities, windows)
 
 
-def random_parameters(
+def random_weights(
     rng: np.random.Generator, shapes: dict[str, tuple[int, ...]], scale: float = 1.0
 ) -> dict[str, np.ndarray]:
     """None of them neutral: weights of standard deviation scale / sqrt(their inputs), the rest scale."""

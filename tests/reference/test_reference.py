@@ -17,14 +17,14 @@ ATTENTIONS = [(READ_N, WRITE_N), (None, WRITE_N), (READ_N, None), (None, None)]
 
 def make_case(read_n, write_n, *, seed=0, steps=T, rows=n):
     rng = np.random.default_rng(seed)
-    params = draw.random_parameters(rng, B, A, C, H, Z, read_n, write_n, 1.0)
+    weights = draw.random_weights(rng, B, A, C, H, Z, read_n, write_n, 1.0)
     x = rng.uniform(size=(rows, B, A, C))
     eps = rng.standard_normal((steps, rows, Z))
-    return params, x, eps
+    return weights, x, eps
 
 
-def zero_parameters(read_n, write_n):
-    return {name: np.zeros(shape) for name, shape in draw.parameter_shapes(B, A, C, H, Z, read_n, write_n).items()}
+def zero_weights(read_n, write_n):
+    return {name: np.zeros(shape) for name, shape in draw.weight_shapes(B, A, C, H, Z, read_n, write_n).items()}
 
 
 def test_it_imports_numpy_and_the_standard_library_only():
@@ -311,10 +311,10 @@ def test_cross_entropy_by_hand():
 
 @pytest.mark.parametrize(("read_n", "write_n"), ATTENTIONS)
 def test_shapes_and_that_the_inputs_are_left_alone(read_n, write_n):
-    params, x, eps = make_case(read_n, write_n)
-    before = {name: value.copy() for name, value in params.items()}
-    result = draw.forward(params, x, eps, read_n, write_n)
-    for name, value in params.items():
+    weights, x, eps = make_case(read_n, write_n)
+    before = {name: value.copy() for name, value in weights.items()}
+    result = draw.forward(weights, x, eps, read_n, write_n)
+    for name, value in weights.items():
         np.testing.assert_array_equal(value, before[name])
     assert result.canvas.shape == (T, n, B, A, C)
     assert result.mu.shape == result.sigma.shape == result.z.shape == (T, n, Z)
@@ -326,10 +326,10 @@ def test_shapes_and_that_the_inputs_are_left_alone(read_n, write_n):
         assert value is None or np.isfinite(value).all()
 
 
-def test_random_parameters_are_not_neutral():
-    params, x, eps = make_case(READ_N, WRITE_N)
-    assert all((value != 0).all() for value in params.values())
-    result = draw.forward(params, x, eps, READ_N, WRITE_N)
+def test_random_weights_are_not_neutral():
+    weights, x, eps = make_case(READ_N, WRITE_N)
+    assert all((value != 0).all() for value in weights.values())
+    result = draw.forward(weights, x, eps, READ_N, WRITE_N)
     assert (result.read_window[0] == result.read_window[0, 0]).all()
     for window in (result.read_window[1:], result.write_window):
         for row, other in zip(*np.triu_indices(n, 1), strict=True):
@@ -338,26 +338,26 @@ def test_random_parameters_are_not_neutral():
 
 @pytest.mark.parametrize(("read_n", "write_n"), ATTENTIONS)
 def test_a_row_does_not_depend_on_its_batch(read_n, write_n):
-    params, x, eps = make_case(read_n, write_n)
-    together = draw.forward(params, x, eps, read_n, write_n)
-    alone = draw.forward(params, x[3:4], eps[:, 3:4], read_n, write_n)
+    weights, x, eps = make_case(read_n, write_n)
+    together = draw.forward(weights, x, eps, read_n, write_n)
+    alone = draw.forward(weights, x[3:4], eps[:, 3:4], read_n, write_n)
     np.testing.assert_array_equal(together.canvas[:, 3:4], alone.canvas)
     np.testing.assert_array_equal(together.log_weight[3:4], alone.log_weight)
     assert alone.loss == together.nll_bound[3]
 
 
 def test_more_steps_begin_with_the_same_steps():
-    params, x, eps = make_case(READ_N, WRITE_N)
-    longer = draw.forward(params, x, eps, READ_N, WRITE_N)
-    shorter = draw.forward(params, x, eps[: T - 1], READ_N, WRITE_N)
+    weights, x, eps = make_case(READ_N, WRITE_N)
+    longer = draw.forward(weights, x, eps, READ_N, WRITE_N)
+    shorter = draw.forward(weights, x, eps[: T - 1], READ_N, WRITE_N)
     np.testing.assert_array_equal(longer.canvas[: T - 1], shorter.canvas)
     np.testing.assert_array_equal(longer.kl[: T - 1], shorter.kl)
 
 
 @pytest.mark.parametrize(("read_n", "write_n"), ATTENTIONS)
 def test_the_bound_is_the_sum_of_its_parts(read_n, write_n):
-    params, x, eps = make_case(read_n, write_n)
-    result = draw.forward(params, x, eps, read_n, write_n)
+    weights, x, eps = make_case(read_n, write_n)
+    result = draw.forward(weights, x, eps, read_n, write_n)
     np.testing.assert_allclose(result.z, result.mu + result.sigma * eps, rtol=1e-14)
     mean = draw.sigm(result.canvas[-1])
     direct = -np.sum(x * np.log(mean) + (1 - x) * np.log(1 - mean), axis=(1, 2, 3))
@@ -371,27 +371,27 @@ def test_the_bound_is_the_sum_of_its_parts(read_n, write_n):
 
 
 def test_with_no_weights_the_canvas_grows_by_the_bias_without_attention():
-    params = zero_parameters(None, None)
+    weights = zero_weights(None, None)
     rng = np.random.default_rng(5)
-    params["canvas_0"] = rng.standard_normal((B, A, C))
-    params["write/b"] = rng.standard_normal(B * A * C)
-    params["latent/b"] = np.array([1.0, 3.0, np.log(2), -np.log(2)])
-    result = draw.forward(params, rng.uniform(size=(n, B, A, C)), np.ones((T, n, Z)), None, None)
+    weights["canvas_0"] = rng.standard_normal((B, A, C))
+    weights["write/b"] = rng.standard_normal(B * A * C)
+    weights["latent/b"] = np.array([1.0, 3.0, np.log(2), -np.log(2)])
+    result = draw.forward(weights, rng.uniform(size=(n, B, A, C)), np.ones((T, n, Z)), None, None)
     for t in range(1, T + 1):
-        expected = params["canvas_0"] + t * params["write/b"].reshape(B, A, C)
+        expected = weights["canvas_0"] + t * weights["write/b"].reshape(B, A, C)
         np.testing.assert_allclose(result.canvas[t - 1], np.broadcast_to(expected, (n, B, A, C)), rtol=1e-12)
     np.testing.assert_allclose(result.z, np.broadcast_to([3.0, 3.5], (T, n, Z)), rtol=1e-15)
     np.testing.assert_allclose(result.kl, 14.25 / 2 - 1, rtol=1e-15)
 
 
 def test_with_no_weights_the_canvas_grows_by_the_written_patch():
-    params = zero_parameters(READ_N, WRITE_N)
+    weights = zero_weights(READ_N, WRITE_N)
     rng = np.random.default_rng(6)
     raw5 = np.array([0.2, -0.3, np.log(0.8), np.log(0.4), np.log(2.5)])
     patch = rng.standard_normal((WRITE_N, WRITE_N, C))
-    params["write/b"] = np.concatenate([raw5, patch.ravel()])
-    params["read_window/b"] = np.array([-0.1, 0.4, np.log(1.2), np.log(0.6), np.log(0.5)])
-    result = draw.forward(params, rng.uniform(size=(n, B, A, C)), np.ones((T, n, Z)), READ_N, WRITE_N)
+    weights["write/b"] = np.concatenate([raw5, patch.ravel()])
+    weights["read_window/b"] = np.array([-0.1, 0.4, np.log(1.2), np.log(0.6), np.log(0.5)])
+    result = draw.forward(weights, rng.uniform(size=(n, B, A, C)), np.ones((T, n, Z)), READ_N, WRITE_N)
 
     written = [1.2 * 9 / 2, 0.7 * 6 / 2, 0.4 * 7 / 3, 0.8, 2.5]
     np.testing.assert_allclose(result.write_window, np.broadcast_to(written, (T, n, 5)), rtol=1e-14)
@@ -404,30 +404,30 @@ def test_with_no_weights_the_canvas_grows_by_the_written_patch():
 
 
 def encoder_that_copies(row, read_n):
-    """Parameters with which mu_1 = tanh(tanh(v)), v the encoder's input number `row`, and the canvas moves."""
+    """Weights with which mu_1 = tanh(tanh(v)), v the encoder's input number `row`, and the canvas moves."""
     rng = np.random.default_rng(7)
-    params = draw.random_parameters(rng, B, A, C, H, Z, read_n, WRITE_N, 1.0)
-    params["encoder/w"] = np.zeros_like(params["encoder/w"])
-    params["encoder/w"][row, 3 * H] = 1.0
-    params["encoder/b"] = np.repeat([1000.0, -1000.0, 1000.0, 0.0], H)
-    params["latent/w"] = np.zeros_like(params["latent/w"])
-    params["latent/w"][0, 0] = 1.0
-    params["latent/b"] = np.zeros(2 * Z)
-    return params, rng.uniform(size=(n, B, A, C)), rng.standard_normal((T, n, Z))
+    weights = draw.random_weights(rng, B, A, C, H, Z, read_n, WRITE_N, 1.0)
+    weights["encoder/w"] = np.zeros_like(weights["encoder/w"])
+    weights["encoder/w"][row, 3 * H] = 1.0
+    weights["encoder/b"] = np.repeat([1000.0, -1000.0, 1000.0, 0.0], H)
+    weights["latent/w"] = np.zeros_like(weights["latent/w"])
+    weights["latent/w"][0, 0] = 1.0
+    weights["latent/b"] = np.zeros(2 * Z)
+    return weights, rng.uniform(size=(n, B, A, C)), rng.standard_normal((T, n, Z))
 
 
 def test_encoder_sees_x_and_then_x_hat_of_the_canvas_before():
     b, a, channel = 3, 6, 1
     pixel = (b * A + a) * C + channel
-    params, x, eps = encoder_that_copies(pixel, None)
-    result = draw.forward(params, x, eps, None, WRITE_N)
+    weights, x, eps = encoder_that_copies(pixel, None)
+    result = draw.forward(weights, x, eps, None, WRITE_N)
     expected = np.broadcast_to(x[:, b, a, channel], (T, n))
     np.testing.assert_allclose(result.mu[:, :, 0], np.tanh(np.tanh(expected)), rtol=1e-13)
 
-    params, x, eps = encoder_that_copies(B * A * C + pixel, None)
-    result = draw.forward(params, x, eps, None, WRITE_N)
+    weights, x, eps = encoder_that_copies(B * A * C + pixel, None)
+    result = draw.forward(weights, x, eps, None, WRITE_N)
     for t in range(T):
-        before = result.canvas[t - 1] if t else np.broadcast_to(params["canvas_0"], (n, B, A, C))
+        before = result.canvas[t - 1] if t else np.broadcast_to(weights["canvas_0"], (n, B, A, C))
         x_hat = x[:, b, a, channel] - 1 / (1 + np.exp(-before[:, b, a, channel]))
         np.testing.assert_allclose(result.mu[t, :, 0], np.tanh(np.tanh(x_hat)), rtol=1e-10)
 
@@ -436,12 +436,12 @@ def test_encoder_sees_x_and_then_x_hat_through_the_same_filters():
     j, i, channel = 2, 1, 2
     number = (j * READ_N + i) * C + channel
     for half in (0, 1):
-        params, x, eps = encoder_that_copies(half * READ_N * READ_N * C + number, READ_N)
-        result = draw.forward(params, x, eps, READ_N, WRITE_N)
+        weights, x, eps = encoder_that_copies(half * READ_N * READ_N * C + number, READ_N)
+        result = draw.forward(weights, x, eps, READ_N, WRITE_N)
         for t, row in np.ndindex(T, n):
             g_x, g_y, delta, sigma2, gamma = result.read_window[t, row]
             f_x, f_y = draw.filterbank(g_x, g_y, delta, sigma2, READ_N, A, B)
-            before = result.canvas[t - 1, row] if t else params["canvas_0"]
+            before = result.canvas[t - 1, row] if t else weights["canvas_0"]
             image = x[row] - draw.sigm(before) if half else x[row]
             value = gamma * f_y[j] @ image[:, :, channel] @ f_x[i]
             np.testing.assert_allclose(result.mu[t, row, 0], np.tanh(np.tanh(value)), rtol=1e-10)
@@ -450,52 +450,52 @@ def test_encoder_sees_x_and_then_x_hat_through_the_same_filters():
 def test_encoder_sees_the_decoder_and_then_itself():
     R = 2 * READ_N * READ_N * C
     for row, name, unit in ((R + 4, "h_dec_0", 4), (R + H + 4, "h_enc_0", 4)):
-        params, x, eps = encoder_that_copies(row, READ_N)
-        result = draw.forward(params, x, eps, READ_N, WRITE_N)
-        np.testing.assert_allclose(result.mu[0, :, 0], np.tanh(np.tanh(params[name][unit])), rtol=1e-13)
+        weights, x, eps = encoder_that_copies(row, READ_N)
+        result = draw.forward(weights, x, eps, READ_N, WRITE_N)
+        np.testing.assert_allclose(result.mu[0, :, 0], np.tanh(np.tanh(weights[name][unit])), rtol=1e-13)
 
 
 def test_encoder_carries_its_state_from_the_learned_one_as_it_is():
-    params, x, eps = make_case(None, WRITE_N)
-    result = draw.forward(params, x, eps, None, WRITE_N)
+    weights, x, eps = make_case(None, WRITE_N)
+    result = draw.forward(weights, x, eps, None, WRITE_N)
     for row in range(n):
-        h_enc, s_enc = params["h_enc_0"], params["s_enc_0"]
-        h_dec, s_dec = params["h_dec_0"], params["s_dec_0"]
+        h_enc, s_enc = weights["h_enc_0"], weights["s_enc_0"]
+        h_dec, s_dec = weights["h_dec_0"], weights["s_dec_0"]
         for t in range(T):
-            before = result.canvas[t - 1, row] if t else params["canvas_0"]
+            before = result.canvas[t - 1, row] if t else weights["canvas_0"]
             inputs = np.concatenate([x[row].ravel(), (x[row] - draw.sigm(before)).ravel(), h_dec])
-            h_enc, s_enc = draw.lstm(params["encoder/w"], params["encoder/b"], inputs, h_enc, s_enc)
-            mu = h_enc @ params["latent/w"][:, :Z] + params["latent/b"][:Z]
+            h_enc, s_enc = draw.lstm(weights["encoder/w"], weights["encoder/b"], inputs, h_enc, s_enc)
+            mu = h_enc @ weights["latent/w"][:, :Z] + weights["latent/b"][:Z]
             np.testing.assert_allclose(result.mu[t, row], mu, rtol=1e-11)
-            h_dec, s_dec = draw.lstm(params["decoder/w"], params["decoder/b"], result.z[t, row], h_dec, s_dec)
+            h_dec, s_dec = draw.lstm(weights["decoder/w"], weights["decoder/b"], result.z[t, row], h_dec, s_dec)
 
 
 def test_read_looks_with_the_decoder_before_and_write_with_the_decoder_after():
-    params, x, eps = make_case(READ_N, WRITE_N)
-    result = draw.forward(params, x, eps, READ_N, WRITE_N)
+    weights, x, eps = make_case(READ_N, WRITE_N)
+    result = draw.forward(weights, x, eps, READ_N, WRITE_N)
     for row in range(n):
-        h_dec, s_dec = params["h_dec_0"], params["s_dec_0"]
+        h_dec, s_dec = weights["h_dec_0"], weights["s_dec_0"]
         for t in range(T):
-            raw5 = h_dec @ params["read_window/w"] + params["read_window/b"]
+            raw5 = h_dec @ weights["read_window/w"] + weights["read_window/b"]
             np.testing.assert_allclose(result.read_window[t, row], draw.window(raw5, A, B, READ_N), rtol=1e-12)
-            h_dec, s_dec = draw.lstm(params["decoder/w"], params["decoder/b"], result.z[t, row], h_dec, s_dec)
-            raw5 = (h_dec @ params["write/w"] + params["write/b"])[:5]
+            h_dec, s_dec = draw.lstm(weights["decoder/w"], weights["decoder/b"], result.z[t, row], h_dec, s_dec)
+            raw5 = (h_dec @ weights["write/w"] + weights["write/b"])[:5]
             np.testing.assert_allclose(result.write_window[t, row], draw.window(raw5, A, B, WRITE_N), rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["h_enc_0", "s_enc_0", "h_dec_0", "s_dec_0", "canvas_0"])
 def test_every_initial_state_matters(name):
-    params, x, eps = make_case(READ_N, WRITE_N)
-    moved = {**params, name: params[name] + 0.5}
-    losses = [draw.forward(p, x, eps, READ_N, WRITE_N).loss for p in (params, moved)]
+    weights, x, eps = make_case(READ_N, WRITE_N)
+    moved = {**weights, name: weights[name] + 0.5}
+    losses = [draw.forward(p, x, eps, READ_N, WRITE_N).loss for p in (weights, moved)]
     assert abs(losses[0] - losses[1]) > 1e-4
 
 
 @pytest.mark.parametrize("write_n", [WRITE_N, None])
 def test_generation_from_the_posterior_sample_is_the_decoder_of_forward(write_n):
-    params, x, eps = make_case(READ_N, write_n)
-    result = draw.forward(params, x, eps, READ_N, write_n)
-    generation = draw.generate(params, result.z, write_n)
+    weights, x, eps = make_case(READ_N, write_n)
+    result = draw.forward(weights, x, eps, READ_N, write_n)
+    generation = draw.generate(weights, result.z, write_n)
     np.testing.assert_array_equal(generation.canvas, result.canvas)
     if write_n is None:
         assert generation.write_window is None
@@ -504,10 +504,10 @@ def test_generation_from_the_posterior_sample_is_the_decoder_of_forward(write_n)
 
 
 def test_generation_needs_no_encoder():
-    params, _, eps = make_case(READ_N, WRITE_N)
-    decoder = {name: params[name] for name in draw.GENERATIVE_NAMES}
+    weights, _, eps = make_case(READ_N, WRITE_N)
+    decoder = {name: weights[name] for name in draw.GENERATIVE_NAMES}
     np.testing.assert_array_equal(
-        draw.generate(decoder, eps, WRITE_N).canvas, draw.generate(params, eps, WRITE_N).canvas
+        draw.generate(decoder, eps, WRITE_N).canvas, draw.generate(weights, eps, WRITE_N).canvas
     )
 
 
@@ -517,14 +517,14 @@ def test_importance_weights_average_to_the_marginal_likelihood():
     rng = np.random.default_rng(8)
     grid = np.linspace(-24, 24, 481)
     spacing = grid[1] - grid[0]
-    params = draw.random_parameters(rng, 2, 3, 1, 4, 1, 2, 3, 1.0)
+    weights = draw.random_weights(rng, 2, 3, 1, 4, 1, 2, 3, 1.0)
     x = np.broadcast_to(rng.integers(0, 2, size=(2, 3, 1)), (grid.size, 2, 3, 1))
     eps = grid[None, :, None]
     normal = np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi) * spacing
 
-    result = draw.forward(params, x, eps, 2, 3)
+    result = draw.forward(weights, x, eps, 2, 3)
     importance = np.sum(normal * np.exp(result.log_weight))
-    canvas = draw.generate(params, eps, 3).canvas[-1]
+    canvas = draw.generate(weights, eps, 3).canvas[-1]
     likelihood = [np.exp(-draw.cross_entropy(image, c)) for image, c in zip(x, canvas, strict=True)]
     np.testing.assert_allclose(importance, normal @ likelihood, rtol=1e-11)
     assert np.log(importance) > -normal @ result.nll_bound
@@ -534,39 +534,39 @@ def test_importance_weights_average_to_the_marginal_likelihood():
 
 
 def test_numerical_gradient_of_a_known_function():
-    params = {"p": np.array([[1.0, 2.0], [3.0, 4.0]]), "q": np.array([5.0])}
-    before = params["p"].copy()
-    gradient = draw.numerical_gradient(lambda d: np.sum(d["p"] ** 3) * d["q"][0], params, "p", [(0, 1), (1, 0)], 1e-4)
+    weights = {"p": np.array([[1.0, 2.0], [3.0, 4.0]]), "q": np.array([5.0])}
+    before = weights["p"].copy()
+    gradient = draw.numerical_gradient(lambda d: np.sum(d["p"] ** 3) * d["q"][0], weights, "p", [(0, 1), (1, 0)], 1e-4)
     np.testing.assert_allclose(gradient, [60.0, 135.0], rtol=1e-7)
-    np.testing.assert_array_equal(params["p"], before)
+    np.testing.assert_array_equal(weights["p"], before)
 
 
 def test_gradient_of_the_last_write_bias_is_the_mean_error():
     # With T = 1 the bias of Eq. 18 moves c_1 alone, and d L_x / d c = sigm(c) - x.
-    params, x, eps = make_case(READ_N, None, steps=1)
+    weights, x, eps = make_case(READ_N, None, steps=1)
 
     def loss(p):
         return draw.forward(p, x, eps, READ_N, None).loss
 
-    mean_error = (draw.sigm(draw.forward(params, x, eps, READ_N, None).canvas[0]) - x).mean(axis=0).ravel()
+    mean_error = (draw.sigm(draw.forward(weights, x, eps, READ_N, None).canvas[0]) - x).mean(axis=0).ravel()
     indices = [(0,), (37,), (B * A * C - 1,)]
-    gradient = draw.numerical_gradient(loss, params, "write/b", indices, 1e-5)
+    gradient = draw.numerical_gradient(loss, weights, "write/b", indices, 1e-5)
     np.testing.assert_allclose(gradient, mean_error[[0, 37, -1]], rtol=1e-6)
 
 
 def test_bad_shapes_and_names_are_refused():
-    params, x, eps = make_case(READ_N, WRITE_N)
+    weights, x, eps = make_case(READ_N, WRITE_N)
     with pytest.raises(ValueError, match="x has shape"):
-        draw.forward(params, x.transpose(0, 2, 1, 3), eps, READ_N, WRITE_N)
+        draw.forward(weights, x.transpose(0, 2, 1, 3), eps, READ_N, WRITE_N)
     with pytest.raises(ValueError, match="x has shape"):
-        draw.forward(params, x, eps[:, :1], READ_N, WRITE_N)
+        draw.forward(weights, x, eps[:, :1], READ_N, WRITE_N)
     with pytest.raises(ValueError, match="eps has shape"):
-        draw.forward(params, x, eps[0], READ_N, WRITE_N)
+        draw.forward(weights, x, eps[0], READ_N, WRITE_N)
     with pytest.raises(ValueError, match="encoder/w has shape"):
-        draw.forward(params, x, eps, READ_N + 1, WRITE_N)
+        draw.forward(weights, x, eps, READ_N + 1, WRITE_N)
     with pytest.raises(ValueError, match="write/w has shape"):
-        draw.generate(params, eps, WRITE_N + 1)
+        draw.generate(weights, eps, WRITE_N + 1)
     with pytest.raises(ValueError, match=r"no use for.*read_window"):
-        draw.forward(params, x, eps, None, WRITE_N)
+        draw.forward(weights, x, eps, None, WRITE_N)
     with pytest.raises(ValueError, match=r"missing.*latent/b"):
-        draw.forward({k: v for k, v in params.items() if k != "latent/b"}, x, eps, READ_N, WRITE_N)
+        draw.forward({k: v for k, v in weights.items() if k != "latent/b"}, x, eps, READ_N, WRITE_N)

@@ -23,7 +23,7 @@ def export_model(
 ) -> Path:
     """Exports the task's model with weights that are none of neutral, as that version; returns the versions' folder."""
     make_case = tiny.make_classifier_case if isinstance(task, ClassifyingTask) else tiny.make_case
-    parameters = make_case(task, rows=2, scale=0.7, seed=seed).parameters
+    parameters = make_case(task, rows=2, scale=0.7, seed=seed).weights
     folder.mkdir(parents=True, exist_ok=True)
     exporter.export(
         task, {name: value.astype(np.float32) for name, value in parameters.items()}, str(folder / str(version))

@@ -88,7 +88,7 @@ def test_a_cut_and_compiled_step_is_one_of_a_plain_batch_and_moves_every_variabl
     for name, value in plain.items():
         np.testing.assert_allclose(cut[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
     np.testing.assert_allclose(cut_metrics.loss, plain_metrics.loss, rtol=1e-5)
-    assert 0 <= float(plain_metrics.figures.error) <= 1
+    assert 0 <= float(plain_metrics.means.error) <= 1
 
 
 TWO_DEVICES = """
@@ -99,7 +99,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from tests.trainer import test_classifier as here
-from trainer import examples, host, step
+from trainer.training import devices, input_pipeline, step
 
 losses = []
 for strategy in (tf.distribute.OneDeviceStrategy("/cpu:0"), devices.strategy()):
@@ -192,13 +192,13 @@ ROWS = 5
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     case = tiny.make_classifier_case(rows=ROWS)
-    parameters = {name: value.astype(np.float32) for name, value in case.parameters.items()}
-    case.parameters.update(parameters)
+    weights = {name: value.astype(np.float32) for name, value in case.weights.items()}
+    case.weights.update(weights)
     # Pixels as bytes hold them, so that an example and an image can be the same.
     raw = np.round(case.x * 255).astype(np.uint8)
     case.x[...] = raw.astype(np.float32) / 255
     directory = tmp_path_factory.mktemp("exported") / "model"
-    exporter.export(tiny.CLASSIFIER, parameters, str(directory))
+    exporter.export(tiny.CLASSIFIER, weights, str(directory))
     return case, raw, directory, tf.saved_model.load(str(directory))
 
 

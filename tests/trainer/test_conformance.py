@@ -19,7 +19,7 @@ import tensorflow as tf
 import trainer
 from tests import tiny
 from trainer.export import exporter
-from trainer.model import attention, draw, equations, ram
+from trainer.model import attention, draw, equations, network, ram
 from trainer.training import objective, recurrence, step
 
 B, A, H, Z, N = tiny.ROWS, tiny.COLUMNS, tiny.UNITS, tiny.LATENTS, tiny.SMALL_N
@@ -54,23 +54,23 @@ def windows() -> Values:
 
 
 def window_of(values: Values) -> equations.Window:
-    return equations.window(values["raw"], rows=B, columns=A, filters=N)
+    return equations.window(values["raw"], rows=B, columns=A, N=N)
 
 
 def model(task) -> Values:
     case = tiny.make_case(task, scale=0.5)
     floats = {"x": case.x.astype(np.float32), "eps": case.eps.astype(np.float32)}
-    return {"parameters": {k: v.astype(np.float32) for k, v in case.parameters.items()}, **floats}
+    return {"weights": {k: v.astype(np.float32) for k, v in case.weights.items()}, **floats}
 
 
 def classifier() -> Values:
     case = tiny.make_classifier_case(scale=0.5)
-    return {"parameters": {k: v.astype(np.float32) for k, v in case.parameters.items()}, "x": case.x.astype(np.float32)}
+    return {"weights": {k: v.astype(np.float32) for k, v in case.weights.items()}, "x": case.x.astype(np.float32)}
 
 
 def one_glimpse(v: Values) -> Any:
-    state = ram.initial_state(v["parameters"], n)
-    return ram.glimpse(recurrence.linear(v["parameters"]), v["x"], state, tiny.CLASSIFIER)
+    state = ram.initial_state(v["weights"], n)
+    return ram.glimpse(recurrence.linear(v["weights"]), state, v["x"], tiny.CLASSIFIER)
 
 
 def entry(function: Callable[[Values], Any], arguments: Callable[[], Values]) -> Callable[[Path], Entry]:
@@ -79,7 +79,7 @@ def entry(function: Callable[[Values], Any], arguments: Callable[[], Values]) ->
 
 def infer_entry(task, **options: bool) -> Callable[[Path], Entry]:
     def function(v: Values) -> draw.Inference:
-        return draw.infer(v["parameters"], v["x"], v["eps"], task, **options)
+        return draw.infer(v["weights"], v["x"], v["eps"], task, **options)
 
     return entry(function, lambda: model(task))
 
@@ -89,16 +89,33 @@ def scanned(scan: Callable[..., Any]) -> Callable[[Path], Entry]:
 
     def function(v: Values) -> Any:
         with tf.GradientTape() as tape:
-            tape.watch(v["parameters"])
-            bound = draw.infer(v["parameters"], v["x"], v["eps"], TASK, scan=scan).nll_bound
-        return bound, tape.gradient(bound, v["parameters"])
+            tape.watch(v["weights"])
+            bound = draw.infer(v["weights"], v["x"], v["eps"], TASK, scan=scan).nll_bound
+        return bound, tape.gradient(bound, v["weights"])
 
     return entry(function, lambda: model(TASK))
 
 
-def one_step(v: Values, half: Callable[..., Any]) -> Any:
-    lin = recurrence.linear(v["parameters"])
-    return half(lin, draw.initial_state(v["parameters"], n))
+def network_of(v: Values, task=TASK) -> network.Network:
+    return network.for_task(task, recurrence.linear(v["weights"]))
+
+
+def one_step(v: Values, step: Callable[..., Any], *inputs: tf.Tensor) -> Any:
+    return step(network_of(v), draw.initial_state(v["weights"], n), *inputs)
+
+
+def layers(task) -> Callable[[Values], Any]:
+    """Every function of the task's network, and what they trace."""
+
+    def function(v: Values) -> Any:
+        net = network_of(v, task)
+        _, h_enc, s_enc, h_dec, s_dec = draw.initial_state(v["weights"], n)
+        r = net.read(v["x"], 1 - v["x"], h_dec)
+        z = net.sample(h_enc, v["eps"][0])
+        encoded, decoded = net.encoder(h_enc, s_enc, [*r, h_dec]), net.decoder(h_dec, s_dec, z)
+        return r, z, encoded, decoded, net.write(h_dec), net.trace
+
+    return function
 
 
 def train_state(directory: Path) -> Entry:
@@ -113,7 +130,7 @@ def train_state(directory: Path) -> Entry:
 def signatures(directory: Path) -> Entry:
     task_file = directory / "task.json"
     task_file.write_text(TASK.to_json(), encoding="utf-8")
-    module = exporter.signatures(TASK, objective.of(TASK).initial_parameters(3), str(task_file))
+    module = exporter.signatures(TASK, objective.for_task(TASK).initial_weights(3), str(task_file))
     seeds = tf.constant([[1, 2], [3, 4], [5, 6]], tf.int64)
     x = tf.constant(np.round(normal(3, B, A, 1) > 0), tf.float32)
     return Entry(lambda values: (module.sample(seeds), module.reconstruct(x, seeds)), {}, module)
@@ -122,16 +139,18 @@ def signatures(directory: Path) -> Entry:
 def classifier_signatures(directory: Path) -> Entry:
     task_file = directory / "task.json"
     task_file.write_text(tiny.CLASSIFIER.to_json(), encoding="utf-8")
-    module = exporter.signatures(tiny.CLASSIFIER, objective.of(tiny.CLASSIFIER).initial_parameters(3), str(task_file))
+    module = exporter.signatures(
+        tiny.CLASSIFIER, objective.for_task(tiny.CLASSIFIER).initial_weights(3), str(task_file)
+    )
     x = tf.constant(np.random.default_rng(1).uniform(size=(3, *tiny.CLASSIFIER.image_shape)), tf.float32)
     return Entry(lambda values: module.classify(x), {}, module)
 
 
 REGISTRY: dict[str, Callable[[Path], Entry]] = {
     "equations.window": entry(window_of, windows),
-    "equations.filterbank": entry(lambda v: equations.filterbank(window_of(v), rows=B, columns=A, filters=N), windows),
+    "equations.filterbank": entry(lambda v: equations.filterbank(window_of(v), rows=B, columns=A, N=N), windows),
     "equations.extract": entry(
-        lambda v: equations.extract(v["images"], window_of(v), filters=N),
+        lambda v: equations.extract(v["images"], window_of(v), N=N),
         lambda: {**windows(), "images": normal(n, B, A, 3, seed=1)},
     ),
     "equations.place": entry(
@@ -165,21 +184,21 @@ REGISTRY: dict[str, Callable[[Path], Entry]] = {
     "recurrence.start": entry(lambda v: recurrence.start(v["value"], n), lambda: {"value": normal(B, A, 3)}),
     "recurrence.scan": scanned(recurrence.scan),
     "recurrence.scan_deferred": scanned(recurrence.scan_deferred),
-    "draw.initial_state": entry(lambda v: draw.initial_state(v["parameters"], n), lambda: model(TASK)),
-    "draw.encode": entry(
-        lambda v: one_step(v, lambda lin, state: draw.encode(lin, v["x"], state, TASK)), lambda: model(TASK)
+    "draw.initial_state": entry(lambda v: draw.initial_state(v["weights"], n), lambda: model(TASK)),
+    "network.for_task": entry(layers(TASK), lambda: model(TASK)),
+    "network.for_task without attention": entry(
+        layers(COLOUR_WITHOUT_ATTENTION), lambda: model(COLOUR_WITHOUT_ATTENTION)
     ),
-    "draw.decode": entry(
-        lambda v: one_step(v, lambda lin, state: draw.decode(lin, v["eps"][0], state, TASK)), lambda: model(TASK)
-    ),
+    "draw.step": entry(lambda v: one_step(v, draw.step, v["x"], v["eps"][0]), lambda: model(TASK)),
+    "draw.generative_step": entry(lambda v: one_step(v, draw.generative_step, v["eps"][0]), lambda: model(TASK)),
     "draw.infer": infer_entry(TASK, trace=True),
     "draw.infer without attention": infer_entry(COLOUR_WITHOUT_ATTENTION),
-    "draw.generate": entry(lambda v: draw.generate(v["parameters"], v["eps"], TASK, trace=True), lambda: model(TASK)),
-    "ram.initial_state": entry(lambda v: ram.initial_state(v["parameters"], n), classifier),
+    "draw.generate": entry(lambda v: draw.generate(v["weights"], v["eps"], TASK, trace=True), lambda: model(TASK)),
+    "ram.initial_state": entry(lambda v: ram.initial_state(v["weights"], n), classifier),
     "ram.glimpse": entry(one_glimpse, classifier),
-    "ram.classify": entry(lambda v: ram.classify(v["parameters"], v["x"], tiny.CLASSIFIER, trace=True), classifier),
+    "ram.classify": entry(lambda v: ram.classify(v["weights"], v["x"], tiny.CLASSIFIER, trace=True), classifier),
     "attention.read": entry(
-        lambda v: attention.read(recurrence.linear(v), v["images"], v["h"], filters=N),
+        lambda v: attention.read(recurrence.linear(v), v["images"], v["h"], N=N),
         lambda: {
             f"{attention.HEAD}/w": normal(H, 5),
             f"{attention.HEAD}/b": normal(5),
@@ -188,7 +207,7 @@ REGISTRY: dict[str, Callable[[Path], Entry]] = {
         },
     ),
     "attention.pixels": entry(
-        lambda v: attention.pixels(v["raw"], TASK.image_shape, filters=N), lambda: {"raw": normal(3, n, 5)}
+        lambda v: attention.pixels(v["raw"], TASK.image_shape, N=N), lambda: {"raw": normal(3, n, 5)}
     ),
     "step.TrainState": train_state,
     "generative_signatures.GenerativeSignatures": signatures,
@@ -196,8 +215,10 @@ REGISTRY: dict[str, Callable[[Path], Entry]] = {
 }
 
 NOT_OF_TENSORS = {
-    "draw.parameter_shapes": "plain Python; test_draw compares it with the reference",
-    "ram.parameter_shapes": "plain Python; test_ram compares it with the reference",
+    "network.weight_shapes": "plain Python; test_draw compares it with the reference",
+    "network.window_sizes": "plain Python; weight_shapes and the traces follow from it",
+    "ram.weight_shapes": "plain Python; test_ram compares it with the reference",
+    "recurrence.layer_shapes": "plain Python; the two weight_shapes are made of it",
     "recurrence.row_count": "a number; the step is compiled with it",
     "signatures.Signatures": "the abstract base of two that are here",
 }
@@ -266,20 +287,28 @@ def test_a_saved_model_says_what_eager_says(case, tmp_path):
 
 def test_everything_public_is_registered():
     functions = {
-        f"{module.__name__.removeprefix('trainer.')}.{name}"
-        for module in (equations, recurrence, attention, draw, ram)
+        f"{name_of(module)}.{name}"
+        for module in (equations, recurrence, attention, network, draw, ram)
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }
+    modules = [
+        importlib.import_module(info.name)
+        for info in pkgutil.walk_packages(trainer.__path__, "trainer.")
+        if info.name != "trainer.run_fn"  # which alone imports TFX, and has no module
+    ]
     classes = {
-        f"{name}.{kind.__name__}"
-        for name in (info.name for info in pkgutil.iter_modules(trainer.__path__))
-        if name != "run_fn"  # which alone imports TFX, and has no module
-        for kind in vars(importlib.import_module(f"trainer.{name}")).values()
-        if inspect.isclass(kind) and issubclass(kind, tf.Module) and kind.__module__ == f"trainer.{name}"
+        f"{name_of(module)}.{kind.__name__}"
+        for module in modules
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, tf.Module) and kind.__module__ == module.__name__
         if not kind.__name__.startswith("_")
     }
     assert len(functions) >= 15 and len(classes) >= 2
     registered = {name.split(" ")[0] for name in REGISTRY}
     assert functions | classes == registered | set(NOT_OF_TENSORS)
     assert not registered & set(NOT_OF_TENSORS)
+
+
+def name_of(module) -> str:
+    return module.__name__.rpartition(".")[2]

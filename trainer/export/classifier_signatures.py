@@ -1,11 +1,10 @@
-"""The signatures of a classifier."""
+"""The signatures of a classifier: `classify`, and the same on tf.Examples for TF Serving's Classify."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.export.signatures import Outputs, Signatures, by_row, image_spec, require, require_pixels
@@ -15,14 +14,11 @@ from trainer.training import input_pipeline
 
 
 class ClassifierSignatures(Signatures):
-    """Names the class of an image, and says where it looked."""
+    """Names the class of an image, and says where the model looked."""
 
-    NAMES: ClassVar[tuple[str, ...]] = ("classify", "classify_examples")
     METHODS: ClassVar[Mapping[str, str]] = {"classify_examples": "tensorflow/serving/classify"}
 
-    def __init__(self, task: ClassifyingTask, parameters: Mapping[str, np.ndarray], task_file: str) -> None:
-        super().__init__(task, parameters, task_file)
-        self._task = task
+    _task: ClassifyingTask
 
     @staticmethod
     def inputs(task: ClassifyingTask) -> dict[str, list[tf.TensorSpec]]:
@@ -39,11 +35,11 @@ class ClassifierSignatures(Signatures):
         # Nothing is computed before: another operation that fails on the same input would hide the reason.
         with tf.control_dependencies(checks):
             image = tf.identity(image)
-        found = ram.classify(self._parameters, image, self._task, trace=True)
+        classification = ram.classify(self._weights, image, self._task, trace=True)
         return {
-            "probabilities": tf.nn.softmax(found.logits),
-            "label": tf.argmax(found.logits, axis=1),
-            "glimpse_window": by_row(found.windows),
+            "probabilities": tf.nn.softmax(classification.logits),
+            "label": tf.argmax(classification.logits, axis=1),
+            "glimpse_window": by_row(classification.windows),
         }
 
     def _classify_examples(self, serialized: tf.Tensor) -> Outputs:

@@ -14,13 +14,15 @@ from trainer.export.generative_signatures import GenerativeSignatures
 from trainer.export.signatures import Signatures
 from trainer.task import ClassifyingTask, GenerativeTask
 
+_SIGNATURES = {GenerativeTask: GenerativeSignatures, ClassifyingTask: ClassifierSignatures}
 
-def export(task: GenerativeTask | ClassifyingTask, parameters: Mapping[str, np.ndarray], directory: str) -> None:
+
+def export(task: GenerativeTask | ClassifyingTask, weights: Mapping[str, np.ndarray], directory: str) -> None:
     """Writes the SavedModel, with the resolved task as assets/task.json. Loading it needs TensorFlow alone."""
     with tempfile.TemporaryDirectory() as scratch:
         task_file = pathlib.Path(scratch) / "task.json"
         task_file.write_text(task.to_json(), encoding="utf-8")
-        module = signatures(task, parameters, str(task_file))
+        module = signatures(task, weights, str(task_file))
         tf.saved_model.save(module, directory, signatures=module.functions())
     if module.METHODS:
         # TensorFlow 2 writes Predict's method name into every signature.
@@ -30,10 +32,6 @@ def export(task: GenerativeTask | ClassifyingTask, parameters: Mapping[str, np.n
         updater.save()
 
 
-def signatures(
-    task: GenerativeTask | ClassifyingTask, parameters: Mapping[str, np.ndarray], task_file: str
-) -> Signatures:
-    """The module that is exported."""
-    if isinstance(task, ClassifyingTask):
-        return ClassifierSignatures(task, parameters, task_file)
-    return GenerativeSignatures(task, parameters, task_file)
+def signatures(task: GenerativeTask | ClassifyingTask, weights: Mapping[str, np.ndarray], task_file: str) -> Signatures:
+    """Builds the module that is exported; `task_file` holds the resolved task."""
+    return _SIGNATURES[type(task)](task, weights, task_file)

@@ -1,27 +1,19 @@
-"""The signatures of a generative model. All randomness comes from the caller's seeds [n, 2] int64, one a row."""
+"""The signatures of a generative model. All randomness comes from the caller's seeds, [n, 2] int64, one a row."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
-import numpy as np
 import tensorflow as tf
 
 from trainer.export.signatures import Outputs, Signatures, by_row, image_spec, require, require_pixels
 from trainer.model import draw
-from trainer.task import Attention, GenerativeTask
+from trainer.task import GenerativeTask
 from trainer.training import input_pipeline, randomness
 
 
 class GenerativeSignatures(Signatures):
-    """Draws images, scores them, and rebuilds them."""
+    """Draws images, scores them and reconstructs them."""
 
-    NAMES: ClassVar[tuple[str, ...]] = ("sample", "sample_sequence", "score", "score_examples", "reconstruct")
-
-    def __init__(self, task: GenerativeTask, parameters: Mapping[str, np.ndarray], task_file: str) -> None:
-        super().__init__(task, parameters, task_file)
-        self._task = task
+    _task: GenerativeTask
 
     @staticmethod
     def inputs(task: GenerativeTask) -> dict[str, list[tf.TensorSpec]]:
@@ -39,20 +31,19 @@ class GenerativeSignatures(Signatures):
 
     def _sample(self, seed: tf.Tensor) -> Outputs:
         """`image` [n, B, A, C]: the means sigm(c_T) of images drawn from the prior."""
-        z = self._noise(seed)
-        return {"image": tf.sigmoid(draw.generate(self._parameters, z, self._task).canvas)}
+        return {"image": tf.sigmoid(draw.generate(self._weights, self._noise(seed), self._task).canvas)}
 
     def _sample_sequence(self, seed: tf.Tensor) -> Outputs:
         """`canvas` [n, T, B, A, C]: sigm(c_t), the last one being `sample`'s image; `write_window` [n, T, 5]."""
-        generation = draw.generate(self._parameters, self._noise(seed), self._task, trace=True)
-        return {"canvas": by_row(tf.sigmoid(generation.canvases)), **self._windows(write=generation.write_windows)}
+        generation = draw.generate(self._weights, self._noise(seed), self._task, trace=True)
+        return {"canvas": by_row(tf.sigmoid(generation.canvases)), **_windows(write=generation.write_windows)}
 
     def _score(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
         """`nll_bound`, `reconstruction`, `kl`, `log_weight` [n] and `kl_per_step` [n, T], in nats."""
         return _scores(self._infer(image, seed))
 
     def _score_examples(self, serialized: tf.Tensor) -> Outputs:
-        """As `score`, of serialized tf.Examples; an example's noise comes from its id."""
+        """The outputs of `score` for serialized tf.Examples, with the noise of each from its id."""
         require(tf.size(serialized) > 0, "The batch is empty: send at least one example.")
         image, ids = input_pipeline.images(serialized, self._task)
         return _scores(self._infer(image, randomness.seeds_for_ids(ids)))
@@ -63,7 +54,7 @@ class GenerativeSignatures(Signatures):
         return {
             "image": tf.sigmoid(inference.canvas),
             "canvas": by_row(tf.sigmoid(inference.canvases)),
-            **self._windows(read=inference.read_windows, write=inference.write_windows),
+            **_windows(read=inference.read_windows, write=inference.write_windows),
         }
 
     def _noise(self, seed: tf.Tensor) -> tf.Tensor:
@@ -76,18 +67,20 @@ class GenerativeSignatures(Signatures):
         checks = [
             require(rows > 0, "The batch is empty: send at least one image."),
             require(same, "`image` and `seed` must have the same number of rows:", rows, tf.shape(seed)[0]),
+            require_pixels(image, self._task),
         ]
-        checks.append(require_pixels(image, self._task))
         # Nothing is computed before: another operation that fails on the same input would hide the reason.
         with tf.control_dependencies(checks):
             image, seed = tf.identity(image), tf.identity(seed)
-        return draw.infer(self._parameters, image, randomness.row_noise(self._task, seed), self._task, trace=trace)
+        return draw.infer(self._weights, image, randomness.row_noise(self._task, seed), self._task, trace=trace)
 
-    def _windows(self, **windows: tf.Tensor | None) -> Outputs:
-        """(centre x, centre y, stride, variance, intensity) in pixels; (0, 0) is the centre of the top left pixel."""
-        if not isinstance(self._task.attention, Attention):
-            return {}
-        return {f"{name}_window": by_row(window) for name, window in windows.items()}
+
+def _windows(**windows: tf.Tensor | None) -> Outputs:
+    """(centre x, centre y, stride, variance, intensity) in pixels, where there is attention.
+
+    (0, 0) is the centre of the top left pixel.
+    """
+    return {f"{name}_window": by_row(window) for name, window in windows.items() if window is not None}
 
 
 def _scores(inference: draw.Inference) -> Outputs:

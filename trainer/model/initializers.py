@@ -1,4 +1,4 @@
-"""The parameters that training starts from."""
+"""The weights that training starts from."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _LSTMS = ("encoder", "decoder", "lstm")
 """The layers that give an LSTM's gates."""
 
 
-def parameters(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
-    """float32 values of those names and shapes.
+def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+    """float32 arrays of those names and shapes.
 
-    Normal weights of variance 1 / inputs, zero biases but 1 for the forget gates. A window head that gives zeros
+    Matrices are normal with variance 1 / inputs, biases 0 but for 1 at the forget gates. A window head that gives zeros
     attends to the whole image: the grid spans it, with variance and intensity 1.
     """
     rng = np.random.default_rng(seed)

@@ -1,8 +1,7 @@
-"""The differentiable RAM classifier of section 4.1 as pure functions of its parameters; shapes as in `draw`."""
+"""The differentiable RAM classifier of section 4.1 as pure functions of its weights; shapes as in `draw`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import tensorflow as tf
 from trainer.model import attention, equations
 from trainer.task import ClassifyingTask
 from trainer.training import recurrence
-from trainer.training.recurrence import Linear, Parameters
+from trainer.training.recurrence import Linear, Outputs, Weights
 
 
 class State(NamedTuple):
@@ -30,8 +29,8 @@ class Classification(NamedTuple):
     """[T, n, 5], see `attention.pixels`; None unless asked for."""
 
 
-def parameter_shapes(task: ClassifyingTask) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of everything that is learned; an LSTM's gates stand in the order of `equations.lstm`."""
+def weight_shapes(task: ClassifyingTask) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of everything that is learned. The LSTM's gates are in the order of `equations.lstm`."""
     h, glimpse = task.lstm_units, task.read**2 * task.image_shape[2]
     layers = {
         attention.HEAD: (h, equations.WINDOW_PARAMETERS),
@@ -39,44 +38,41 @@ def parameter_shapes(task: ClassifyingTask) -> dict[str, tuple[int, ...]]:
         "classes": (h, task.classes),
     }
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("h_0", "s_0"), (h,))
-    for name, (inputs, outputs) in layers.items():
-        shapes |= {f"{name}/w": (inputs, outputs), f"{name}/b": (outputs,)}
-    return shapes
+    return shapes | recurrence.layer_shapes(layers)
 
 
-def initial_state(parameters: Parameters, n: int | tf.Tensor) -> State:
+def initial_state(weights: Weights, n: int | tf.Tensor) -> State:
     """h_0 and s_0, learned, for n rows."""
-    return State(*(recurrence.start(parameters[name], n) for name in ("h_0", "s_0")))
+    return State(*(recurrence.start(weights[name], n) for name in ("h_0", "s_0")))
 
 
-def glimpse(lin: Linear, x: tf.Tensor, state: State, task: ClassifyingTask) -> tuple[State, tf.Tensor]:
-    """Eq. 27 of x alone, placed by h_{t-1}, into the LSTM. Returns the new state and the window's parameters [n, 5]."""
-    patch, parameters = attention.read(lin, x, state.h, filters=task.read)
-    r = tf.reshape(patch, [-1, math.prod(patch.shape[1:])])
-    return State(*equations.lstm(lin("lstm", r, state.h), state.s)), parameters
+def glimpse(lin: Linear, state: State, x: tf.Tensor, task: ClassifyingTask) -> tuple[State, tf.Tensor]:
+    """Looks where h points and updates the LSTM. Returns the new state and the window parameters [n, 5]."""
+    r, window_parameters = attention.read(lin, x, state.h, N=task.read)  # Eq. 27, of x alone
+    return State(*equations.lstm(lin("lstm", r, state.h), state.s)), window_parameters
 
 
 def classify(
-    parameters: Parameters,
+    weights: Weights,
     x: tf.Tensor,
     task: ClassifyingTask,
     *,
     trace: bool = False,
-    scan: Callable[..., tuple[State, dict[str, tf.Tensor]]] = recurrence.scan,
+    scan: Callable[..., tuple[State, Outputs]] = recurrence.scan,
 ) -> Classification:
     """T glimpses, and a linear layer of the last output. x: [n, B, A, C] in [0, 1].
 
     `scan` runs the recurrence: one of those of `trainer.training.recurrence`.
     """
 
-    def step(lin: Linear, t: tf.Tensor, state: State) -> tuple[State, dict[str, tf.Tensor]]:
+    def at(lin: Linear, t: tf.Tensor, state: State) -> tuple[State, Outputs]:
         # Nobody asks for the gradient of the images, but a loop would add it up at every step: half of all the time.
-        state, window = glimpse(lin, tf.stop_gradient(x), state, task)
-        return state, {"window": window} if trace else {}
+        state, window_parameters = glimpse(lin, state, tf.stop_gradient(x), task)
+        return state, {"window": window_parameters}
 
     shapes = {"window": [equations.WINDOW_PARAMETERS]} if trace else {}
     # The last layer is no part of the recurrence, which would apply it at every step.
-    looking = {name: value for name, value in parameters.items() if not name.startswith("classes/")}
-    state, outputs = scan(step, looking, initial_state(parameters, recurrence.row_count(x)), task.glimpses, shapes)
-    windows = attention.pixels(outputs["window"], task.image_shape, filters=task.read) if trace else None
-    return Classification(recurrence.linear(parameters)("classes", state.h), windows)
+    recurrent = {name: value for name, value in weights.items() if not name.startswith("classes/")}
+    state, outputs = scan(at, recurrent, initial_state(weights, recurrence.row_count(x)), task.glimpses, shapes)
+    windows = attention.pixels(outputs["window"], task.image_shape, N=task.read) if trace else None
+    return Classification(recurrence.linear(weights)("classes", state.h), windows)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.task import Task
-from trainer.training import cluster, devices, input_pipeline, objective, optimizer, step
+from trainer.training import cluster, devices, input_pipeline, objective, step, summaries
 
 _CALL_SECONDS = 2.0
 """About how long one call into the compiled loop may take: how soon an interrupt or a NaN is seen."""
@@ -66,7 +66,7 @@ def train(
             resumed_from = initial_state
         if resumed_from:
             report(f"resuming at step {int(trainer.state.step.numpy()):,} of {recipe.steps:,} from {resumed_from}")
-        summaries = _Summaries(os.path.join(directory, "logs"), validation[0][0])
+        writer = summaries.Summaries(os.path.join(directory, "logs"), validation[0][0])
     if cluster.is_cluster(strategy):
         # What the chief resumed, not what another worker may see of its files.
         trainer.state.load(cluster.from_chief(strategy, trainer.state.arrays()))
@@ -90,21 +90,21 @@ def train(
         trainer = trainer.at(done)
         metrics = trainer.train(batches, count)
         done += count
-        name = metrics.figures._fields[0]
+        name = metrics.means._fields[0]
         _check_finite(done, **{name: float(metrics.loss), "gradient_norm": float(metrics.gradient_norm)})
         seconds = time.monotonic() - started
         call = max(1, min(2 * call, round(count * _CALL_SECONDS / seconds)))
         progress.trained(trainer, metrics, done, count, seconds)
         if not chief:
             continue
-        summaries.trained(trainer, metrics, done, count * recipe.batch_size / seconds)
+        writer.trained(trainer, metrics, done, count * recipe.batch_size / seconds)
         if done % recipe.validation_interval == 0 or done == recipe.steps:
-            figures = trainer.validate(validation)
+            validated = trainer.validate(validation)
             # A step's metrics are those of the weights before it: only this sees what the last one left.
-            _check_finite(done, **{f"validation_{name}": figures[0]})
-            progress.validated(trainer, figures, done)
-            summaries.validated(trainer, figures, done)
-            if warning := trainer.objective.warning(figures, done):
+            _check_finite(done, **{f"validation_{name}": validated[0]})
+            progress.validated(trainer, validated, done)
+            writer.validated(trainer, validated, done)
+            if warning := trainer.objective.warning(validated, done):
                 _LOG.warning(warning)
         if done == recipe.steps or time.monotonic() - saved > recipe.checkpoint_seconds:
             manager.save(checkpoint_number=done)
@@ -144,7 +144,7 @@ class _Progress:
         self._rate = 0.0  # glimpses a second of a place in the batch, which is much the same for any T
         self.validation = ""
 
-    def trained(self, trainer: step.Trainer, metrics: step.Metrics, done: int, count: int, seconds: float) -> None:
+    def trained(self, trainer: step.Trainer, metrics: step.StepMetrics, done: int, count: int, seconds: float) -> None:
         # The first call compiles: its rate says nothing.
         rate = count * trainer.glimpses / seconds
         self._rate = rate if count == 1 or not self._rate else 0.8 * self._rate + 0.2 * rate
@@ -152,52 +152,24 @@ class _Progress:
         if time.monotonic() - self._reported >= 10:
             self._line(trainer, metrics)
 
-    def validated(self, trainer: step.Trainer, figures: objective.Figures, done: int) -> None:
-        self.validation = f"validation {trainer.objective.validation_text(figures)} at {done:,}"
+    def validated(self, trainer: step.Trainer, metrics: objective.Metrics, done: int) -> None:
+        self.validation = f"validation {trainer.objective.validation_text(metrics)} at {done:,}"
 
     def finished(self) -> None:
         self._report(f"step {self._done:,}/{self._task.recipe.steps:,}  {self.validation}")
 
-    def _line(self, trainer: step.Trainer, metrics: step.Metrics) -> None:
+    def _line(self, trainer: step.Trainer, metrics: step.StepMetrics) -> None:
         recipe = self._task.recipe
         left = (self._task.glimpses_before(recipe.steps) - self._task.glimpses_before(self._done)) / self._rate
         parts = [
             f"step {self._done:,}/{recipe.steps:,}",
-            trainer.objective.training_text(metrics.figures),
+            trainer.objective.training_text(metrics.means),
             self.validation,
             f"{self._rate / trainer.glimpses * recipe.batch_size:,.0f} examples/s",
             f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left",
         ]
         self._report("  ".join(part for part in parts if part))
         self._reported = time.monotonic()
-
-
-class _Summaries:
-    """TensorBoard's view of a run."""
-
-    def __init__(self, directory: str, watched: objective.Tensors) -> None:
-        self._watched = watched
-        self._writer = tf.summary.create_file_writer(directory)
-
-    def trained(self, trainer: step.Trainer, metrics: step.Metrics, done: int, examples_a_second: float) -> None:
-        with self._writer.as_default(step=done):
-            for name, value in trainer.objective.scalars(metrics.figures).items():
-                tf.summary.scalar(f"train/{name}", value)
-            tf.summary.scalar("train/gradient_norm", metrics.gradient_norm)
-            tf.summary.scalar("train/learning_rate", optimizer.learning_rate(trainer.task, tf.constant(done)))
-            tf.summary.scalar("train/glimpses", trainer.glimpses)
-            tf.summary.scalar("train/examples_per_second", examples_a_second)
-
-    def validated(self, trainer: step.Trainer, figures: objective.Figures, done: int) -> None:
-        with self._writer.as_default(step=done):
-            for name, value in trainer.objective.scalars(figures).items():
-                tf.summary.scalar(f"validation/{name}", value)
-            for name, value in trainer.objective.validation_details(figures).items():
-                tf.summary.scalar(name, value)
-            weights = trainer.state.exported(trainer.task)
-            for name, sheet in trainer.objective.pictures(weights, self._watched).items():
-                tf.summary.image(name, sheet)
-        self._writer.flush()
 
 
 def _check_finite(done: int, **values: float) -> None:

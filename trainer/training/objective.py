@@ -1,4 +1,4 @@
-"""What the step and the loop need of each kind of model: its parameters, its loss, and what a person is told of it."""
+"""What training needs of each kind of model: its weights, its loss and metrics, and what a person is shown."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainer.model import attention, draw, initializers, ram
-from trainer.task import Attention, ClassifyingTask, GenerativeTask, Task
-from trainer.training import pictures, randomness, recurrence
-from trainer.training.recurrence import Parameters
+from trainer.model import attention, draw, initializers, network, ram
+from trainer.task import ClassifyingTask, GenerativeTask, Task
+from trainer.training import randomness, recurrence
+from trainer.training.recurrence import Weights
 
 _SAMPLES, _SAMPLE_COLUMNS = 32, 8
-"""Images drawn for TensorBoard."""
-_ROWS = 8
-"""Of the sheets for TensorBoard that show steps: drawings, or images that a classifier looks at."""
+"""Images drawn for TensorBoard's sheet of samples."""
+_STEP_ROWS, _STEP_COLUMNS = 8, 10
+"""Images on a sheet that shows time-steps, and time-steps of each at most."""
 
 _COLLAPSED_NATS = 1.0
 _COLLAPSED_STEPS = 1_000
@@ -27,8 +27,8 @@ Tensors = Any
 """A tensor or nested tuples of tensors: a batch as the reader gives it, or the noise of one."""
 
 
-class BoundFigures(NamedTuple):
-    """Of a generative model in nats, for each row of a batch or as means. The first is the loss."""
+class BoundMetrics(NamedTuple):
+    """A generative model's metrics in nats, for each row of a batch or as means. The first is the loss."""
 
     nll_bound: Any
     """Eq. 12."""
@@ -38,88 +38,97 @@ class BoundFigures(NamedTuple):
     """Eq. 11's terms. [..., T]"""
 
 
-class ErrorFigures(NamedTuple):
-    """Of a classifier, for each row of a batch or as means. The first is the loss."""
+class ErrorMetrics(NamedTuple):
+    """A classifier's metrics, for each row of a batch or as means. The first is the loss."""
 
     cross_entropy: Any
     """Of the labels with the probabilities, in nats."""
     error: Any
-    """1 for a row whose most probable class is not its label; of many rows the fraction of such."""
+    """1 for a row whose most probable class is not its label; as a mean the fraction of such rows."""
 
 
-Figures = Any
-"""BoundFigures or ErrorFigures, as the objective is."""
+Metrics = Any
+"""BoundMetrics or ErrorMetrics, as the objective is."""
 
 Scan = Callable[..., Any]
 """One of `trainer.training.recurrence`."""
 
 
-class Objective(abc.ABC):
-    """Of one task. Where nothing else is said, figures are means over examples."""
+class Sheet(NamedTuple):
+    """Images in rows and columns, with a window on each or none."""
 
-    def initial_parameters(self, seed: int) -> dict[str, np.ndarray]:
-        """Where training starts."""
-        return initializers.parameters(self.parameter_shapes(), seed)
+    images: np.ndarray
+    """[rows, columns, B, A, C] in [0, 1]."""
+    windows: np.ndarray | None = None
+    """[rows, columns, 5], see `attention.pixels`."""
+    N: int | None = None
+    """Filters along a side of a window."""
+
+
+class Objective(abc.ABC):
+    """What one task's model learns. Metrics are means over examples unless stated otherwise."""
+
+    def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
+        """The weights that training starts from."""
+        return initializers.weights(self.weight_shapes(), seed)
 
     @abc.abstractmethod
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of everything that is learned."""
 
     @abc.abstractmethod
     def training_noise(self, step: tf.Tensor, rows: int) -> Tensors:
-        """What one step of training draws for a global batch of `rows` rows, which are its axis 1."""
+        """What one step of training draws for a global batch of `rows` rows, which are axis 1."""
 
     @abc.abstractmethod
     def evaluation_noise(self, ids: tf.Tensor) -> Tensors:
-        """The same for examples with those ids [n], by which it is fixed."""
+        """The noise of the examples with those ids [n], always the same for an id."""
 
     @abc.abstractmethod
-    def figures(self, parameters: Parameters, batch: Tensors, noise: Tensors, scan: Scan = recurrence.scan) -> Figures:
-        """Of each row of a batch: [n, ...]. The mean of the first is what training minimises."""
+    def metrics(self, weights: Weights, batch: Tensors, noise: Tensors, scan: Scan = recurrence.scan) -> Metrics:
+        """The metrics of each row of a batch, [n, ...]. Training minimises the mean of the first."""
 
     @abc.abstractmethod
-    def zero(self) -> Figures:
+    def zero_metrics(self) -> Metrics:
         """Zeros of the shapes of the means."""
 
     @abc.abstractmethod
-    def training_text(self, figures: Figures) -> str:
-        """For a line of progress."""
+    def training_text(self, metrics: Metrics) -> str:
+        """Training's part of a progress line."""
 
     @abc.abstractmethod
-    def validation_text(self, figures: Figures) -> str:
-        """For a line of progress."""
+    def validation_text(self, metrics: Metrics) -> str:
+        """Validation's part of a progress line."""
 
     @abc.abstractmethod
-    def scalars(self, figures: Figures) -> dict[str, float]:
-        """For TensorBoard, of training and validation alike."""
+    def scalars(self, metrics: Metrics) -> dict[str, float]:
+        """TensorBoard's scalars of training and validation alike."""
 
-    def validation_details(self, figures: Figures) -> dict[str, float]:
-        """More for TensorBoard, of validation alone, by the full name."""
-        del figures
+    def validation_details(self, metrics: Metrics) -> dict[str, float]:
+        """TensorBoard's scalars of validation alone, by their full names."""
+        del metrics
         return {}
 
     @abc.abstractmethod
-    def pictures(self, parameters: Parameters, batch: Tensors) -> dict[str, np.ndarray]:
-        """Images for TensorBoard, as `pictures.sheet` makes them; `batch` is one of validation's."""
+    def sheets(self, weights: Weights, batch: Tensors) -> dict[str, Sheet]:
+        """TensorBoard's pictures by name; `batch` is one of validation's."""
 
-    def warning(self, figures: Figures, done: int) -> str | None:
-        """What is wrong with a model that has these validation figures after `done` steps."""
-        del figures, done
+    def warning(self, metrics: Metrics, steps_done: int) -> str | None:
+        """What is wrong with a model that has these validation metrics after so many steps; None for nothing."""
+        del metrics, steps_done
         return None
 
 
 class BoundObjective(Objective):
-    """DRAW learns to bound -log p(x), Eq. 12. A batch is the images, the noise eps of Eq. 6."""
+    """DRAW learns to bound -log p(x), Eq. 12. A batch is the images, the noise is eps of Eq. 6."""
 
     def __init__(self, task: GenerativeTask) -> None:
         self._task = task
-        self._generate = tf.function(
-            lambda parameters, z: draw.generate(parameters, z, task, trace=True), autograph=False
-        )
+        self._generate = tf.function(lambda weights, z: draw.generate(weights, z, task, trace=True), autograph=False)
 
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Those of `trainer.model.draw`."""
-        return draw.parameter_shapes(self._task)
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes that `trainer.model.network` takes."""
+        return network.weight_shapes(self._task)
 
     def training_noise(self, step: tf.Tensor, rows: int) -> tf.Tensor:
         """[T, rows, Z]."""
@@ -129,58 +138,58 @@ class BoundObjective(Objective):
         """[T, n, Z], the noise by which `score_examples` scores these examples."""
         return randomness.row_noise(self._task, randomness.seeds_for_ids(ids))
 
-    def figures(
-        self, parameters: Parameters, batch: tf.Tensor, noise: tf.Tensor, scan: Scan = recurrence.scan
-    ) -> BoundFigures:
-        """By one sample of z."""
-        inference = draw.infer(parameters, batch, noise, self._task, scan=scan)
-        return BoundFigures(inference.nll_bound, inference.reconstruction, tf.transpose(inference.kl))
+    def metrics(
+        self, weights: Weights, batch: tf.Tensor, noise: tf.Tensor, scan: Scan = recurrence.scan
+    ) -> BoundMetrics:
+        """The bound and its terms by one sample of z."""
+        inference = draw.infer(weights, batch, noise, self._task, scan=scan)
+        return BoundMetrics(inference.nll_bound, inference.reconstruction, tf.transpose(inference.kl))
 
-    def zero(self) -> BoundFigures:
-        """The KL has a value a time-step."""
-        return BoundFigures(tf.zeros([]), tf.zeros([]), tf.zeros([self._task.glimpses]))
+    def zero_metrics(self) -> BoundMetrics:
+        """Zeros, the KL's one for each time-step."""
+        return BoundMetrics(tf.zeros([]), tf.zeros([]), tf.zeros([self._task.glimpses]))
 
-    def training_text(self, figures: BoundFigures) -> str:
-        """Bound and KL."""
-        return f"train {float(figures.nll_bound):6.2f} nats (KL {np.sum(figures.kl_per_step):.2f})"
+    def training_text(self, metrics: BoundMetrics) -> str:
+        """The bound and the KL."""
+        return f"train {float(metrics.nll_bound):6.2f} nats (KL {np.sum(metrics.kl_per_step):.2f})"
 
-    def validation_text(self, figures: BoundFigures) -> str:
+    def validation_text(self, metrics: BoundMetrics) -> str:
         """The bound."""
-        return f"{figures.nll_bound:.2f} nats"
+        return f"{metrics.nll_bound:.2f} nats"
 
-    def scalars(self, figures: BoundFigures) -> dict[str, float]:
+    def scalars(self, metrics: BoundMetrics) -> dict[str, float]:
         """The bound and its two terms."""
         return {
-            "nll_bound": float(figures.nll_bound),
-            "reconstruction": float(figures.reconstruction),
-            "kl": float(np.sum(figures.kl_per_step)),
+            "nll_bound": float(metrics.nll_bound),
+            "reconstruction": float(metrics.reconstruction),
+            "kl": float(np.sum(metrics.kl_per_step)),
         }
 
-    def validation_details(self, figures: BoundFigures) -> dict[str, float]:
+    def validation_details(self, metrics: BoundMetrics) -> dict[str, float]:
         """The KL of each time-step."""
-        return {f"validation_kl_by_step/{t:03d}": kl for t, kl in enumerate(figures.kl_per_step, start=1)}
+        return {f"validation_kl_by_step/{t:03d}": kl for t, kl in enumerate(metrics.kl_per_step, start=1)}
 
-    def pictures(self, parameters: Parameters, batch: tf.Tensor) -> dict[str, np.ndarray]:
+    def sheets(self, weights: Weights, batch: tf.Tensor) -> dict[str, Sheet]:
         """`samples` from the prior, of the same z each time, and `drawings`: how the first of them come about."""
         del batch
-        generation = self._generate(parameters, randomness.sample_noise(self._task, _SAMPLES))
-        images = tf.sigmoid(generation.canvas).numpy().reshape(-1, _SAMPLE_COLUMNS, *self._task.image_shape)
-        steps = pictures.some_steps(self._task.glimpses)
-        canvases = tf.sigmoid(generation.canvases).numpy()[steps, :_ROWS].swapaxes(0, 1)
-        if not isinstance(self._task.attention, Attention):
-            return {"samples": pictures.sheet(images), "drawings": pictures.sheet(canvases)}
-        windows = generation.write_windows.numpy()[steps, :_ROWS].swapaxes(0, 1)
-        drawings = pictures.sheet(canvases, windows, filters=self._task.attention.write)
-        return {"samples": pictures.sheet(images), "drawings": drawings}
+        generation = self._generate(weights, randomness.sample_noise(self._task, _SAMPLES))
+        samples = tf.sigmoid(generation.canvas).numpy().reshape(-1, _SAMPLE_COLUMNS, *self._task.image_shape)
+        canvases = _some_steps(tf.sigmoid(generation.canvases))
+        if generation.write_windows is None:
+            drawings = Sheet(canvases)
+        else:
+            N = network.window_sizes(self._task)["write"]
+            drawings = Sheet(canvases, _some_steps(generation.write_windows), N)
+        return {"samples": Sheet(samples), "drawings": drawings}
 
-    def warning(self, figures: BoundFigures, done: int) -> str | None:
-        """Of a posterior that has collapsed onto the prior."""
-        kl = sum(figures.kl_per_step)
-        if done <= max(_COLLAPSED_STEPS, self._task.recipe.warmup_steps) or kl >= _COLLAPSED_NATS:
+    def warning(self, metrics: BoundMetrics, steps_done: int) -> str | None:
+        """The advice for a posterior that has collapsed onto the prior."""
+        kl = sum(metrics.kl_per_step)
+        if steps_done <= max(_COLLAPSED_STEPS, self._task.recipe.warmup_steps) or kl >= _COLLAPSED_NATS:
             return None
         return (
-            f"At step {done:,} the KL is {kl:.2f} nats: the posterior has collapsed onto the prior and the latent "
-            "variables carry nothing. Try a lower learning rate, more glimpses or a larger read window."
+            f"At step {steps_done:,} the KL is {kl:.2f} nats: the posterior has collapsed onto the prior and the "
+            "latent variables carry nothing. Try a lower learning rate, more glimpses or a larger read window."
         )
 
 
@@ -189,80 +198,82 @@ class ErrorObjective(Objective):
 
     def __init__(self, task: ClassifyingTask) -> None:
         self._task = task
-        self._classify = tf.function(
-            lambda parameters, x: ram.classify(parameters, x, task, trace=True), autograph=False
-        )
+        self._classify = tf.function(lambda weights, x: ram.classify(weights, x, task, trace=True), autograph=False)
 
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Those of `trainer.model.ram`."""
-        return ram.parameter_shapes(self._task)
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes that `trainer.model.ram` takes."""
+        return ram.weight_shapes(self._task)
 
-    def initial_parameters(self, seed: int) -> dict[str, np.ndarray]:
-        """The first window's filters reach each other: their standard deviation is half the stride.
+    def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
+        """The weights that training starts from; the first window's filters reach each other.
 
-        With a variance of 1 they would miss most pixels, for the stride of 12 filters over 100 pixels is 9; then the
-        classifier does not learn to look.
+        Their standard deviation is half the stride. With a variance of 1 they would miss most pixels, for the stride of
+        12 filters over 100 pixels is 9; then the classifier does not learn to look.
         """
         rows, columns, _ = self._task.image_shape
         stride = (max(rows, columns) - 1) / (self._task.read - 1)
-        values = super().initial_parameters(seed)
+        values = super().initial_weights(seed)
         values[f"{attention.HEAD}/b"][2] = 2 * np.log(stride / 2)
         return values
 
     def training_noise(self, step: tf.Tensor, rows: int) -> tuple[()]:
-        """None."""
+        """Nothing."""
         del step, rows
         return ()
 
     def evaluation_noise(self, ids: tf.Tensor) -> tuple[()]:
-        """None."""
+        """Nothing."""
         del ids
         return ()
 
-    def figures(
-        self,
-        parameters: Parameters,
-        batch: tuple[tf.Tensor, tf.Tensor],
-        noise: tuple[()],
-        scan: Scan = recurrence.scan,
-    ) -> ErrorFigures:
-        """The cross-entropy is taken from the logits."""
+    def metrics(
+        self, weights: Weights, batch: tuple[tf.Tensor, tf.Tensor], noise: tuple[()], scan: Scan = recurrence.scan
+    ) -> ErrorMetrics:
+        """The cross-entropy, from the logits, and the error."""
         del noise
         x, labels = batch
-        logits = ram.classify(parameters, x, self._task, scan=scan).logits
+        logits = ram.classify(weights, x, self._task, scan=scan).logits
         wrong = tf.not_equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-        return ErrorFigures(cross_entropy, tf.cast(wrong, logits.dtype))
+        return ErrorMetrics(cross_entropy, tf.cast(wrong, logits.dtype))
 
-    def zero(self) -> ErrorFigures:
-        """Two numbers."""
-        return ErrorFigures(tf.zeros([]), tf.zeros([]))
+    def zero_metrics(self) -> ErrorMetrics:
+        """Two zeros."""
+        return ErrorMetrics(tf.zeros([]), tf.zeros([]))
 
-    def training_text(self, figures: ErrorFigures) -> str:
-        """Error and loss."""
-        return f"train error {float(figures.error):6.2%} (loss {float(figures.cross_entropy):.3f})"
+    def training_text(self, metrics: ErrorMetrics) -> str:
+        """The error and the loss."""
+        return f"train error {float(metrics.error):6.2%} (loss {float(metrics.cross_entropy):.3f})"
 
-    def validation_text(self, figures: ErrorFigures) -> str:
+    def validation_text(self, metrics: ErrorMetrics) -> str:
         """The error."""
-        return f"error {figures.error:.2%}"
+        return f"error {metrics.error:.2%}"
 
-    def scalars(self, figures: ErrorFigures) -> dict[str, float]:
-        """Both."""
-        return {"cross_entropy": float(figures.cross_entropy), "error": float(figures.error)}
+    def scalars(self, metrics: ErrorMetrics) -> dict[str, float]:
+        """The loss and the error."""
+        return {"cross_entropy": float(metrics.cross_entropy), "error": float(metrics.error)}
 
-    def pictures(self, parameters: Parameters, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, np.ndarray]:
-        """`glimpses`: a row an image, with the window of each step."""
-        x = batch[0][:_ROWS]
-        steps = pictures.some_steps(self._task.glimpses)
-        windows = self._classify(parameters, x).windows.numpy()[steps].swapaxes(0, 1)
-        images = x.numpy()[:, None].repeat(len(steps), axis=1)
-        return {"glimpses": pictures.sheet(images, windows, filters=self._task.read)}
+    def sheets(self, weights: Weights, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Sheet]:
+        """`glimpses`: a row for each image, with the window of each step."""
+        x = batch[0][:_STEP_ROWS]
+        windows = _some_steps(self._classify(weights, x).windows)
+        images = x.numpy()[:, None].repeat(windows.shape[1], axis=1)
+        return {"glimpses": Sheet(images, windows, self._task.read)}
 
 
-def of(task: Task) -> Objective:
-    """The objective of a task, by its kind."""
-    if isinstance(task, ClassifyingTask):
-        return ErrorObjective(task)
-    if isinstance(task, GenerativeTask):
-        return BoundObjective(task)
-    raise TypeError(f"{task.name} is a {type(task).__name__}; expected a GenerativeTask or a ClassifyingTask.")
+def _some_steps(trace: tf.Tensor) -> np.ndarray:
+    """[T, n, ...] to [rows, steps, ...]: the first rows, at evenly spaced steps from the first to the last."""
+    count = trace.shape[0]
+    steps = np.unique(np.rint(np.linspace(0, count - 1, min(count, _STEP_COLUMNS))).astype(int))
+    return trace.numpy()[steps, :_STEP_ROWS].swapaxes(0, 1)
+
+
+_OBJECTIVES: dict[type, Callable[..., Objective]] = {GenerativeTask: BoundObjective, ClassifyingTask: ErrorObjective}
+
+
+def for_task(task: Task) -> Objective:
+    """The objective of the task's kind; raises TypeError for a kind that has none."""
+    if type(task) not in _OBJECTIVES:
+        expected = " or ".join(kind.__name__ for kind in _OBJECTIVES)
+        raise TypeError(f"{task.name} is a {type(task).__name__}; expected a {expected}.")
+    return _OBJECTIVES[type(task)](task)

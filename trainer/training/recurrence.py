@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
 
-Parameters = Mapping[str, tf.Tensor]
+Weights = Mapping[str, tf.Tensor]
+"""Everything that is learned, by name: the start of a recurrence, and NAME/w and NAME/b of its layers."""
 Linear = Callable[..., tf.Tensor]
-"""lin(name, *inputs): W of that name applied to the concatenated inputs, each [n, *], plus its bias."""
+"""lin(name, *inputs): W of that name applied to the concatenated inputs, each [n, ...] and flattened, plus its bias."""
 
 State = TypeVar("State", bound=tuple[tf.Tensor, ...])
 Outputs = dict[str, tf.Tensor]
-Step = Callable[[Linear, tf.Tensor, State], tuple[State, Mapping[str, tf.Tensor | None]]]
+Step = Callable[[Linear, tf.Tensor, State], tuple[State, Outputs]]
 """step(lin, t, state): the next state and the outputs of step t = 0, 1, ..., from learned weights by `lin` alone."""
 
 _WIDE = 128
 """Layers with fewer outputs, such as those that place a window, always multiply in the state's own precision: they cost
 little, and an error of 2^-8 in a window's centre is a tenth of a pixel."""
+
+
+def layer_shapes(layers: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the weights of layers that are given as NAME: (inputs, outputs)."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, (inputs, outputs) in layers.items():
+        shapes |= {f"{name}/w": (inputs, outputs), f"{name}/b": (outputs,)}
+    return shapes
 
 
 def row_count(x: tf.Tensor) -> int | tf.Tensor:
@@ -31,33 +41,30 @@ def start(value: tf.Tensor, n: int | tf.Tensor) -> tf.Tensor:
     return tf.tile(value[None], [n] + [1] * value.shape.rank)
 
 
-def linear(parameters: Parameters, products: tf.DType | None = None) -> Linear:
-    """`lin` by plain matrix products: NAME/w is [inputs, outputs] and NAME/b [outputs].
+def linear(weights: Weights, matmul_dtype: tf.DType | None = None) -> Linear:
+    """`lin` by plain matrix products.
 
-    `products` is the precision in which wide layers multiply; sums and everything else keep the inputs' precision.
+    `matmul_dtype` is the precision in which wide layers multiply; sums and everything else keep the inputs' precision.
     """
-    layers = {name: _Layer.of(parameters, name, products) for name in _layer_names(parameters)}
-
-    def lin(name: str, *inputs: tf.Tensor) -> tf.Tensor:
-        return layers[name].apply(tf.concat(inputs, axis=1))
-
-    return lin
+    layers = _layers(weights, matmul_dtype)
+    return lambda name, *inputs: layers[name].apply(_joined(inputs))
 
 
 def scan(
     step: Step[State],
-    parameters: Parameters,
+    weights: Weights,
     state: State,
     steps: int,
     shapes: Mapping[str, list[int]],
     *,
-    products: tf.DType | None = None,
+    matmul_dtype: tf.DType | None = None,
 ) -> tuple[State, Outputs]:
-    """Runs `step` for t = 0 to steps - 1. Its outputs named in `shapes` (a row's) come back stacked, [T, n, ...].
+    """Runs `step` for t = 0 to steps - 1. Of its outputs, those that `shapes` names come back stacked, [T, n, ...].
 
-    Sizes and shapes are static where the state's are, which is what lets XLA compile the loop and its gradient.
+    `shapes` are a row's. Sizes are static where the state's are, which is what lets XLA compile the loop and its
+    gradient.
     """
-    lin = linear(parameters, products)
+    lin = linear(weights, matmul_dtype)
     arrays = {name: _array(state[0].dtype, steps, [state[0].shape[0], *shape]) for name, shape in shapes.items()}
 
     def body(t: tf.Tensor, state: State, arrays: _Arrays) -> tuple[State, _Arrays]:
@@ -70,45 +77,44 @@ def scan(
 
 def scan_deferred(
     step: Step[State],
-    parameters: Parameters,
+    weights: Weights,
     state: State,
     steps: int,
     shapes: Mapping[str, list[int]],
     *,
-    products: tf.DType | None = None,
+    matmul_dtype: tf.DType | None = None,
 ) -> tuple[State, Outputs]:
-    """As `scan`, with the same gradient computed another way; all shapes must be static.
+    """Runs `step` as `scan` does, with the same gradient computed another way; all shapes must be static.
 
     Autodiff adds up a weight's gradient step by step: T small products, and T passes over memory as large as all
     weights. Here the way back keeps every layer's inputs and output gradients, and ends in one product over T n rows
     for each weight. On the way forward the states and the layers' outputs are kept; the rest of a step is computed
     again.
 
-    Gradients reach `parameters` through `lin`, and `state`; whatever else the step uses is taken as constant.
+    Gradients reach `weights` through `lin`, and `state`; whatever else the step uses is taken as constant.
     """
-    layer_names = _layer_names(parameters)
+    names = _weight_names(weights)
     dtype, rows = state[0].dtype, state[0].shape[0]
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def run(*arguments: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Callable[..., list[tf.Tensor]]]:
-        weights = dict(zip(_weight_names(layer_names), arguments, strict=False))
-        state: State = tf.nest.pack_sequence_as(structure, arguments[len(weights) :])
-        layers = {name: _Layer.of(weights, name, products) for name in layer_names}
+        layers = _layers(dict(zip(names, arguments, strict=False)), matmul_dtype)
+        state: State = tf.nest.pack_sequence_as(structure, arguments[len(names) :])
 
         def forward(
             t: tf.Tensor, state: State, arrays: _Arrays, states: _Arrays, applied: _Arrays
         ) -> tuple[State, _Arrays, _Arrays, _Arrays]:
-            found: Outputs = {}
+            results: Outputs = {}
 
             def lin(name: str, *inputs: tf.Tensor) -> tf.Tensor:
-                if name in found:
+                if name in results:
                     raise ValueError(f"A step applies layer {name!r} twice; its gradient is kept once a step.")
-                found[name] = layers[name].apply(tf.concat(inputs, axis=1))
-                return found[name]
+                results[name] = layers[name].apply(_joined(inputs))
+                return results[name]
 
             states = _write(states, t, dict(enumerate(state)))
             state, outputs = step(lin, t, state)
-            return state, _write(arrays, t, outputs), states, _write(applied, t, found)
+            return state, _write(arrays, t, outputs), states, _write(applied, t, results)
 
         last, arrays, states, applied = _loop(
             forward,
@@ -133,13 +139,13 @@ def scan_deferred(
                 before = tf.nest.pack_sequence_as(structure, [states[index].read(t) for index in range(len(state))])
                 kept = {name: array.read(t) for name, array in applied.items()}
                 taps = tf.nest.map_structure(tf.zeros_like, kept)
-                found: Outputs = {}
+                layer_inputs: Outputs = {}
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch((before, taps))
 
                     def lin(name: str, *parts: tf.Tensor) -> tf.Tensor:
-                        found[name] = tf.concat(parts, axis=1)
-                        return layers[name].replay(found[name], taps[name], kept[name])
+                        layer_inputs[name] = _joined(parts)
+                        return layers[name].replay(layer_inputs[name], taps[name], kept[name])
 
                     after, outputs = step(lin, t, before)
                     sources = (after, {name: outputs[name] for name in shapes})
@@ -149,11 +155,10 @@ def scan_deferred(
                     output_gradients=(d_state, {name: d_outputs[name][t] for name in shapes}),
                     unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )
-                kept_as = {name: layer.w.dtype for name, layer in layers.items()}
                 return (
                     d_before,
-                    _write(inputs, t, {name: tf.cast(found[name], kept_as[name]) for name in layers}),
-                    _write(d_applied, t, {name: tf.cast(d_taps[name], kept_as[name]) for name in layers}),
+                    _write(inputs, t, {name: tf.cast(layer_inputs[name], layers[name].w.dtype) for name in layers}),
+                    _write(d_applied, t, {name: tf.cast(d_taps[name], layers[name].w.dtype) for name in layers}),
                 )
 
             d_state, inputs, d_applied = _loop(
@@ -165,18 +170,18 @@ def scan_deferred(
                 ),
                 steps,
             )
-            weights: list[tf.Tensor] = []
-            for name in layer_names:
+            d_weights: list[tf.Tensor] = []
+            for name in layers:
                 d_y = tf.reshape(d_applied[name].stack(), [steps * rows, -1])
                 d_w = tf.matmul(tf.reshape(inputs[name].stack(), [steps * rows, -1]), d_y, transpose_a=True)
                 d_b = tf.matmul(tf.ones([1, steps * rows], d_y.dtype), d_y)[0]
-                weights += [tf.cast(d_w, dtype), tf.cast(d_b, dtype)]
-            return weights + tf.nest.flatten(d_state)
+                d_weights += [tf.cast(d_w, dtype), tf.cast(d_b, dtype)]
+            return d_weights + tf.nest.flatten(d_state)
 
         return (*tf.nest.flatten(last), *stacked), gradient
 
     structure = state
-    results = run(*(parameters[name] for name in _weight_names(layer_names)), *tf.nest.flatten(state))
+    results = run(*(weights[name] for name in names), *tf.nest.flatten(state))
     last: State = tf.nest.pack_sequence_as(structure, results[: len(state)])
     return last, dict(zip(shapes, results[len(state) :], strict=True))
 
@@ -186,12 +191,6 @@ class _Layer(NamedTuple):
 
     w: tf.Tensor
     b: tf.Tensor
-
-    @classmethod
-    def of(cls, parameters: Parameters, name: str, products: tf.DType | None) -> _Layer:
-        w = parameters[f"{name}/w"]
-        wide = products is not None and w.shape[1] >= _WIDE
-        return cls(tf.cast(w, products) if wide else w, parameters[f"{name}/b"])
 
     @property
     def inputs(self) -> int:
@@ -221,19 +220,32 @@ class _Layer(NamedTuple):
 _Arrays = dict[Any, tf.TensorArray]
 
 
-def _layer_names(parameters: Parameters) -> list[str]:
-    return [name.removesuffix("/w") for name in parameters if name.endswith("/w")]
+def _layers(weights: Weights, matmul_dtype: tf.DType | None) -> dict[str, _Layer]:
+    layers = {}
+    for name in (name.removesuffix("/w") for name in weights if name.endswith("/w")):
+        w = weights[f"{name}/w"]
+        wide = matmul_dtype is not None and w.shape[1] >= _WIDE
+        layers[name] = _Layer(tf.cast(w, matmul_dtype) if wide else w, weights[f"{name}/b"])
+    return layers
 
 
-def _weight_names(layers: list[str]) -> list[str]:
+def _weight_names(weights: Weights) -> list[str]:
+    """The names of the layers' weights, layer by layer."""
+    layers = [name.removesuffix("/w") for name in weights if name.endswith("/w")]
     return [f"{layer}/{part}" for layer in layers for part in ("w", "b")]
+
+
+def _joined(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+    """A layer's inputs, [n, ...] each, as one: [n, all of their numbers]."""
+    flat = [x if x.shape.rank == 2 else tf.reshape(x, [-1, math.prod(x.shape[1:])]) for x in inputs]
+    return tf.concat(flat, axis=1)
 
 
 def _array(dtype: tf.DType, steps: int, shape: list[int] | tf.TensorShape) -> tf.TensorArray:
     return tf.TensorArray(dtype, size=steps, element_shape=shape, clear_after_read=False)
 
 
-def _write(arrays: _Arrays, t: tf.Tensor, values: Mapping[Any, tf.Tensor | None]) -> _Arrays:
+def _write(arrays: _Arrays, t: tf.Tensor, values: Mapping[Any, tf.Tensor]) -> _Arrays:
     return {key: array.write(t, values[key]) for key, array in arrays.items()}
 
 

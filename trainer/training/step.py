@@ -17,27 +17,27 @@ _DEFER_FROM = 2_000_000
 faster with 2.7 and 11 million."""
 
 
-class Metrics(NamedTuple):
+class StepMetrics(NamedTuple):
     """Means over the steps of one call."""
 
-    figures: objective.Figures
+    means: objective.Metrics
     gradient_norm: tf.Tensor
 
     @property
     def loss(self) -> tf.Tensor:
-        """What is minimised: the first of the figures."""
-        return self.figures[0]
+        """What is minimised: the first of the objective's metrics."""
+        return self.means[0]
 
 
 class TrainState(tf.Module):
-    """Everything that a checkpoint holds: parameters, Adam's moments, their average, and the number of steps done.
+    """Everything that a checkpoint holds: the weights, Adam's moments, the weights' average, and the steps done.
 
     Under a strategy each replica keeps a copy of its own, updated by the same numbers: no variable is ever sent.
     """
 
     def __init__(self, task: Task) -> None:
         super().__init__(name="train_state")
-        initial = objective.of(task).initial_parameters(task.recipe.seed)
+        initial = objective.for_task(task).initial_weights(task.recipe.seed)
         zeros = {name: tf.zeros_like(value) for name, value in initial.items()}
         self.parameters = _variables(initial)
         self.first_moment = _variables(zeros)
@@ -46,7 +46,7 @@ class TrainState(tf.Module):
         self.step = _variable(tf.zeros([], tf.int64), "step")
 
     def read(self) -> optimizer.Optimised:
-        """The variables' values, read once."""
+        """Reads the variables, each once."""
         return optimizer.Optimised.from_flat({name: v.read_value() for name, v in self._groups().flat().items()})
 
     def assign(self, new: optimizer.Optimised) -> None:
@@ -57,20 +57,20 @@ class TrainState(tf.Module):
         self.step.assign_add(1)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything, by the names that `load` takes: `parameters/encoder/w`, ..., and `step`."""
+        """Everything by the names that `load` takes: `parameters/encoder/w`, ..., and `step`."""
         return {name: v.numpy() for name, v in self._groups().flat().items()} | {"step": self.step.numpy()}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes every variable from `arrays`; raises ValueError, and takes none, where they are another model's."""
+        """Assigns every variable from `arrays`; raises ValueError, and assigns none, where they are another model's."""
         variables = {**self._groups().flat(), "step": self.step}
-        found = {name: tuple(value.shape) for name, value in arrays.items()}
-        needed = {name: tuple(variable.shape) for name, variable in variables.items()}
-        if found != needed:
-            wrong = sorted(name for name in needed | found if found.get(name) != needed.get(name))
+        shapes = {name: tuple(value.shape) for name, value in arrays.items()}
+        expected = {name: tuple(variable.shape) for name, variable in variables.items()}
+        if shapes != expected:
+            wrong = sorted(name for name in expected | shapes if shapes.get(name) != expected.get(name))
             name = wrong[0]
             raise ValueError(
                 f"This is not a training state of this task: {len(wrong)} of its arrays differ. The first is {name!r}: "
-                f"found shape {found.get(name, 'none')}, expected {needed.get(name, 'no such array')}."
+                f"found shape {shapes.get(name, 'none')}, expected {expected.get(name, 'no such array')}."
             )
         for name, variable in variables.items():
             variable.assign(arrays[name])
@@ -95,21 +95,21 @@ class Trainer:
         self.strategy = strategy
         phase = task.at_step(step)
         self.glimpses = phase.glimpses
-        self.objective = objective.of(phase)
+        self.objective = objective.for_task(phase)
         if state is None:
             with strategy.scope():
                 state = TrainState(task)
         self.state = state
         jit = task.recipe.jit_compile or None
         self._gradients = tf.function(
-            functools.partial(gradients, self.objective, scan=scan_of(task)), jit_compile=jit, autograph=False
+            functools.partial(gradients, self.objective, scan=scan_for(task)), jit_compile=jit, autograph=False
         )
         self._update = tf.function(
             lambda step, state, gradients: optimizer.update(task, step, state, gradients),
             jit_compile=jit,
             autograph=False,
         )
-        self._figures = tf.function(self.objective.figures, jit_compile=jit, autograph=False)
+        self._metrics = tf.function(self.objective.metrics, jit_compile=jit, autograph=False)
         self._train = tf.function(self._train_steps, autograph=False)
 
     def at(self, step: int) -> Trainer:
@@ -118,37 +118,37 @@ class Trainer:
             return self
         return Trainer(self.task, self.strategy, step=step, state=self.state)
 
-    def train(self, batches: Iterator[objective.Tensors], steps: int) -> Metrics:
+    def train(self, batches: Iterator[objective.Tensors], steps: int) -> StepMetrics:
         """Runs `steps` steps on the next batches of a (distributed) iterator and returns their means."""
         return self._train(batches, tf.constant(steps))
 
-    def validate(self, batches: list[tuple[objective.Tensors, tf.Tensor]]) -> objective.Figures:
+    def validate(self, batches: list[tuple[objective.Tensors, tf.Tensor]]) -> objective.Metrics:
         """Means over batches with their examples' ids, by the weights that would be exported; in plain numbers.
 
-        An example's noise comes from its id, so these are the figures that the exported model gives.
+        An example's noise comes from its id, so these are the metrics that the exported model gives.
         """
-        parameters = self.state.exported(self.task)
+        weights = self.state.exported(self.task)
         rows, totals = 0, None
         for batch, ids in batches:
-            figures = self._figures(parameters, batch, self.objective.evaluation_noise(ids))
-            sums = tf.nest.map_structure(lambda value: value.numpy().sum(axis=0, dtype=np.float64), figures)
+            metrics = self._metrics(weights, batch, self.objective.evaluation_noise(ids))
+            sums = tf.nest.map_structure(lambda value: value.numpy().sum(axis=0, dtype=np.float64), metrics)
             totals = sums if totals is None else tf.nest.map_structure(np.add, totals, sums)
             rows += int(ids.shape[0])
         return tf.nest.map_structure(lambda total: (total / rows).tolist(), totals)
 
-    def _train_steps(self, batches: Iterator[objective.Tensors], steps: tf.Tensor) -> Metrics:
-        def body(i: tf.Tensor, totals: Metrics) -> tuple[tf.Tensor, Metrics]:
+    def _train_steps(self, batches: Iterator[objective.Tensors], steps: tf.Tensor) -> StepMetrics:
+        def body(i: tf.Tensor, totals: StepMetrics) -> tuple[tf.Tensor, StepMetrics]:
             per_replica = self.strategy.run(self._step, (next(batches),))
             metrics = tf.nest.map_structure(
                 lambda value: self.strategy.experimental_local_results(value)[0], per_replica
             )
             return i + 1, tf.nest.map_structure(tf.add, totals, metrics)
 
-        zero = Metrics(self.objective.zero(), tf.zeros([]))
+        zero = StepMetrics(self.objective.zero_metrics(), tf.zeros([]))
         _, totals = tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), zero))
         return tf.nest.map_structure(lambda total: total / tf.cast(steps, tf.float32), totals)
 
-    def _step(self, batch: objective.Tensors) -> Metrics:
+    def _step(self, batch: objective.Tensors) -> StepMetrics:
         """One step of one replica on its rows of the global batch; the metrics are those of all of it."""
         replica = tf.distribute.get_replica_context()
         rows, replicas = tf.nest.flatten(batch)[0].shape[0], replica.num_replicas_in_sync
@@ -166,28 +166,28 @@ class Trainer:
             self._gradients(state.parameters, *part)
             for part in zip(_cut(batch, count, axis=0), _cut(noise, count, axis=1), strict=True)
         ]
-        mean, figures = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
+        mean, metrics = tf.nest.map_structure(lambda *parts: tf.add_n(parts) / (count * replicas), *results)
         if replicas > 1:
-            mean, figures = replica.all_reduce(tf.distribute.ReduceOp.SUM, (mean, figures))
+            mean, metrics = replica.all_reduce(tf.distribute.ReduceOp.SUM, (mean, metrics))
         new, norm = self._update(step, state, mean)
         self.state.assign(new)
-        return Metrics(figures, norm)
+        return StepMetrics(metrics, norm)
 
 
 def gradients(
-    of: objective.Objective,
-    parameters: dict[str, tf.Tensor],
+    learned: objective.Objective,
+    weights: dict[str, tf.Tensor],
     batch: objective.Tensors,
     noise: objective.Tensors,
     *,
     scan: objective.Scan,
-) -> tuple[dict[str, tf.Tensor], objective.Figures]:
-    """Gradients of the loss's mean over the rows of a batch, and the means of all figures. Pure; shapes are static."""
+) -> tuple[dict[str, tf.Tensor], objective.Metrics]:
+    """Gradients of the loss's mean over the rows of a batch, and the means of all metrics. Pure; shapes are static."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(parameters)
-        figures = of.figures(parameters, batch, noise, scan)
-        loss = tf.reduce_mean(figures[0])
-    return tape.gradient(loss, parameters), tf.nest.map_structure(lambda value: tf.reduce_mean(value, axis=0), figures)
+        tape.watch(weights)
+        metrics = learned.metrics(weights, batch, noise, scan)
+        loss = tf.reduce_mean(metrics[0])
+    return tape.gradient(loss, weights), tf.nest.map_structure(lambda value: tf.reduce_mean(value, axis=0), metrics)
 
 
 def _cut(values: objective.Tensors, count: int, *, axis: int) -> list[objective.Tensors]:
@@ -196,18 +196,18 @@ def _cut(values: objective.Tensors, count: int, *, axis: int) -> list[objective.
     return [tf.nest.pack_sequence_as(values, [part[index] for part in parts]) for index in range(count)]
 
 
-def scan_of(task: Task) -> objective.Scan:
-    """How the task's recurrence is run while training: by the faster of two ways to the same gradient.
+def scan_for(task: Task) -> objective.Scan:
+    """The faster of two ways to the same gradient, by which the task's recurrence is run while training.
 
     Autodiff passes over the gradients of all weights at every time-step, the deferred way over the inputs and outputs
     of all layers once more. Which is less follows from the sizes of the model.
     """
-    products = None if task.recipe.matmul_dtype == "float32" else tf.as_dtype(task.recipe.matmul_dtype)
+    matmul_dtype = None if task.recipe.matmul_dtype == "float32" else tf.as_dtype(task.recipe.matmul_dtype)
     weights = sum(
-        shape[0] * shape[1] for name, shape in objective.of(task).parameter_shapes().items() if name.endswith("/w")
+        shape[0] * shape[1] for name, shape in objective.for_task(task).weight_shapes().items() if name.endswith("/w")
     )
     scan = recurrence.scan_deferred if weights >= _DEFER_FROM else recurrence.scan
-    return functools.partial(scan, products=products)
+    return functools.partial(scan, matmul_dtype=matmul_dtype)
 
 
 def _variables(values: dict[str, tf.Tensor]) -> dict[str, tf.Variable]:

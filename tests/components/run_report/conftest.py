@@ -143,8 +143,7 @@ def broken_model(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
     task = TASKS["generative"]
     assert isinstance(task, GenerativeTask)
     weights = {
-        name: np.full(value.shape, np.nan, np.float32)
-        for name, value in tiny.make_case(task, rows=1).parameters.items()
+        name: np.full(value.shape, np.nan, np.float32) for name, value in tiny.make_case(task, rows=1).weights.items()
     }
     model = artifact(standard_artifacts.Model, tmp_path_factory.mktemp("broken"))
     exporter.export(task, weights, str(Path(model.uri) / "Format-Serving"))

@@ -207,7 +207,7 @@ def test_the_importance_weighted_bound_falls_to_the_likelihood(tmp_path: Path) -
     images = tiny.make_images(task, 2)
     np.save(tmp_path / "images.npy", images)
 
-    parameters = tiny.make_case(task, rows=2, scale=0.7, seed=6).parameters  # as exported
+    parameters = tiny.make_case(task, rows=2, scale=0.7, seed=6).weights  # as exported
     z = np.linspace(-8, 8, 401)
     logits = reference.generate(parameters, z[None, :, None], tiny.LARGE_N).canvas[-1]
     log_prior = -0.5 * z**2 - 0.5 * math.log(2 * math.pi)

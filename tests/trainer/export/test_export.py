@@ -25,9 +25,9 @@ class Exported:
         self.task = task
         self.case = tiny.make_case(task, rows=ROWS, scale=0.7, seed=6)
         # The reference is given what float32 keeps of the weights.
-        parameters = {name: value.astype(np.float32) for name, value in self.case.parameters.items()}
-        self.case.parameters.update(parameters)
-        exporter.export(task, parameters, str(directory))
+        weights = {name: value.astype(np.float32) for name, value in self.case.weights.items()}
+        self.case.weights.update(weights)
+        exporter.export(task, weights, str(directory))
         self.directory = directory
         self.model = tf.saved_model.load(str(directory))
         self.seed = np.array([[1, 2], [3, 4], [5, 6], [2, 1], [2**40, -7]], np.int64)
@@ -113,7 +113,7 @@ def test_the_default_is_sample(exported):
 
 def test_sample_and_its_sequence_are_the_references_generation_with_the_rows_noise(exported):
     noise = randomness.row_noise(exported.task, tf.constant(exported.seed)).numpy()
-    expected = reference.generate(exported.case.parameters, noise, tiny.window_sizes(exported.task)[1])
+    expected = reference.generate(exported.case.weights, noise, tiny.window_sizes(exported.task)[1])
     sequence = exported.call("sample_sequence")
     np.testing.assert_allclose(sequence["canvas"], np.swapaxes(reference.sigm(expected.canvas), 0, 1), atol=1e-5)
     np.testing.assert_allclose(exported.call("sample")["image"], sequence["canvas"][:, -1], rtol=0, atol=1e-6)
@@ -126,7 +126,7 @@ def test_sample_and_its_sequence_are_the_references_generation_with_the_rows_noi
 def forward(exported):
     noise = randomness.row_noise(exported.task, tf.constant(exported.seed)).numpy()
     sizes = tiny.window_sizes(exported.task)
-    return reference.forward(exported.case.parameters, exported.x.astype(np.float64), noise, *sizes)
+    return reference.forward(exported.case.weights, exported.x.astype(np.float64), noise, *sizes)
 
 
 def test_score_is_the_references_bound_with_the_rows_noise(exported, forward):
@@ -173,16 +173,14 @@ def test_the_mean_importance_weight_is_the_likelihood(tmp_path):
     """T = 1 and one latent variable, so that p(x) can be integrated. To 0.01 nats."""
     task = tiny.tiny_task(glimpses=1, latent_size=1)
     case = tiny.make_case(task, rows=1, scale=0.5, seed=8)
-    case.parameters["latent/b"][1] = 0.2  # a posterior wide enough to cover the true one
+    case.weights["latent/b"][1] = 0.2  # a posterior wide enough to cover the true one
     z = np.linspace(-9, 9, 2_001)
-    canvas = reference.generate(case.parameters, z.reshape(1, -1, 1), tiny.window_sizes(task)[1]).canvas[-1]
+    canvas = reference.generate(case.weights, z.reshape(1, -1, 1), tiny.window_sizes(task)[1]).canvas[-1]
     log_joint = [-reference.cross_entropy(case.x[0], c) - 0.5 * v**2 for c, v in zip(canvas, z, strict=True)]
     log_joint = np.array(log_joint) - 0.5 * math.log(2 * math.pi)
     log_likelihood = np.log(np.exp(log_joint - log_joint.max()).sum() * (z[1] - z[0])) + log_joint.max()
 
-    exporter.export(
-        task, {name: value.astype(np.float32) for name, value in case.parameters.items()}, str(tmp_path / "m")
-    )
+    exporter.export(task, {name: value.astype(np.float32) for name, value in case.weights.items()}, str(tmp_path / "m"))
     rows = 20_000
     model = tf.saved_model.load(str(tmp_path / "m"))
     seed = np.stack([np.arange(rows), np.full(rows, 3)], axis=1)

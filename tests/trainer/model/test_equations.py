@@ -20,7 +20,7 @@ def raw_windows(seed=0, rows=n):
 
 def make_window(N, seed=0):
     raw = raw_windows(seed)
-    return raw, equations.window(tf.constant(raw), rows=B, columns=A, filters=N)
+    return raw, equations.window(tf.constant(raw), rows=B, columns=A, N=N)
 
 
 def one_window(g_x, g_y, delta, sigma2, dtype=tf.float32):
@@ -42,13 +42,13 @@ def test_window_equals_the_reference(N):
 @pytest.mark.parametrize("N", [1, 0, -3])
 def test_window_refuses_fewer_than_two_filters(N):
     with pytest.raises(ValueError, match=rf"at least 2, not {N}.*Eq\. 24"):
-        equations.window(tf.zeros([n, 5]), rows=B, columns=A, filters=N)
+        equations.window(tf.zeros([n, 5]), rows=B, columns=A, N=N)
 
 
 @pytest.mark.parametrize("N", SIZES)
 def test_filterbank_equals_the_reference(N):
     raw, w = make_window(N)
-    f_x, f_y = equations.filterbank(w, rows=B, columns=A, filters=N)
+    f_x, f_y = equations.filterbank(w, rows=B, columns=A, N=N)
     _, filters = reference_filters(raw, N)
     np.testing.assert_allclose(f_x, [x for x, _ in filters], **TOLERANCE)
     np.testing.assert_allclose(f_y, [y for _, y in filters], **TOLERANCE)
@@ -61,7 +61,7 @@ def test_extract_equals_the_reference(N, channels):
     images = np.random.default_rng(1).normal(size=(n, B, A, channels))
     windows, filters = reference_filters(raw, N)
     expected = [reference.read_patch(x, *f, row[4]) for x, row, f in zip(images, windows, filters, strict=True)]
-    np.testing.assert_allclose(equations.extract(tf.constant(images), w, filters=N), expected, **TOLERANCE)
+    np.testing.assert_allclose(equations.extract(tf.constant(images), w, N=N), expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -80,7 +80,7 @@ def test_place_is_the_adjoint_of_extract_up_to_the_intensity(N):
     _, w = make_window(N)
     rng = np.random.default_rng(4)
     images, patches = rng.normal(size=(n, B, A, 3)), rng.normal(size=(n, N, N, 3))
-    extracted = equations.extract(tf.constant(images), w, filters=N).numpy() / w.gamma.numpy()[:, None, None, None]
+    extracted = equations.extract(tf.constant(images), w, N=N).numpy() / w.gamma.numpy()[:, None, None, None]
     placed = equations.place(tf.constant(patches), w, rows=B, columns=A).numpy() * w.gamma.numpy()[:, None, None, None]
     axes = (1, 2, 3)
     np.testing.assert_allclose((extracted * patches).sum(axes), (images * placed).sum(axes), **TOLERANCE)
@@ -91,23 +91,23 @@ def test_place_is_the_adjoint_of_extract_up_to_the_intensity(N):
 @pytest.mark.parametrize("g", [(-2e3, 1.0), (4.0, 3e3), (1e4, -1e4), (2.5, 2.5)])
 def test_rows_of_the_filters_sum_to_one_however_far_the_window_lies(g, sigma2, dtype):
     w = one_window(*g, 1.7, sigma2, dtype)
-    for filters, size in zip(equations.filterbank(w, rows=B, columns=A, filters=tiny.SMALL_N), (A, B), strict=True):
+    for filters, size in zip(equations.filterbank(w, rows=B, columns=A, N=tiny.SMALL_N), (A, B), strict=True):
         assert filters.dtype == dtype and filters.shape == [1, tiny.SMALL_N, size]
         np.testing.assert_allclose(tf.reduce_sum(filters, axis=2), 1.0, rtol=1e-6)
 
 
 def test_a_window_far_to_one_side_sees_the_nearest_pixels_alone():
-    f_x, f_y = equations.filterbank(one_window(-500.0, 900.0, 1.0, 1.0), rows=B, columns=A, filters=2)
+    f_x, f_y = equations.filterbank(one_window(-500.0, 900.0, 1.0, 1.0), rows=B, columns=A, N=2)
     np.testing.assert_allclose(f_x[0], [np.eye(A)[0]] * 2, atol=1e-6)
     np.testing.assert_allclose(f_y[0], [np.eye(B)[-1]] * 2, atol=1e-6)
 
 
 def test_a_narrow_filter_picks_one_pixel_and_a_wide_one_averages_them_all():
     # N = 3 and stride 2 around the centres: columns 1, 3, 5 and rows 2, 4, 6, counted from 1.
-    f_x, f_y = equations.filterbank(one_window(3.0, 4.0, 2.0, 1e-4), rows=B, columns=A, filters=3)
+    f_x, f_y = equations.filterbank(one_window(3.0, 4.0, 2.0, 1e-4), rows=B, columns=A, N=3)
     np.testing.assert_array_equal(f_x[0], np.eye(A)[[0, 2, 4]])
     np.testing.assert_array_equal(f_y[0], np.eye(B)[[1, 3, 5]])
-    f_x, f_y = equations.filterbank(one_window(3.0, 4.0, 2.0, 1e9), rows=B, columns=A, filters=3)
+    f_x, f_y = equations.filterbank(one_window(3.0, 4.0, 2.0, 1e9), rows=B, columns=A, N=3)
     np.testing.assert_allclose(f_x, np.full((1, 3, A), 1 / A), rtol=1e-6)
     np.testing.assert_allclose(f_y, np.full((1, 3, B), 1 / B), rtol=1e-6)
 
@@ -118,7 +118,7 @@ def test_a_narrow_window_of_stride_one_copies_pixels_without_turning_them(N):
     size = N + 4
     image = np.random.default_rng(5).normal(size=(1, size + 1, size, 2)).astype(np.float32)
     w = one_window((N + 1) / 2 + 1, (N + 1) / 2 + 2, 1.0, 1e-4)
-    crop = equations.extract(tf.constant(image), w, filters=N)
+    crop = equations.extract(tf.constant(image), w, N=N)
     np.testing.assert_allclose(crop, image[:, 2 : 2 + N, 1 : 1 + N], rtol=1e-5)
     expected = np.zeros_like(image)
     expected[:, 2 : 2 + N, 1 : 1 + N] = crop

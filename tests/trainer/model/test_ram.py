@@ -22,17 +22,17 @@ def differences(case):
     return {name: np.nan_to_num(np.abs(actual - wanted), nan=np.inf).max() for name, (actual, wanted) in pairs.items()}
 
 
-def test_parameters_have_the_references_names_and_shapes():
-    expected = ram_reference.parameter_shapes(*TASK.image_shape, tiny.UNITS, tiny.CLASSES, tiny.SMALL_N)
-    assert ram.parameter_shapes(TASK) == expected
-    initial = objective.of(TASK).initial_parameters(0)
+def test_weights_have_the_references_names_and_shapes():
+    expected = ram_reference.weight_shapes(*TASK.image_shape, tiny.UNITS, tiny.CLASSES, tiny.SMALL_N)
+    assert ram.weight_shapes(TASK) == expected
+    initial = objective.for_task(TASK).initial_weights(0)
     assert {name: value.shape for name, value in initial.items()} == expected
     np.testing.assert_array_equal(initial["lstm/b"], np.repeat([0.0, 1.0, 0.0, 0.0], tiny.UNITS))
 
 
 def test_the_first_window_covers_the_image_and_its_filters_reach_each_other():
-    parameters = tiny.tensors(objective.of(TASK).initial_parameters(0), np.float32)
-    windows = ram.classify(parameters, tf.zeros([2, *TASK.image_shape]), TASK, trace=True).windows
+    weights = tiny.tensors(objective.for_task(TASK).initial_weights(0), np.float32)
+    windows = ram.classify(weights, tf.zeros([2, *TASK.image_shape]), TASK, trace=True).windows
     stride = (tiny.ROWS - 1) / (TASK.read - 1)
     expected = [(tiny.COLUMNS - 1) / 2, (tiny.ROWS - 1) / 2, stride, (stride / 2) ** 2, 1.0]
     np.testing.assert_allclose(windows[0], [expected] * 2, rtol=1e-6)
@@ -49,9 +49,9 @@ def test_classify_equals_the_reference_in_every_output(read):
 def test_the_figures_are_the_references_cross_entropy_and_error():
     case = tiny.make_classifier_case()
     expected = case.reference()
-    parameters = tiny.tensors(case.parameters, np.float64)
+    weights = tiny.tensors(case.weights, np.float64)
     batch = (tf.constant(case.x), tf.constant(case.labels))
-    found = objective.of(TASK).figures(parameters, batch, ())
+    found = objective.for_task(TASK).metrics(weights, batch, ())
     cross_entropy = [ram_reference.cross_entropy(*row) for row in zip(expected.logits, case.labels, strict=True)]
     np.testing.assert_allclose(found.cross_entropy, cross_entropy, rtol=1e-9)
     wrong = expected.probabilities.argmax(axis=1) != case.labels
@@ -61,23 +61,23 @@ def test_the_figures_are_the_references_cross_entropy_and_error():
 
 def test_a_trace_changes_nothing_and_is_absent_unless_asked_for():
     case = tiny.make_classifier_case(rows=3)
-    plain = ram.classify(tiny.tensors(case.parameters, np.float64), tf.constant(case.x), TASK)
+    plain = ram.classify(tiny.tensors(case.weights, np.float64), tf.constant(case.x), TASK)
     np.testing.assert_array_equal(plain.logits, case.classify().logits)
     assert plain.windows is None
 
 
 def gradients(case, dtype=np.float64, *, scan=recurrence.scan, jit=False):
-    parameters = tiny.tensors(case.parameters, dtype)
+    weights = tiny.tensors(case.weights, dtype)
     batch = (tf.constant(case.x, dtype), tf.constant(case.labels))
-    weights = tf.range(1, len(case.x) + 1, dtype=dtype)
+    row_factors = tf.range(1, len(case.x) + 1, dtype=dtype)
 
     @tf.function(jit_compile=jit or None, autograph=False)
     def compute():
         with tf.GradientTape() as tape:
-            tape.watch(parameters)
-            losses = objective.of(case.task).figures(parameters, batch, (), scan).cross_entropy
-            loss = tf.reduce_sum(weights * losses)
-        return tape.gradient(loss, parameters)
+            tape.watch(weights)
+            losses = objective.for_task(case.task).metrics(weights, batch, (), scan).cross_entropy
+            loss = tf.reduce_sum(row_factors * losses)
+        return tape.gradient(loss, weights)
 
     return {name: value.numpy() for name, value in compute().items()}
 
@@ -85,19 +85,19 @@ def gradients(case, dtype=np.float64, *, scan=recurrence.scan, jit=False):
 def test_gradients_equal_finite_differences_of_the_reference_and_reach_every_number():
     case = tiny.make_classifier_case(rows=3, seed=2)
     actual = gradients(case)
-    assert actual.keys() == case.parameters.keys()
+    assert actual.keys() == case.weights.keys()
     rng = np.random.default_rng(3)
 
-    def loss(parameters):
-        logits = ram_reference.classify(parameters, case.x, TASK.glimpses, TASK.read).logits
+    def loss(weights):
+        logits = ram_reference.classify(weights, case.x, TASK.glimpses, TASK.read).logits
         rows = zip(logits, case.labels, strict=True)
         return sum(weight * ram_reference.cross_entropy(*row) for weight, row in enumerate(rows, start=1))
 
-    for name, value in case.parameters.items():
+    for name, value in case.weights.items():
         assert np.isfinite(actual[name]).all() and (actual[name] != 0).all(), name
         indices = [tuple(rng.integers(value.shape)) for _ in range(3)]
         indices.append(np.unravel_index(np.abs(actual[name]).argmax(), value.shape))
-        expected = reference.numerical_gradient(loss, case.parameters, name, indices)
+        expected = reference.numerical_gradient(loss, case.weights, name, indices)
         scale = np.abs(actual[name]).max()
         found = [actual[name][index] for index in indices]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * max(scale, 1.0), err_msg=name)
@@ -114,7 +114,7 @@ def test_every_way_to_the_gradient_gives_the_plain_one(scan):
 def test_rows_of_a_batch_do_not_meet():
     case = tiny.make_classifier_case()
     order = np.random.default_rng(4).permutation(tiny.BATCH)[:3]
-    part = ram.classify(tiny.tensors(case.parameters, np.float64), tf.constant(case.x[order]), TASK)
+    part = ram.classify(tiny.tensors(case.weights, np.float64), tf.constant(case.x[order]), TASK)
     np.testing.assert_allclose(part.logits, case.classify().logits.numpy()[order], rtol=1e-12)
 
 
@@ -132,7 +132,7 @@ READ_MUTANTS = (
 def test_code_that_falls_into_a_trap_of_the_read_window_differs_from_the_reference(monkeypatch, mutant):
     far = tiny.make_classifier_case(rows=3)
     # 15 pixels and more outside the image, where the sum that Eq. 25 divides by all but vanishes.
-    far.parameters["read_window/b"][:] = [5.0, -5.0, np.log(4.0), -2.0, 0.3]
+    far.weights["read_window/b"][:] = [5.0, -5.0, np.log(4.0), -2.0, 0.3]
     assert max(differences(far).values()) < 1e-9
     mutant(monkeypatch)
     assert max(max(differences(case).values()) for case in (tiny.make_classifier_case(rows=3), far)) > 1e-9

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests import tiny
 from tests.reference import draw as reference
-from trainer.model import attention, draw, equations
+from trainer.model import attention, draw, equations, network
 from trainer.task import Attention
 from trainer.training import recurrence
 
@@ -23,7 +23,7 @@ def far_case() -> tiny.Case:
     """Windows 15 pixels and more outside the image, where the sum that Eq. 25 divides by all but vanishes."""
     case = tiny.make_case(tiny.MODELS["attention"], rows=3)
     for name in ("read_window/b", "write/b"):
-        case.parameters[name][:5] = [5.0, -5.0, math.log(4.0), -2.0, 0.3]
+        case.weights[name][:5] = [5.0, -5.0, math.log(4.0), -2.0, 0.3]
     return case
 
 
@@ -36,13 +36,13 @@ def assert_equals_reference(*cases: tiny.Case) -> None:
 
 def filters_of(g_x, g_y, delta, sigma2, N):
     window = equations.Window(*(tf.constant([value], tf.float64) for value in (g_x, g_y, delta, sigma2, 1.0)))
-    f_x, f_y = equations.filterbank(window, rows=B, columns=A, filters=N)
+    f_x, f_y = equations.filterbank(window, rows=B, columns=A, N=N)
     return f_x[0].numpy(), f_y[0].numpy()
 
 
 def centred_window(N):
-    """The window of parameters 0: in the middle of the image, over all of it."""
-    return equations.window(tf.zeros([1, 5], tf.float64), rows=B, columns=A, filters=N)
+    """The window that five zeros give: in the middle of the image, over all of it."""
+    return equations.window(tf.zeros([1, 5], tf.float64), rows=B, columns=A, N=N)
 
 
 def trap_1_pixels_and_filters_count_from_1():
@@ -55,12 +55,12 @@ def trap_1_pixels_and_filters_count_from_1():
     # And exported windows count from 0.
     task = tiny.tiny_task(attention=Attention(read=2, write=3))
     np.testing.assert_allclose(
-        attention.pixels(tf.zeros([1, 5]), task.image_shape, filters=2), [[(A - 1) / 2, (B - 1) / 2, B - 1, 1.0, 1.0]]
+        attention.pixels(tf.zeros([1, 5]), task.image_shape, N=2), [[(A - 1) / 2, (B - 1) / 2, B - 1, 1.0, 1.0]]
     )
 
 
 def trap_2_the_latent_layer_gives_log_sigma_and_the_window_log_variance():
-    w = equations.window(tf.constant([[0.0, 0.0, 1.4, 0.0, 0.0]], tf.float64), rows=B, columns=A, filters=3)
+    w = equations.window(tf.constant([[0.0, 0.0, 1.4, 0.0, 0.0]], tf.float64), rows=B, columns=A, N=3)
     np.testing.assert_allclose(w.sigma2, [math.exp(1.4)])
     assert_latent_layer_gives_log_sigma()
 
@@ -68,9 +68,9 @@ def trap_2_the_latent_layer_gives_log_sigma_and_the_window_log_variance():
 def assert_latent_layer_gives_log_sigma():
     # With no weights but the latent layer's bias, log_weight shows z: z = sigma eps.
     case = tiny.make_case(tiny.MODELS["attention"], rows=3)
-    for name, value in case.parameters.items():
-        case.parameters[name] = np.zeros_like(value)
-    case.parameters["latent/b"][tiny.LATENTS :] = 0.7
+    for name, value in case.weights.items():
+        case.weights[name] = np.zeros_like(value)
+    case.weights["latent/b"][tiny.LATENTS :] = 0.7
     z = math.exp(0.7) * case.eps
     ratio = (0.5 * case.eps**2 - 0.5 * z**2 + 0.7).sum(axis=(0, 2))
     np.testing.assert_allclose(case.infer().log_weight, ratio - B * A * math.log(2))
@@ -101,7 +101,7 @@ def trap_5_read_and_write_have_their_own_windows():
 
 def trap_6_one_filter_is_refused():
     with pytest.raises(ValueError, match=r"Eq\. 24"):
-        equations.window(tf.zeros([3, 5]), rows=B, columns=A, filters=1)
+        equations.window(tf.zeros([3, 5]), rows=B, columns=A, N=1)
     for sizes in ({"read": 1, "write": 2}, {"read": 2, "write": 1}):
         with pytest.raises(ValueError, match=r"is 1: Eq\. 24"):
             Attention(**sizes)
@@ -115,17 +115,17 @@ def trap_7_the_error_image_uses_sigm_of_the_canvas():
 
     def lin(name, *inputs):
         seen[name] = inputs
-        return recurrence.linear(tiny.tensors(case.parameters, np.float64))(name, *inputs)
+        return recurrence.linear(tiny.tensors(case.weights, np.float64))(name, *inputs)
 
-    state = draw.initial_state(tiny.tensors(case.parameters, np.float64), 3)
+    state = draw.initial_state(tiny.tensors(case.weights, np.float64), 3)
     state = state._replace(c=tf.fill(state.c.shape, tf.constant(0.8, tf.float64)))
-    draw.encode(lin, tf.constant(case.x), state, task)
-    x_patch, x_hat_patch = (part.numpy() for part in seen["encoder"][:2])
-    w = case.parameters
+    draw.step(network.for_task(task, lin), state, tf.constant(case.x), tf.constant(case.eps[0]))
+    x_patch, x_hat_patch = (part.numpy().reshape(3, -1) for part in seen["encoder"][:2])
+    w = case.weights
     raw = w["h_dec_0"] @ w["read_window/w"] + w["read_window/b"]
     for row in range(3):
-        *parameters, gamma = reference.window(raw, A, B, task.attention.read)
-        filters = reference.filterbank(*parameters, task.attention.read, A, B)
+        *window, gamma = reference.window(raw, A, B, task.attention.read)
+        filters = reference.filterbank(*window, task.attention.read, A, B)
         np.testing.assert_allclose(x_patch[row], reference.read_patch(case.x[row], *filters, gamma).ravel())
         x_hat = case.x[row] - 1 / (1 + math.exp(-0.8))
         np.testing.assert_allclose(x_hat_patch[row], reference.read_patch(x_hat, *filters, gamma).ravel())
@@ -157,9 +157,9 @@ def test_the_comparison_with_the_reference_passes_for_the_real_code():
 def filterbank(*, filter_offset=0.5, first_pixel=1, normalise=lambda f: f / tf.reduce_sum(f, axis=2, keepdims=True)):
     """A filterbank written as Eqs. 19-26 stand, with the mistake that is asked for."""
 
-    def wrong(w, *, rows, columns, filters):
+    def wrong(w, *, rows, columns, N):
         def along(g, size):
-            offsets = tf.range(1, filters + 1, dtype=g.dtype) - filters / 2 - filter_offset
+            offsets = tf.range(1, N + 1, dtype=g.dtype) - N / 2 - filter_offset
             mu = g[:, None] + offsets * w.delta[:, None]
             pixel = tf.range(first_pixel, size + first_pixel, dtype=g.dtype)
             exponents = -tf.square(pixel - mu[..., None]) / (2 * w.sigma2[:, None, None])
@@ -179,13 +179,14 @@ def pixels_from_0_and_centres_from_1(patch):
 
 
 def latent_layer_read_as_log_variance(patch):
-    encode = draw.encode
+    linear = recurrence.linear
 
     def wrong(*arguments):
-        state, mu, log_variance, window = encode(*arguments)
-        return state, mu, log_variance / 2, window
+        lin = linear(*arguments)
+        halved = tf.constant([[1.0] * tiny.LATENTS + [0.5] * tiny.LATENTS], tf.float64)
+        return lambda name, *inputs: lin(name, *inputs) * (halved if name == "latent" else 1)
 
-    patch.setattr(draw, "encode", wrong)
+    patch.setattr(recurrence, "linear", wrong)
 
 
 def window_variance_read_as_log_sigma(patch):
@@ -238,7 +239,7 @@ def one_n_for_read_and_write(patch):
     patch.setattr(
         equations,
         "window",
-        lambda parameters, *, rows, columns, filters: window(parameters, rows=rows, columns=columns, filters=READ_N),
+        lambda window_parameters, *, rows, columns, N: window(window_parameters, rows=rows, columns=columns, N=READ_N),
     )
 
 
@@ -255,9 +256,9 @@ def error_image_from_the_logits(patch):
 def error_image_through_other_filters(patch):
     extract = equations.extract
 
-    def wrong(images, w, *, filters):
-        patches = extract(images, w, filters=filters)
-        other = extract(images, w._replace(g_x=w.g_x + 1), filters=filters)
+    def wrong(images, w, *, N):
+        patches = extract(images, w, N=N)
+        other = extract(images, w._replace(g_x=w.g_x + 1), N=N)
         half = images.shape[3] // 2
         return tf.concat([patches[..., :half], other[..., half:]], axis=3)
 
@@ -269,8 +270,8 @@ def one_filter_allowed(patch):
     patch.setattr(
         equations,
         "window",
-        lambda parameters, *, rows, columns, filters: window(
-            parameters, rows=rows, columns=columns, filters=max(filters, 2)
+        lambda window_parameters, *, rows, columns, N: window(
+            window_parameters, rows=rows, columns=columns, N=max(N, 2)
         ),
     )
 

@@ -42,7 +42,7 @@ bounds, train = [], step.Trainer.train
 
 def recorded(self, batches, steps):
     metrics = train(self, batches, steps)
-    bounds.append(float(metrics.figures.nll_bound))
+    bounds.append(float(metrics.means.nll_bound))
     print("step", int(self.state.step.numpy()), flush=True)
     return metrics
 

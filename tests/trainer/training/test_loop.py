@@ -246,7 +246,7 @@ def poison(monkeypatch, after):
         if int(self.state.step) > after:
             for variable in self.state.parameters.values():
                 variable.assign(tf.fill(variable.shape, float("nan")))
-            metrics = metrics._replace(figures=metrics.figures._replace(nll_bound=tf.constant(float("nan"))))
+            metrics = metrics._replace(means=metrics.means._replace(nll_bound=tf.constant(float("nan"))))
         return metrics
 
     monkeypatch.setattr(step.Trainer, "train", train)
@@ -284,7 +284,7 @@ def test_a_last_step_that_diverges_exports_nothing(data, tmp_path):
 def test_a_collapsed_posterior_is_warned_of(monkeypatch, caplog, data, tmp_path):
     """The KL is put at 0.4 nats: training until it collapses by itself would take minutes."""
     task = tiny.tiny_task({"steps": 1_010, "warmup_steps": 0, "validation_interval": 2_000}, glimpses=2)
-    monkeypatch.setattr(step.Trainer, "validate", lambda self, batches: objective.BoundFigures(20.0, 19.6, [0.3, 0.1]))
+    monkeypatch.setattr(step.Trainer, "validate", lambda self, batches: objective.BoundMetrics(20.0, 19.6, [0.3, 0.1]))
     train(task, data, tmp_path / "run")
     (warned,) = [record.getMessage() for record in caplog.records if "collapsed" in record.getMessage()]
     assert re.match(r"At step 1,010 the KL is 0\.40 nats: .*collapsed.*Try", warned)

@@ -23,19 +23,19 @@ MODELS = {
 
 def gradients(case, scan, *, dtype=np.float32, jit=False):
     """Of a sum that weighs rows and time-steps apart, so that no two terms' gradients can be swapped."""
-    parameters = tiny.tensors(case.parameters, dtype)
+    weights = tiny.tensors(case.weights, dtype)
     x, eps = tf.constant(case.x, dtype), tf.constant(case.eps, dtype)
-    weights = tf.range(1, x.shape[0] + 1, dtype=dtype)
+    row_factors = tf.range(1, x.shape[0] + 1, dtype=dtype)
     steps = tf.range(1, eps.shape[0] + 1, dtype=dtype)[:, None]
 
     @tf.function(jit_compile=jit or None, autograph=False)
     def compute():
         with tf.GradientTape() as tape:
-            tape.watch(parameters)
-            inference = draw.infer(parameters, x, eps, case.task, scan=scan)
+            tape.watch(weights)
+            inference = draw.infer(weights, x, eps, case.task, scan=scan)
             row_losses = inference.reconstruction + tf.reduce_sum(steps * inference.kl, axis=0) + inference.log_weight
-            loss = tf.reduce_sum(weights * row_losses)
-        return loss, tape.gradient(loss, parameters)
+            loss = tf.reduce_sum(row_factors * row_losses)
+        return loss, tape.gradient(loss, weights)
 
     loss, found = compute()
     return float(loss), {name: value.numpy() for name, value in found.items()}
@@ -71,7 +71,7 @@ def test_compiled_in_float32_it_is_autodiffs_to_rounding(name):
 def test_products_in_bfloat16_leave_the_gradient_to_a_percent(name, scan):
     case = tiny.make_case(MODELS[name], scale=0.3)
     _, expected = gradients(case, recurrence.scan)
-    _, found = gradients(case, functools.partial(scan, products=tf.bfloat16), jit=True)
+    _, found = gradients(case, functools.partial(scan, matmul_dtype=tf.bfloat16), jit=True)
     assert 1e-5 < max(deviations(found, expected).values()) < 1e-2
 
 
@@ -79,21 +79,21 @@ def test_narrow_layers_keep_their_precision():
     rng = np.random.default_rng(0)
     a = rng.normal(size=(10, 7)).astype(np.float32)
     for outputs, exact in ((127, True), (128, False)):
-        parameters = {"layer/w": rng.normal(size=(7, outputs)).astype(np.float32), "layer/b": np.ones(outputs, "f")}
-        plain = recurrence.linear(tiny.tensors(parameters, np.float32))("layer", tf.constant(a))
-        low = recurrence.linear(tiny.tensors(parameters, np.float32), tf.bfloat16)("layer", tf.constant(a))
+        weights = {"layer/w": rng.normal(size=(7, outputs)).astype(np.float32), "layer/b": np.ones(outputs, "f")}
+        plain = recurrence.linear(tiny.tensors(weights, np.float32))("layer", tf.constant(a))
+        low = recurrence.linear(tiny.tensors(weights, np.float32), tf.bfloat16)("layer", tf.constant(a))
         assert np.array_equal(plain, low) == exact
         np.testing.assert_allclose(low, plain, atol=0.1)
         assert low.dtype == tf.float32
 
 
 def test_a_layer_that_a_step_applies_twice_is_refused():
-    parameters = {"layer/w": tf.ones([3, 3]), "layer/b": tf.zeros([3])}
+    weights = {"layer/w": tf.ones([3, 3]), "layer/b": tf.zeros([3])}
 
     def step(lin, t, state):
         return (lin("layer", lin("layer", *state)),), {}
 
-    (last,), _ = recurrence.scan(step, parameters, (tf.ones([2, 3]),), 2, {})
+    (last,), _ = recurrence.scan(step, weights, (tf.ones([2, 3]),), 2, {})
     np.testing.assert_array_equal(last, np.full((2, 3), 81.0))
     with pytest.raises(ValueError, match="'layer' twice"):
-        recurrence.scan_deferred(step, parameters, (tf.ones([2, 3]),), 2, {})
+        recurrence.scan_deferred(step, weights, (tf.ones([2, 3]),), 2, {})

@@ -60,11 +60,11 @@ def assert_bits_equal(first, second):
 def test_the_gradients_of_a_cut_and_compiled_step_are_those_of_one_plain_batch(compiled, files):
     trainer, start = compiled
     restart(trainer, start)
-    parameters = {name: variable.numpy() for name, variable in trainer.state.parameters.items()}
+    weights = {name: variable.numpy() for name, variable in trainer.state.parameters.items()}
     (metrics,) = train(trainer, files, 1)
     x = next(iter(input_pipeline.training_batches(files, TASK, first_step=0)))
     eps = randomness.training_noise(TASK, tf.constant(0), ROWS)
-    weights = tiny.tensors(parameters, np.float32)
+    weights = tiny.tensors(weights, np.float32)
     with tf.GradientTape() as tape:
         tape.watch(weights)
         inference = draw.infer(weights, x, eps, TASK)
@@ -77,8 +77,8 @@ def test_the_gradients_of_a_cut_and_compiled_step_are_those_of_one_plain_batch(c
         assert scale > 0
         np.testing.assert_allclose(found, gradient, rtol=0, atol=1e-5 * scale, err_msg=name)
     np.testing.assert_allclose(metrics.loss, loss, rtol=1e-6)
-    np.testing.assert_allclose(metrics.figures.reconstruction, tf.reduce_mean(inference.reconstruction), rtol=1e-6)
-    np.testing.assert_allclose(metrics.figures.kl_per_step, tf.reduce_mean(inference.kl, axis=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics.means.reconstruction, tf.reduce_mean(inference.reconstruction), rtol=1e-6)
+    np.testing.assert_allclose(metrics.means.kl_per_step, tf.reduce_mean(inference.kl, axis=1), rtol=1e-4, atol=1e-6)
     norm = tf.linalg.global_norm(list(expected.values()))
     np.testing.assert_allclose(metrics.gradient_norm, norm, rtol=1e-5)
 
@@ -141,11 +141,11 @@ def test_validation_is_the_mean_over_all_rows_with_noise_that_stays(compiled, fi
     batches = input_pipeline.evaluation_batches(files, TASK, 17)
     found = trainer.validate(batches)
     assert found == trainer.validate(batches)
-    parameters = trainer.state.exported(TASK)
+    weights = trainer.state.exported(TASK)
     rows, steps = [], []
     for x, ids in batches:
         eps = randomness.row_noise(TASK, randomness.seeds_for_ids(ids))
-        inference = draw.infer(parameters, x, eps, TASK)
+        inference = draw.infer(weights, x, eps, TASK)
         rows.append(inference.nll_bound.numpy())
         steps.append(inference.kl.numpy())
     assert [len(row) for row in rows] == [12, 5]
@@ -163,9 +163,9 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from tests.trainer import tiny
-from trainer import examples, host, step
+from tests import tiny
 from trainer.task import Binarisation
+from trainer.training import devices, input_pipeline, step
 
 task = tiny.tiny_task(
     {"batch_size": 12, "jit_compile": sys.argv[2] == "jit"}, glimpses=3, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH

@@ -1,0 +1,65 @@
+"""TensorBoard's view of a run: scalars after each call, and pictures of what the model makes of its images."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from serving.pictures.animation import border_widths, draw_rectangle
+from serving.pictures.sheet import enlargement, sheet, to_bytes
+from trainer.training import objective, optimizer, step
+
+_SMALLEST_SIDE = 56
+"""Pixels of an image on a sheet; a smaller one is enlarged by a whole factor, each pixel a square."""
+_WINDOW_COLOUR = (224, 32, 32)
+
+
+class Summaries:
+    """Writes the event files of one run."""
+
+    def __init__(self, directory: str, watched: objective.Tensors) -> None:
+        """`watched` is the batch of validation images that the pictures may show."""
+        self._watched = watched
+        self._writer = tf.summary.create_file_writer(directory)
+
+    def trained(self, trainer: step.Trainer, metrics: step.StepMetrics, done: int, examples_per_second: float) -> None:
+        """Writes the means of a call that ended at step `done`."""
+        with self._writer.as_default(step=done):
+            for name, value in trainer.objective.scalars(metrics.means).items():
+                tf.summary.scalar(f"train/{name}", value)
+            tf.summary.scalar("train/gradient_norm", metrics.gradient_norm)
+            tf.summary.scalar("train/learning_rate", optimizer.learning_rate(trainer.task, tf.constant(done)))
+            tf.summary.scalar("train/glimpses", trainer.glimpses)
+            tf.summary.scalar("train/examples_per_second", examples_per_second)
+
+    def validated(self, trainer: step.Trainer, metrics: objective.Metrics, done: int) -> None:
+        """Writes the validation metrics of step `done`, and the pictures of the weights that would be exported."""
+        with self._writer.as_default(step=done):
+            for name, value in trainer.objective.scalars(metrics).items():
+                tf.summary.scalar(f"validation/{name}", value)
+            for name, value in trainer.objective.validation_details(metrics).items():
+                tf.summary.scalar(name, value)
+            weights = trainer.state.exported(trainer.task)
+            for name, images in trainer.objective.sheets(weights, self._watched).items():
+                tf.summary.image(name, picture(images))
+        self._writer.flush()
+
+
+def picture(images: objective.Sheet) -> np.ndarray:
+    """The sheet as TensorBoard takes one: uint8 [1, height, width, C], with C = 3 where there are windows.
+
+    A window is a rectangle through the outermost filters' centres, the wider the more precise its filters are.
+    """
+    columns, image_shape = images.images.shape[1], images.images.shape[2:]
+    pixels = to_bytes(images.images.reshape(-1, *image_shape))
+    if images.windows is not None:
+        windows = images.windows.reshape(-1, images.windows.shape[2])
+        factor = enlargement(image_shape[:2], _SMALLEST_SIDE)
+        pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3)).repeat(factor, axis=1).repeat(factor, axis=2)
+        drawings = [Image.fromarray(image) for image in pixels]
+        for drawing, window, border in zip(drawings, windows, border_widths(windows[:, 3]), strict=True):
+            draw_rectangle(drawing, window, images.N, factor, colour=_WINDOW_COLOUR, border=int(border))
+        pixels = np.stack([np.asarray(drawing) for drawing in drawings])
+    whole = np.asarray(sheet(pixels, columns))
+    return whole.reshape(1, *whole.shape[:2], -1)
