@@ -37,7 +37,7 @@ def test_a_step_is_the_gradients_and_the_update_on_that_steps_noise(task):
     pixels, eps = drawn(tf.constant(7))
     learned, scan = objective.for_task(task), step.scan_for(task)
     gradients, metrics = step.gradients(learned, state.read().parameters, pixels, eps, scan=scan)
-    expected, _ = optimizer.update(task.recipe, tf.constant(7, tf.int64), state.read(), gradients)
+    expected, _ = optimizer.update(task, tf.constant(7, tf.int64), state.read(), gradients)
 
     *arrays, count, bound = export_step.whole_step(task, tiny.BATCH)(*arguments, x)
     assert int(count) == 8

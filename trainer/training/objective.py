@@ -61,8 +61,8 @@ class Sheet(NamedTuple):
     """[rows, columns, B, A, C] in [0, 1]."""
     windows: np.ndarray | None = None
     """[rows, columns, 5], see `attention.pixels`."""
-    N: int | None = None
-    """Filters along a side of a window."""
+    N: int = 0
+    """Filters along a side of a window; 0 without windows."""
 
 
 class Objective(abc.ABC):
