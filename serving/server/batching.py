@@ -148,7 +148,7 @@ class UnbatchedScheduler(Scheduler):
                 f"All {self._threads} threads compute and the queue is full: try again later, or start more servers.",
             )
         task = _Task(signature, inputs, 0, deadline, asyncio.get_running_loop().create_future())
-        self._metrics.waiting.add(1)
+        self._metrics.waiting.inc()
         self._pool.submit(self._compute, task)
         return task.answer
 
@@ -157,7 +157,7 @@ class UnbatchedScheduler(Scheduler):
         self._pool.shutdown()
 
     def _compute(self, task: _Task) -> None:
-        self._metrics.waiting.add(-1)
+        self._metrics.waiting.dec()
         try:
             if task.claim():
                 try:
@@ -236,7 +236,7 @@ class BatchingScheduler(Scheduler):
                     "raise max_enqueued_batches, or start more servers.",
                 )
             self._changed.notify()
-        self._metrics.waiting.add(1)
+        self._metrics.waiting.inc()
         return task.answer
 
     def close(self) -> None:
@@ -250,7 +250,7 @@ class BatchingScheduler(Scheduler):
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            self._metrics.waiting.add(-len(batch))
+            self._metrics.waiting.dec(len(batch))
             tasks = [task for task in batch if task.claim()]
             now = time.monotonic()
             for task in tasks:

@@ -1,4 +1,4 @@
-"""The JSON of TF Serving's REST API to request messages, and answers back to JSON."""
+"""JSON bodies of TF Serving's REST API as request messages, and response messages as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.framework import tensor_pb2
-from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, input_pb2, predict_pb2, regression_pb2
+from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, input_pb2, predict_pb2
 
 from serving.server import status_error, tensor_protos
 
@@ -20,7 +20,7 @@ _FEATURE_LISTS = {int: "int64_list", float: "float_list", bytes: "bytes_list"}
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The object that a request's body is."""
+    """Parses a request's body, which must be a JSON object."""
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -31,17 +31,17 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def fill_predict(
-    body: Mapping[str, Any], inputs: Mapping[str, tensor_protos.Spec], request: predict_pb2.PredictRequest
+    body: Mapping[str, Any], inputs: Mapping[str, tensor_protos.TensorSpec], request: predict_pb2.PredictRequest
 ) -> bool:
     """Writes the tensors of the row format, `instances`, or the column format, `inputs`, into the request.
 
     Args:
-      body: of the request.
+      body: the request's JSON.
       inputs: what the signature takes.
-      request: gets the tensors.
+      request: the message that gets the tensors.
 
     Returns:
-      Whether it was the row format.
+      Whether the body has the row format.
     """
     rows = "instances" in body
     if rows == ("inputs" in body):
@@ -56,7 +56,7 @@ def fill_predict(
 
 
 def from_predict(response: predict_pb2.PredictResponse, *, rows: bool) -> str:
-    """The answer in the format of the request."""
+    """Formats the response by row or by column, as the request was."""
     columns = {alias: _values(alias, proto) for alias, proto in sorted(response.outputs.items())}
     if not rows:
         return json.dumps({"outputs": columns if len(columns) > 1 else next(iter(columns.values()))})
@@ -73,10 +73,10 @@ def from_predict(response: predict_pb2.PredictResponse, *, rows: bool) -> str:
 
 
 def fill_examples(body: Mapping[str, Any], examples: input_pb2.Input) -> None:
-    """Writes the `examples`, and the `context` that they share, of a classify or regress request."""
+    """Writes a classify request's `examples`, and the `context` that they share, into the message."""
     given = body.get("examples")
     if not isinstance(given, list) or not given:
-        raise status_error.invalid("A classify or regress request needs 'examples', a list with at least one object.")
+        raise status_error.invalid("A classify request needs 'examples', a list with at least one object.")
     kind = examples.example_list
     if "context" in body:
         kind = examples.example_list_with_context
@@ -86,18 +86,13 @@ def fill_examples(body: Mapping[str, Any], examples: input_pb2.Input) -> None:
 
 
 def from_classifications(result: classification_pb2.ClassificationResult) -> str:
-    """[label, score] of each class of each example."""
+    """Formats the result as a list of [label, score] for each example."""
     rows = [[[chosen.label, chosen.score] for chosen in row.classes] for row in result.classifications]
     return json.dumps({"results": rows})
 
 
-def from_regressions(result: regression_pb2.RegressionResult) -> str:
-    """A number for each example."""
-    return json.dumps({"results": [row.value for row in result.regressions]})
-
-
 def from_metadata(response: get_model_metadata_pb2.GetModelMetadataResponse) -> str:
-    """The model's name, version and signatures."""
+    """Formats the model's name, version and signatures."""
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(signatures)
     spec = response.model_spec
@@ -112,7 +107,7 @@ def from_metadata(response: get_model_metadata_pb2.GetModelMetadataResponse) -> 
     )
 
 
-def _columns_of_rows(instances: Any, inputs: Mapping[str, tensor_protos.Spec]) -> dict[str, Any]:
+def _columns_of_rows(instances: Any, inputs: Mapping[str, tensor_protos.TensorSpec]) -> dict[str, Any]:
     if not isinstance(instances, list) or not instances:
         raise status_error.invalid("'instances' must be a list with at least one row.")
     if not all(isinstance(row, dict) and set(row) != {"b64"} for row in instances):
@@ -125,20 +120,20 @@ def _columns_of_rows(instances: Any, inputs: Mapping[str, tensor_protos.Spec]) -
     return {alias: [row[alias] for row in instances] for alias in inputs}
 
 
-def _columns(values: Any, inputs: Mapping[str, tensor_protos.Spec]) -> dict[str, Any]:
+def _columns(values: Any, inputs: Mapping[str, tensor_protos.TensorSpec]) -> dict[str, Any]:
     if isinstance(values, dict) and set(values) != {"b64"}:
         return values
     return {_only(inputs): values}
 
 
-def _only(inputs: Mapping[str, tensor_protos.Spec]) -> str:
+def _only(inputs: Mapping[str, tensor_protos.TensorSpec]) -> str:
     if len(inputs) != 1:
         raise status_error.invalid(f"The signature takes {sorted(inputs)}, so every value must be named.")
     return next(iter(inputs))
 
 
-def _array(alias: str, value: Any, spec: tensor_protos.Spec) -> np.ndarray:
-    """The nested lists as an array of the signature's dtype; what does not fit it exactly is refused."""
+def _array(alias: str, value: Any, spec: tensor_protos.TensorSpec) -> np.ndarray:
+    """Makes nested lists an array of the signature's dtype, and refuses what does not fit it exactly."""
     shape: list[int] = []
     innermost = value
     while isinstance(innermost, list):
@@ -171,7 +166,7 @@ def _array(alias: str, value: Any, spec: tensor_protos.Spec) -> np.ndarray:
 
 
 def _collect(alias: str, value: Any, shape: list[int], scalars: list[Any]) -> None:
-    """Appends the scalars in order, where every list is as long as the first at its depth."""
+    """Appends the scalars in order; every list must be as long as the first at its depth."""
     if not shape:
         if isinstance(value, list):
             raise status_error.invalid(f"Input {alias!r} is ragged: its lists do not have the same depth.")
@@ -197,7 +192,7 @@ def _bytes(alias: str, scalar: Any) -> bytes:
 
 
 def _values(alias: str, proto: tensor_pb2.TensorProto) -> Any:
-    """As nested lists; bytes as base64 where the output's name says so, or where they are no text."""
+    """Makes a tensor nested lists, with bytes in base64 where the output's name asks for it or they are no text."""
     array = tf.make_ndarray(proto)
     if proto.dtype != tf.string.as_datatype_enum:
         return array.tolist()

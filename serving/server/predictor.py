@@ -1,4 +1,4 @@
-"""What TF Serving's requests mean: from the message, over the signature that it names, to the answer.
+"""TF Serving's requests answered: from the message, over the signature that it names, to the response.
 
 Everything here runs on the event loop, which must never wait: it checks, and hands the computing to the scheduler.
 """
@@ -13,11 +13,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
-    inference_pb2,
     input_pb2,
     model_pb2,
     predict_pb2,
-    regression_pb2,
 )
 
 from serving.server import status_error, tensor_protos
@@ -25,9 +23,8 @@ from serving.server.batching import Scheduler
 from serving.server.servable import DEFAULT_SIGNATURE, Arrays, Servable, Signature
 from serving.server.served_models import ServedModels
 
-CLASSIFY = "tensorflow/serving/classify"
-REGRESS = "tensorflow/serving/regress"
-PREDICT = "tensorflow/serving/predict"
+_CLASSIFY_METHOD = "tensorflow/serving/classify"
+_PREDICT_METHOD = "tensorflow/serving/predict"
 
 
 class Predictor:
@@ -44,108 +41,36 @@ class Predictor:
     async def predict(
         self, request: predict_pb2.PredictRequest, *, deadline: float = math.inf
     ) -> predict_pb2.PredictResponse:
-        """The outputs of a signature, or those that the request's output_filter names."""
-        with self._models.lease(_spec(request)) as servable:
-            response = await predict(
+        """Computes the outputs of a signature, or those that the request's output_filter names."""
+        with self._models.lease(_model_spec(request)) as servable:
+            return await predict(
                 servable, request, self._scheduler, deadline=deadline, max_response_bytes=self._max_response_bytes
             )
-            return response
 
     async def classify(
         self, request: classification_pb2.ClassificationRequest, *, deadline: float = math.inf
     ) -> classification_pb2.ClassificationResponse:
-        """Classes and scores of tf.Examples."""
-        with self._models.lease(_spec(request)) as servable:
-            response = classification_pb2.ClassificationResponse()
-            await self._infer(servable, request.model_spec, request.input, CLASSIFY, response, deadline)
-            return response
-
-    async def regress(
-        self, request: regression_pb2.RegressionRequest, *, deadline: float = math.inf
-    ) -> regression_pb2.RegressionResponse:
-        """A number for each of the tf.Examples."""
-        with self._models.lease(_spec(request)) as servable:
-            response = regression_pb2.RegressionResponse()
-            await self._infer(servable, request.model_spec, request.input, REGRESS, response, deadline)
-            return response
-
-    async def multi_inference(
-        self, request: inference_pb2.MultiInferenceRequest, *, deadline: float = math.inf
-    ) -> inference_pb2.MultiInferenceResponse:
-        """Classifications and regressions of the same tf.Examples by one version of one model."""
-        if not request.tasks:
-            raise status_error.invalid("The request has no tasks: send at least one.")
-        if len({task.model_spec.name for task in request.tasks}) > 1:
-            raise status_error.invalid("All tasks of a MultiInferenceRequest must name the same model.")
-        names = [_signature_name(task.model_spec) for task in request.tasks]
-        if len(set(names)) < len(names):
-            raise status_error.invalid(f"A signature is asked for twice among {names}.")
-        with self._models.lease(request.tasks[0].model_spec) as servable:
-            response = inference_pb2.MultiInferenceResponse()
-            for task in request.tasks:
-                await self._infer_task(servable, task, request.input, response.results.add(), deadline)
-            return response
+        """Computes classes and scores of tf.Examples."""
+        with self._models.lease(_model_spec(request)) as servable:
+            return await classify(servable, request, self._scheduler, deadline=deadline)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """The signatures, the one kind of metadata that there is."""
+        """Lists the signatures, the one kind of metadata that there is."""
         if not request.metadata_field:
             raise status_error.invalid("GetModelMetadataRequest must name at least one metadata_field: signature_def.")
         for field in request.metadata_field:
             if field != "signature_def":
                 raise status_error.invalid(f"There is no metadata field {field!r}, only 'signature_def'.")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self._models.lease(_spec(request)) as servable:
+        with self._models.lease(_model_spec(request)) as servable:
             _name_servable(response.model_spec, servable)
             signatures = get_model_metadata_pb2.SignatureDefMap()
             for name, signature in servable.signatures.items():
                 signatures.signature_def[name].CopyFrom(signature.definition)
         response.metadata["signature_def"].Pack(signatures)
         return response
-
-    async def _infer_task(
-        self,
-        servable: Servable,
-        task: inference_pb2.InferenceTask,
-        examples: input_pb2.Input,
-        result: inference_pb2.InferenceResult,
-        deadline: float,
-    ) -> None:
-        if task.method_name == CLASSIFY:
-            response: classification_pb2.ClassificationResponse = classification_pb2.ClassificationResponse()
-            await self._infer(servable, task.model_spec, examples, CLASSIFY, response, deadline)
-            result.classification_result.CopyFrom(response.result)
-        elif task.method_name == REGRESS:
-            response = regression_pb2.RegressionResponse()
-            await self._infer(servable, task.model_spec, examples, REGRESS, response, deadline)
-            result.regression_result.CopyFrom(response.result)
-        else:
-            raise status_error.StatusError(
-                grpc.StatusCode.UNIMPLEMENTED,
-                f"A task has method_name {task.method_name!r}; there are {CLASSIFY!r} and {REGRESS!r}.",
-            )
-        result.model_spec.CopyFrom(response.model_spec)
-
-    async def _infer(
-        self,
-        servable: Servable,
-        spec: model_pb2.ModelSpec,
-        examples: input_pb2.Input,
-        method: str,
-        response: classification_pb2.ClassificationResponse | regression_pb2.RegressionResponse,
-        deadline: float,
-    ) -> None:
-        """Fills the response of Classify or Regress."""
-        signature = example_signature(servable, spec, method)
-        serialized = serialized_examples(examples, max_rows=self._scheduler.max_rows)
-        (alias,) = signature.inputs
-        outputs = await compute(self._scheduler, signature, {alias: serialized}, deadline=deadline)
-        if method == CLASSIFY:
-            fill_classifications(outputs, len(serialized), response.result)
-        else:
-            fill_regressions(outputs, len(serialized), response.result)
-        _name_servable(response.model_spec, servable, signature)
 
 
 async def predict(
@@ -156,14 +81,14 @@ async def predict(
     deadline: float,
     max_response_bytes: int,
 ) -> predict_pb2.PredictResponse:
-    """Predict on a version that the caller has chosen, whichever the request names."""
+    """Answers a Predict request with this version, whichever the request names."""
     signature = predict_signature(servable, request.model_spec)
     _expect_aliases(signature, request)
     inputs = {
         alias: tensor_protos.to_array(alias, request.inputs[alias], spec, max_rows=scheduler.max_rows)
         for alias, spec in signature.inputs.items()
     }
-    outputs = await compute(scheduler, signature, inputs, deadline=deadline)
+    outputs = await _compute(scheduler, signature, inputs, deadline=deadline)
     wanted = list(request.output_filter) or list(outputs)
     size = sum(outputs[alias].nbytes for alias in wanted)
     if size > max_response_bytes:
@@ -179,8 +104,40 @@ async def predict(
     return response
 
 
-async def compute(scheduler: Scheduler, signature: Signature, inputs: Arrays, *, deadline: float) -> Arrays:
-    """The outputs for inputs of the right dtypes and shapes."""
+async def classify(
+    servable: Servable,
+    request: classification_pb2.ClassificationRequest,
+    scheduler: Scheduler,
+    *,
+    deadline: float,
+) -> classification_pb2.ClassificationResponse:
+    """Answers a Classify request with this version, whichever the request names."""
+    signature = _classify_signature(servable, request.model_spec)
+    examples = _serialized_examples(request.input, max_rows=scheduler.max_rows)
+    (alias,) = signature.inputs
+    outputs = await _compute(scheduler, signature, {alias: examples}, deadline=deadline)
+    response = classification_pb2.ClassificationResponse()
+    _fill_classifications(outputs, len(examples), response.result)
+    _name_servable(response.model_spec, servable, signature)
+    return response
+
+
+def predict_signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
+    """Finds the signature that a Predict request names.
+
+    Raises:
+      StatusError: FAILED_PRECONDITION where there is none, as in TF Serving; its Classify says INVALID_ARGUMENT.
+    """
+    name = _signature_name(spec)
+    if name not in servable.signatures:
+        raise status_error.StatusError(
+            grpc.StatusCode.FAILED_PRECONDITION, f"There is no signature {name!r}, only {sorted(servable.signatures)}."
+        )
+    return servable.signatures[name]
+
+
+async def _compute(scheduler: Scheduler, signature: Signature, inputs: Arrays, *, deadline: float) -> Arrays:
+    """Computes the outputs for inputs of the right dtypes and shapes."""
     if signature.has_rows and len({len(value) for value in inputs.values()}) > 1:
         rows = {alias: len(value) for alias, value in inputs.items()}
         raise status_error.invalid(f"All inputs must have the same number of rows; these have {rows}.")
@@ -190,43 +147,33 @@ async def compute(scheduler: Scheduler, signature: Signature, inputs: Arrays, *,
         raise status_error.from_exception(error) from error
 
 
-def predict_signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
-    """The signature that a Predict request names. TF Serving's Predict has another code for it than the rest."""
-    name = _signature_name(spec)
-    if name not in servable.signatures:
-        raise status_error.StatusError(
-            grpc.StatusCode.FAILED_PRECONDITION, f"There is no signature {name!r}, only {sorted(servable.signatures)}."
-        )
-    return servable.signatures[name]
-
-
-def example_signature(servable: Servable, spec: model_pb2.ModelSpec, method: str) -> Signature:
-    """The signature that a Classify or Regress request names, where its tensors are those of the method."""
+def _classify_signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
+    """Finds the signature that a Classify request names, and checks that it can classify tf.Examples."""
     name = _signature_name(spec)
     if name not in servable.signatures:
         raise status_error.invalid(f"There is no signature {name!r}, only {sorted(servable.signatures)}.")
     signature = servable.signatures[name]
-    declared = signature.definition.method_name
+    method = signature.definition.method_name
     # TensorFlow 2 exports every signature as one of Predict; then the names of the tensors decide.
-    if declared not in (method, PREDICT):
-        raise status_error.invalid(f"Signature {name!r} has method_name {declared!r}; this request needs {method!r}.")
-    (spec_of_input,) = signature.inputs.values() if len(signature.inputs) == 1 else (None,)
-    if spec_of_input is None or spec_of_input.dtype != tf.string or spec_of_input.shape not in (None, (None,)):
+    if method not in (_CLASSIFY_METHOD, _PREDICT_METHOD):
+        raise status_error.invalid(
+            f"Signature {name!r} has method_name {method!r}; this request needs {_CLASSIFY_METHOD!r}."
+        )
+    specs = list(signature.inputs.values())
+    if len(specs) != 1 or specs[0].dtype != tf.string or specs[0].shape not in (None, (None,)):
         raise status_error.invalid(
             f"Signature {name!r} takes {_listed(signature.inputs)}; this request needs one input of serialized "
             "tf.Examples, string [?]."
         )
-    allowed = {"classes", "scores"} if method == CLASSIFY else {"outputs"}
-    if not signature.outputs or not set(signature.outputs) <= allowed:
+    if not signature.outputs or not set(signature.outputs) <= {"classes", "scores"}:
         raise status_error.invalid(
-            f"Signature {name!r} gives {sorted(signature.outputs)}; this request needs "
-            f"{'classes, scores or both' if method == CLASSIFY else 'outputs'}."
+            f"Signature {name!r} gives {sorted(signature.outputs)}; this request needs classes, scores or both."
         )
     return signature
 
 
-def serialized_examples(examples: input_pb2.Input, *, max_rows: int) -> np.ndarray:
-    """[n] bytes objects."""
+def _serialized_examples(examples: input_pb2.Input, *, max_rows: int) -> np.ndarray:
+    """Serializes the examples, each with the context that they share: bytes objects [n]."""
     kind = examples.WhichOneof("kind")
     if kind == "example_list":
         rows = [example.SerializeToString() for example in examples.example_list.examples]
@@ -245,8 +192,8 @@ def serialized_examples(examples: input_pb2.Input, *, max_rows: int) -> np.ndarr
     return array
 
 
-def fill_classifications(outputs: Arrays, rows: int, result: classification_pb2.ClassificationResult) -> None:
-    """From `classes` string [n, k], `scores` float [n, k], or both."""
+def _fill_classifications(outputs: Arrays, rows: int, result: classification_pb2.ClassificationResult) -> None:
+    """Writes `classes` string [n, k], `scores` float [n, k], or both into the result."""
     classes, scores = outputs.get("classes"), outputs.get("scores")
     shape = next(value.shape for value in (classes, scores) if value is not None)
     if len(shape) != 2 or shape[0] != rows or any(value.shape != shape for value in outputs.values()):
@@ -265,19 +212,6 @@ def fill_classifications(outputs: Arrays, rows: int, result: classification_pb2.
                 chosen.score = float(scores[row, column])
 
 
-def fill_regressions(outputs: Arrays, rows: int, result: regression_pb2.RegressionResult) -> None:
-    """From `outputs` float [n] or [n, 1]."""
-    values = outputs["outputs"]
-    if values.shape not in ((rows,), (rows, 1)) or values.dtype.kind != "f":
-        raise status_error.StatusError(
-            grpc.StatusCode.FAILED_PRECONDITION,
-            f"Output 'outputs' for {rows} examples must be floats, [{rows}] or [{rows}, 1]; it is {values.dtype} "
-            f"{list(values.shape)}.",
-        )
-    for value in values.ravel().tolist():
-        result.regressions.add().value = value
-
-
 def _expect_aliases(signature: Signature, request: predict_pb2.PredictRequest) -> None:
     """Raises StatusError where inputs are missing or unknown, or the output filter names what there is not."""
     missing = sorted(set(signature.inputs) - set(request.inputs))
@@ -293,11 +227,11 @@ def _expect_aliases(signature: Signature, request: predict_pb2.PredictRequest) -
         raise status_error.invalid(f"output_filter names an output twice: {list(request.output_filter)}.")
 
 
-def _listed(specs: dict[str, tensor_protos.Spec]) -> str:
+def _listed(specs: dict[str, tensor_protos.TensorSpec]) -> str:
     return ", ".join(f"{alias!r} {spec}" for alias, spec in specs.items())
 
 
-def _spec(request: object) -> model_pb2.ModelSpec:
+def _model_spec(request: object) -> model_pb2.ModelSpec:
     if not request.HasField("model_spec"):  # type: ignore[attr-defined]
         raise status_error.invalid("The request has no model_spec: name the model.")
     return request.model_spec  # type: ignore[attr-defined]
@@ -308,7 +242,7 @@ def _signature_name(spec: model_pb2.ModelSpec) -> str:
 
 
 def _name_servable(spec: model_pb2.ModelSpec, servable: Servable, signature: Signature | None = None) -> None:
-    """Tells the caller which version answered."""
+    """Writes into the response which version answered."""
     spec.name = servable.model
     spec.version.value = servable.version
     if signature is not None:

@@ -23,15 +23,14 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_pb2,
     predict_pb2,
-    regression_pb2,
 )
 
 from serving.server import json_tensors, predictor, status_error
 from serving.server.live import LivePage
 from serving.server.model_service import status_response
-from serving.server.prediction_service import Observer
 from serving.server.predictor import Predictor
 from serving.server.prometheus_metrics import Metrics
+from serving.server.request_observer import RequestObserver
 from serving.server.served_models import ServedModels
 
 _log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-_CALL = re.compile(rf"{_MODEL}:(?P<method>predict|classify|regress)")
+_CALL = re.compile(rf"{_MODEL}:(?P<method>predict|classify)")
 _LOOK = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?")
 
 _HTTP_STATUSES = {
@@ -61,14 +60,14 @@ _HTTP_STATUSES = {
 
 
 class RestServer:
-    """Answers HTTP on threads; what is computed is computed by the same `Predictor` as gRPC's, on its event loop."""
+    """Answers HTTP on threads; the Predictor computes on gRPC's event loop, as for gRPC."""
 
     def __init__(
         self,
         predictor: Predictor,
         models: ServedModels,
         metrics: Metrics,
-        observer: Observer,
+        observer: RequestObserver,
         loop: asyncio.AbstractEventLoop,
         *,
         host: str,
@@ -98,7 +97,7 @@ class RestServer:
 
     @property
     def port(self) -> int:
-        """That it listens on."""
+        """The port that it listens on."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
@@ -106,16 +105,16 @@ class RestServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Takes no more connections. Those under way end by themselves."""
+        """Takes no more connections. Open ones end by themselves."""
         if self._thread.is_alive():
             self._server.shutdown()
         self._server.server_close()
 
 
 class _BoundedServer(http.server.ThreadingHTTPServer):
-    """Closes a connection at once where as many as it may serve are open."""
+    """An HTTP server that refuses connections beyond a fixed number of open ones."""
 
-    # Which are the threads of idle connections; a stop must not wait until their callers hang up.
+    # The threads of idle connections are such; a stop must not wait until their callers hang up.
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
@@ -129,7 +128,7 @@ class _BoundedServer(http.server.ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Begins a thread, or refuses."""
+        """Starts a thread for the connection, or refuses it."""
         if not self._places.acquire(blocking=False):
             body = b'{"error": "Too many connections are open: try again later."}'
             head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -143,19 +142,19 @@ class _BoundedServer(http.server.ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Runs on the thread."""
+        """Answers the connection's requests, on its thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that hangs up is nothing to tell; all else is logged."""
+        """Logs at DEBUG: a caller that hangs up is nothing to report."""
         _log.debug("A connection of %s ended early", client_address, exc_info=True)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """One connection."""
+    """Answers the requests of one connection."""
 
     protocol_version = "HTTP/1.1"
     server_version = "draw-serve"
@@ -165,28 +164,28 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     predictor: Predictor
     models: ServedModels
     metrics: Metrics
-    observer: Observer
+    observer: RequestObserver
     loop: asyncio.AbstractEventLoop
     max_request_bytes: int
     prometheus_path: str | None
     live: LivePage | None
 
     def do_GET(self) -> None:
-        """Status, metadata, metrics and the live page."""
+        """Answers with a status, metadata, the metrics or the live page."""
         _, _, path, query, _ = urllib.parse.urlsplit(self.path)
         if path == self.prometheus_path:
-            self._send(200, self.metrics.page().encode(), {"Content-Type": "text/plain; version=0.0.4"})
-        elif self.live is not None and (found := self.live.get(path, query)) is not None:
-            self._send(*found)
+            self._send(200, self.metrics.page(), {"Content-Type": "text/plain; version=0.0.4"})
+        elif self.live is not None and (answer := self.live.get(path, query)) is not None:
+            self._send(*answer)
         else:
             self._answer(lambda: self._look(path))
 
     def do_POST(self) -> None:
-        """The three calls."""
+        """Answers predict and classify."""
         self._answer(self._call)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Not a line a request; metrics tell."""
+        """Logs at DEBUG: the metrics count requests."""
         _log.debug(format, *args)
 
     def _answer(self, answer: Any) -> None:
@@ -232,18 +231,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not isinstance(name, str):
             raise status_error.invalid("'signature_name' must be text.")
         spec.signature_name = name
-        method = match["method"]
-        if method == "predict":
-            return self._predict(spec, parsed)
-        if method == "classify":
-            request = classification_pb2.ClassificationRequest(model_spec=spec)
-            json_tensors.fill_examples(parsed, request.input)
-            response = self._wait(spec, method, self.predictor.classify(request, deadline=self._deadline()))
-            return json_tensors.from_classifications(response.result)
-        regression = regression_pb2.RegressionRequest(model_spec=spec)
-        json_tensors.fill_examples(parsed, regression.input)
-        regressed = self._wait(spec, method, self.predictor.regress(regression, deadline=self._deadline()))
-        return json_tensors.from_regressions(regressed.result)
+        return self._predict(spec, parsed) if match["method"] == "predict" else self._classify(spec, parsed)
 
     def _predict(self, spec: model_pb2.ModelSpec, parsed: dict[str, Any]) -> str:
         request = predict_pb2.PredictRequest(model_spec=spec)
@@ -254,6 +242,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             by_rows = json_tensors.fill_predict(parsed, inputs, request)
             response = self._wait(spec, "predict", self.predictor.predict(request, deadline=self._deadline()))
         return json_tensors.from_predict(response, rows=by_rows)
+
+    def _classify(self, spec: model_pb2.ModelSpec, parsed: dict[str, Any]) -> str:
+        request = classification_pb2.ClassificationRequest(model_spec=spec)
+        json_tensors.fill_examples(parsed, request.input)
+        response = self._wait(spec, "classify", self.predictor.classify(request, deadline=self._deadline()))
+        return json_tensors.from_classifications(response.result)
 
     def _deadline(self) -> float:
         return time.monotonic() + (self.timeout or 0.0)
@@ -306,7 +300,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class _HttpError(Exception):
-    """What HTTP has a status for and gRPC no code."""
+    """An answer that HTTP has a status for and gRPC no code."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

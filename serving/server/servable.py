@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from serving.server import status_error
-from serving.server.tensor_protos import Spec
+from serving.server.tensor_protos import TensorSpec
 
 GRAPH_FILE = "saved_model.pb"
 """A folder without this file is no version: it may be half copied."""
@@ -104,6 +104,6 @@ def _definitions(path: pathlib.Path) -> Mapping[str, meta_graph_pb2.SignatureDef
     )
 
 
-def _spec(info: meta_graph_pb2.TensorInfo) -> Spec:
+def _spec(info: meta_graph_pb2.TensorInfo) -> TensorSpec:
     shape = tf.TensorShape(info.tensor_shape)
-    return Spec(tf.as_dtype(info.dtype), None if shape.rank is None else tuple(shape.as_list()))
+    return TensorSpec(tf.as_dtype(info.dtype), None if shape.rank is None else tuple(shape.as_list()))

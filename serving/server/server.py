@@ -20,9 +20,10 @@ from serving.server import config_files, status_error, warmup_replay
 from serving.server.batching import BatchingScheduler, Scheduler, UnbatchedScheduler
 from serving.server.model_service import ModelService
 from serving.server.model_versions import State
-from serving.server.prediction_service import Observer, PredictionService
+from serving.server.prediction_service import PredictionService
 from serving.server.predictor import Predictor
 from serving.server.prometheus_metrics import Metrics
+from serving.server.request_observer import RequestObserver
 from serving.server.rest import RestServer
 from serving.server.servable import Servable
 from serving.server.served_models import ServedModels
@@ -166,7 +167,7 @@ class Server:
             **config.grpc_channel_arguments,
         }
         self._grpc = grpc.aio.server(options=list(arguments.items()))
-        observer = Observer(self._models, self._metrics)
+        observer = RequestObserver(self._models, self._metrics)
         predictor = Predictor(self._models, self._scheduler, max_response_bytes=config.max_response_bytes)
         self._health = health.aio.HealthServicer()
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
@@ -236,12 +237,10 @@ class Server:
     def _tell_states(self) -> None:
         """To metrics and to health, which is SERVING while every model has a version that answers."""
         statuses = self._models.all_statuses()
-        self._metrics.versions.replace(
-            {
-                (model, str(version), State.Name(status.state)): 1.0
-                for model, versions in statuses.items()
-                for version, status in versions.items()
-            }
+        self._metrics.set_version_states(
+            (model, version, State.Name(status.state))
+            for model, versions in statuses.items()
+            for version, status in versions.items()
         )
         ready = all(
             any(status.state == State.AVAILABLE for status in versions.values()) for versions in statuses.values()

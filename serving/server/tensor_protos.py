@@ -29,7 +29,7 @@ _VALUE_FIELDS = {
 """The dtypes that may cross the wire besides strings, and the field of each where a tensor is sent value by value."""
 
 
-class Spec(NamedTuple):
+class TensorSpec(NamedTuple):
     """What a signature takes or gives under one name. Plain, because it is looked at in every request."""
 
     dtype: tf.DType
@@ -48,7 +48,7 @@ class Spec(NamedTuple):
         return f"{self.dtype.name} [{', '.join('?' if size is None else str(size) for size in self.shape)}]"
 
 
-def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: Spec, *, max_rows: int) -> np.ndarray:
+def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: TensorSpec, *, max_rows: int) -> np.ndarray:
     """The tensor as an array that shares the message's memory where that is possible.
 
     Args:
@@ -98,7 +98,7 @@ def to_proto(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
         proto.tensor_content = array.tobytes()
 
 
-def check_shape(alias: str, shape: Sequence[int], spec: Spec, *, max_rows: int) -> None:
+def check_shape(alias: str, shape: Sequence[int], spec: TensorSpec, *, max_rows: int) -> None:
     """Raises StatusError with INVALID_ARGUMENT where an input of that shape is not what the signature takes."""
     fits = min(shape, default=0) >= 0
     if spec.shape is not None:

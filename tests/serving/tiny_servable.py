@@ -51,7 +51,7 @@ class Tiny(tf.Module):
         return {"classes": classes, "scores": tf.stack([1 - value, value], axis=1)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
-    def regress(self, inputs: tf.Tensor) -> Outputs:
+    def measure(self, inputs: tf.Tensor) -> Outputs:
         return {"outputs": self.offset + 10 * _values(inputs)}
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="number")])
@@ -68,7 +68,7 @@ def save(
 ) -> None:
     """Writes the version as an exporter does: whole or not at all."""
     tiny = Tiny(offset)
-    names = ("double", "spin", "classify", "regress", "whole", "shout")
+    names = ("double", "spin", "classify", "measure", "whole", "shout")
     unfinished = base.parent / f"unfinished-{base.name}-{version}"
     signatures = {name: getattr(tiny, name) for name in names}
     tf.saved_model.save(tiny, str(unfinished), signatures={**signatures, "serving_default": tiny.double})
@@ -109,7 +109,7 @@ def rows(*values: float) -> dict[str, np.ndarray]:
 
 
 def example(value: float | None) -> tf.train.Example:
-    """What `classify` and `regress` take."""
+    """A tf.Example for `classify` and `measure`; None leaves its feature out."""
     made = tf.train.Example()
     if value is not None:
         made.features.feature["value"].float_list.value.append(value)

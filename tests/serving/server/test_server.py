@@ -213,7 +213,7 @@ def _tensors(make: st.DrawFn) -> tensor_pb2.TensorProto:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tensors=st.dictionaries(st.sampled_from(["x", "text", "number", "turns", ""]), _tensors(), max_size=2),
-    signature=st.sampled_from(["", "double", "shout", "whole", "regress", "é"]),
+    signature=st.sampled_from(["", "double", "shout", "whole", "measure", "é"]),
     outputs=st.lists(st.sampled_from(["y", "total", "loud"]), max_size=2),
 )
 def test_whatever_is_sent_gets_a_right_answer_or_a_reason(
@@ -233,37 +233,31 @@ def test_whatever_is_sent_gets_a_right_answer_or_a_reason(
             np.testing.assert_allclose(tf.make_ndarray(proto), expected[alias], rtol=1e-5, atol=0.5)
 
 
-def test_classify_regress_and_both(client: Client) -> None:
-    examples = [tiny_servable.example(value) for value in (0.25, 0.875)]
-    classify = classification_pb2.ClassificationRequest()
-    classify.model_spec.name, classify.model_spec.signature_name = NAME, "classify"
-    classify.input.example_list.examples.extend(examples)
-    result = client.prediction.Classify(classify, timeout=20)
-    shown = [[(chosen.label, chosen.score) for chosen in row.classes] for row in result.result.classifications]
+def test_classify(client: Client) -> None:
+    made = classification_pb2.ClassificationRequest()
+    made.model_spec.name, made.model_spec.signature_name = NAME, "classify"
+    made.input.example_list.examples.extend(map(tiny_servable.example, (0.25, 0.875)))
+    response = client.prediction.Classify(made, timeout=20)
+    shown = [[(chosen.label, chosen.score) for chosen in row.classes] for row in response.result.classifications]
     assert shown == [[("low", 0.75), ("high", 0.25)], [("low", 0.125), ("high", 0.875)]]
-    assert result.model_spec.version.value == 12 and result.model_spec.signature_name == "classify"
+    assert response.model_spec.version.value == 12 and response.model_spec.signature_name == "classify"
 
-    # An example's own feature wins over the one of the context.
-    regress = regression_pb2.RegressionRequest()
-    regress.model_spec.name, regress.model_spec.signature_name = NAME, "regress"
-    regress.input.example_list_with_context.context.CopyFrom(tiny_servable.example(0.5))
-    regress.input.example_list_with_context.examples.extend([tiny_servable.example(None), examples[0]])
-    answered = client.prediction.Regress(regress, timeout=20)
-    assert [row.value for row in answered.result.regressions] == [5.5, 3.0]
 
-    both = inference_pb2.MultiInferenceRequest(input=classify.input)
-    for name in ("regress", "classify"):
-        task = both.tasks.add(method_name=f"tensorflow/serving/{name}")
-        task.model_spec.name, task.model_spec.signature_name = NAME, name
-    first, second = client.prediction.MultiInference(both, timeout=20).results
-    assert [row.value for row in first.regression_result.regressions] == [3.0, 9.25]
-    assert second.classification_result == result.result
-    assert (first.model_spec.signature_name, second.model_spec.signature_name) == ("regress", "classify")
+def test_an_examples_own_feature_wins_over_the_contexts(client: Client) -> None:
+    made = classification_pb2.ClassificationRequest()
+    made.model_spec.name, made.model_spec.signature_name = NAME, "classify"
+    made.input.example_list_with_context.context.CopyFrom(tiny_servable.example(0.5))
+    made.input.example_list_with_context.examples.extend(map(tiny_servable.example, (None, 0.25)))
+    response = client.prediction.Classify(made, timeout=20)
+    assert [row.classes[1].score for row in response.result.classifications] == [0.5, 0.25]
 
-    both.tasks[1].model_spec.signature_name = "regress"
-    assert "twice" in _refusal(lambda: client.prediction.MultiInference(both)).details()
-    both.tasks[1].method_name, both.tasks[1].model_spec.signature_name = "tensorflow/serving/predict", "double"
-    assert _refusal(lambda: client.prediction.MultiInference(both)).code() == grpc.StatusCode.UNIMPLEMENTED
+
+def test_regress_and_multi_inference_are_not_implemented(client: Client) -> None:
+    for call, made in (
+        (client.prediction.Regress, regression_pb2.RegressionRequest()),
+        (client.prediction.MultiInference, inference_pb2.MultiInferenceRequest()),
+    ):
+        assert _refusal(lambda call=call, made=made: call(made, timeout=20)).code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize(
@@ -272,7 +266,7 @@ def test_classify_regress_and_both(client: Client) -> None:
         ("classify", [], "empty"),
         ("nope", [0.5], "no signature 'nope'"),
         ("double", [0.5], "needs one input of serialized"),
-        ("regress", [0.5], r"gives \['outputs'\]; this request needs classes"),
+        ("measure", [0.5], r"gives \['outputs'\]; this request needs classes"),
         ("classify", [None], "value"),
         ("classify", [0.5] * 41, "41 examples.*at most 40"),
     ],
@@ -453,7 +447,7 @@ def test_a_stop_answers_what_is_under_way(base: pathlib.Path) -> None:
 
     def one_waits() -> bool:
         with urllib.request.urlopen(page, timeout=20) as answer:
-            return b"draw_serving_waiting_requests 1\n" in answer.read()
+            return b"draw_serving_waiting_requests 1.0\n" in answer.read()
 
     with tiny_servable.client(server.grpc_port) as client:
         both = []

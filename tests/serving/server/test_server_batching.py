@@ -137,12 +137,12 @@ def test_a_full_queue_refuses_and_the_rest_is_answered(servable: Servable, make:
         assert refused.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
         # Another signature has a queue of its own.
         waiting.append(scheduler.submit(servable.signatures["double"], tiny_servable.rows(1), deadline=math.inf))
-        assert "draw_serving_waiting_requests 5" in metrics.page()
+        assert b"draw_serving_waiting_requests 5.0\n" in metrics.page()
         return await _together(busy, *waiting)
 
     answers = _run(ask())
     assert [answer["number"].tolist() for answer in answers[:5]] == [[1, 2], [0], [1], [2], [3]]
-    assert "draw_serving_waiting_requests 0" in metrics.page()
+    assert b"draw_serving_waiting_requests 0.0\n" in metrics.page()
 
 
 def test_what_is_late_or_cancelled_is_not_computed(servable: Servable, make: Any, metrics: Metrics) -> None:
@@ -163,7 +163,7 @@ def test_what_is_late_or_cancelled_is_not_computed(servable: Servable, make: Any
     assert isinstance(late, StatusError) and late.code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert isinstance(left, asyncio.CancelledError)
     assert stays["size"].tolist() == [1], "it was computed with a request that nobody waits for"
-    assert ":tensorflow:serving:batching:processed_batch_size_sum 2\n" in metrics.page()
+    assert b":tensorflow:serving:batching:processed_batch_size_sum 2.0\n" in metrics.page()
 
 
 def test_one_by_one_has_a_bounded_queue_too(servable: Servable, metrics: Metrics) -> None:

@@ -13,11 +13,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving.server import Server, ServerConfig, models_from_folder
 from serving.server.batching import BatchingParameters
-from serving.server.prometheus_metrics import Counter
+from serving.server.prometheus_metrics import Metrics
 from tests.serving import tiny_servable
 
 _MODEL = "/v1/models/tiny"
@@ -70,7 +72,7 @@ def test_predict_by_row_and_by_column(server: Server, place: str, named: bool) -
 def test_one_output_has_no_name(server: Server) -> None:
     body = {"signature_name": "whole", "inputs": 41}
     assert _post(server, f"{_MODEL}:predict", body) == {"outputs": 42}
-    spin = {"signature_name": "regress", "instances": [{"b64": _encoded(tiny_servable.example(0.25))}]}
+    spin = {"signature_name": "measure", "instances": [{"b64": _encoded(tiny_servable.example(0.25))}]}
     assert _post(server, f"{_MODEL}:predict", spin) == {"predictions": [3.0]}
 
 
@@ -83,12 +85,13 @@ def test_bytes_travel_in_base64(server: Server) -> None:
     ]
 
 
-def test_classify_and_regress(server: Server) -> None:
+def test_classify(server: Server) -> None:
     body = {"signature_name": "classify", "examples": [{"value": 0.25}, {"value": [0.875]}]}
     answer = _post(server, f"{_MODEL}:classify", body)
     assert answer == {"results": [[["low", 0.75], ["high", 0.25]], [["low", 0.125], ["high", 0.875]]]}
-    body = {"signature_name": "regress", "context": {"value": 0.5}, "examples": [{}, {"value": 0.25}]}
-    assert _post(server, f"{_MODEL}:regress", body) == {"results": [5.5, 3.0]}
+    body = {"signature_name": "classify", "context": {"value": 0.5}, "examples": [{}, {"value": 0.25}]}
+    results = _post(server, f"{_MODEL}:classify", body)["results"]
+    assert results == [[["low", 0.5], ["high", 0.5]], [["low", 0.75], ["high", 0.25]]]
 
 
 def test_status_and_metadata(server: Server) -> None:
@@ -134,6 +137,7 @@ def test_status_and_metadata(server: Server) -> None:
         (f"{_MODEL}/versions/3:predict", {"inputs": _X}, 404, "Version 3"),
         (f"{_MODEL}/labels/best:predict", {"inputs": _X}, 400, "no version label 'best'"),
         ("/v1/models/big:predict", {"inputs": _X}, 404, "no model 'big'"),
+        (f"{_MODEL}:regress", {"examples": [{}]}, 400, "^Malformed request: POST /v1/models/tiny:regress$"),
         (f"{_MODEL}:guess", {}, 400, r"^Malformed request: POST /v1/models/tiny:guess$"),
         ("/v2/models", {}, 404, "nothing at /v2/models"),
         ("/v1/models/big", None, 404, "no model 'big'"),
@@ -169,40 +173,74 @@ def test_more_connections_than_may_be_open_are_refused(server: Server) -> None:
 def test_metrics_count_and_time_requests(server: Server) -> None:
     before = _metrics(server)
     _post(server, f"{_MODEL}:predict", {"inputs": _X})
-    _ask(server, "POST", "/v1/models/invented:predict", {"inputs": _X})
     _ask(server, "POST", f"{_MODEL}:predict", {"inputs": [[math.inf, 0, 0]]})
     after = _metrics(server)
 
-    def risen(name: str) -> float:
-        return after[name] - before.get(name, 0)
+    def rise(name: str, **labels: str) -> float:
+        key = (f":tensorflow:serving:{name}", frozenset(labels.items()))
+        return after[key] - before.get(key, 0)
 
-    assert risen(':tensorflow:serving:request_count{model_name="tiny",API="predict",status="OK"}') == 1
-    assert risen(':tensorflow:serving:request_count{model_name="tiny",API="predict",status="INVALID_ARGUMENT"}') == 1
-    latency = ':tensorflow:serving:request_latency_{}{{model_name="tiny",API="predict",entrypoint="REST"{}}}'
-    assert risen(latency.format("count", "")) == risen(latency.format("bucket", ',le="+Inf"')) == 2
-    assert risen(latency.format("sum", "")) > 100
-    assert risen(":tensorflow:serving:batching:processed_batch_size_sum") == 2
-    assert after['draw_serving_version_state{model_name="tiny",version="12",state="AVAILABLE"}'] == 1
-    assert not any("invented" in name for name in after)
-    buckets = [value for name, value in after.items() if name.startswith(latency.format("bucket", "")[:-1])]
+    predict = {"model_name": "tiny", "API": "predict"}
+    assert rise("request_count", **predict, status="OK") == 1
+    assert rise("request_count", **predict, status="INVALID_ARGUMENT") == 1
+    over_rest = {**predict, "entrypoint": "REST"}
+    assert rise("request_latency_count", **over_rest) == rise("request_latency_bucket", **over_rest, le="+Inf") == 2
+    assert rise("request_latency_sum", **over_rest) > 100
+    assert rise("batching:processed_batch_size_sum") == 2
+    available = {"model_name": "tiny", "version": "12", "state": "AVAILABLE"}
+    assert after["draw_serving_version_state", frozenset(available.items())] == 1
+    buckets = [
+        value
+        for (name, labels), value in after.items()
+        if name == ":tensorflow:serving:request_latency_bucket" and frozenset(over_rest.items()) < labels
+    ]
     assert buckets == sorted(buckets) and len(buckets) == 34
 
 
-def _metrics(server: Server) -> dict[str, float]:
+def test_invented_model_names_leave_the_metrics_as_they_are(server: Server) -> None:
+    with tiny_servable.client(server.grpc_port) as client:
+        for number in range(2):
+            made = tiny_servable.request(tiny_servable.rows(1), model=f"invented{number}")
+            with pytest.raises(grpc.RpcError, match="no model 'invented"):
+                client.prediction.Predict(made, timeout=20)
+            assert _ask(server, "POST", f"/v1/models/invented{number}:predict", {"inputs": _X})[0] == 404
+            assert _ask(server, "POST", f"/v1/models/invented{number}:classify", {"examples": [{}]})[0] == 404
+    assert not any("invented" in value for _, labels in _metrics(server) for _, value in labels)
+
+
+def _metrics(server: Server) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """The samples by their names and labels."""
     status, page = _ask(server, "GET", "/monitoring/prometheus/metrics")
     assert status == 200
-    samples = [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]
-    return {name: float(value) for name, _, value in samples}
+    families = text_string_to_metric_families(page)
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
 
 
 def _encoded(example: Any) -> str:
     return base64.b64encode(example.SerializeToString()).decode()
 
 
-def test_labels_are_escaped() -> None:
-    counter = Counter("c", "Of things.", "what")
-    counter.add(2, 'a"b\\c\nd')
-    assert list(counter.lines()) == ["# HELP c Of things.", "# TYPE c counter", 'c{what="a\\"b\\\\c\\nd"} 2']
+def test_metrics_have_tf_servings_names_and_buckets() -> None:
+    metrics = Metrics()
+    metrics.requests.labels('a"b\\c\nd', "predict", "OK").inc(2)
+    metrics.queuing_latency.observe(60)
+    metrics.batch_size.observe(3)
+    metrics.set_version_states([("tiny", 11, "END")])
+    metrics.set_version_states([("tiny", 12, "AVAILABLE")])
+    page = metrics.page().decode()
+    assert {
+        ':tensorflow:serving:request_count{API="predict",model_name="a\\"b\\\\c\\nd",status="OK"} 2.0',
+        ':tensorflow:serving:batching_session:queuing_latency_bucket{le="58.32"} 0.0',
+        ':tensorflow:serving:batching_session:queuing_latency_bucket{le="104.976"} 1.0',
+        ':tensorflow:serving:batching:processed_batch_size_bucket{le="2"} 0.0',
+        ':tensorflow:serving:batching:processed_batch_size_bucket{le="4"} 1.0',
+        'draw_serving_version_state{model_name="tiny",state="AVAILABLE",version="12"} 1.0',
+    } <= set(page.splitlines())
+    assert not re.search(r"_total|_created|version=\"11\"", page)
 
 
 def test_metrics_can_be_elsewhere(tmp_path: pathlib.Path) -> None:
