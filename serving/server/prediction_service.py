@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from tensorflow_serving.apis import (
@@ -23,10 +23,7 @@ T = TypeVar("T")
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict, Classify and GetModelMetadata.
-
-    No signature of ours is for Regress or MultiInference; the generated base class answers them with UNIMPLEMENTED.
-    """
+    """Answers Predict, Classify and GetModelMetadata; no signature of ours is for Regress and MultiInference."""
 
     def __init__(self, predictor: Predictor, observer: RequestObserver) -> None:
         self._predictor = predictor
@@ -56,6 +53,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return self._predictor.metadata(request)
 
         return await self._answer(request, request.model_spec.name, "get_model_metadata", context, metadata)
+
+    async def Regress(self, request: object, context: grpc.aio.ServicerContext) -> Any:
+        """Refuses. The generated base class would write a traceback into the log at every call."""
+        return await context.abort(
+            grpc.StatusCode.UNIMPLEMENTED, "This server answers Predict, Classify and GetModelMetadata only."
+        )
+
+    MultiInference = Regress
 
     async def _answer(
         self,

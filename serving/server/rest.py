@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.server
 import json
 import logging
@@ -12,7 +13,7 @@ import socketserver
 import threading
 import time
 import urllib.parse
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent import futures
 from typing import Any, TypeVar
 
@@ -105,10 +106,14 @@ class RestServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Takes no more connections. Open ones end by themselves."""
+        """Takes no more connections."""
         if self._thread.is_alive():
             self._server.shutdown()
         self._server.server_close()
+
+    def wait_for_requests(self, seconds: float) -> None:
+        """Returns when all requests under way are answered, or after so many seconds."""
+        self._server.wait_for_requests(seconds)
 
 
 class _BoundedServer(http.server.ThreadingHTTPServer):
@@ -123,9 +128,28 @@ class _BoundedServer(http.server.ThreadingHTTPServer):
         self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler], connections: int
     ) -> None:
         self._places = threading.BoundedSemaphore(connections)
+        self._requests = 0
+        self._answered = threading.Condition()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, handler)
+
+    @contextlib.contextmanager
+    def counted_request(self) -> Iterator[None]:
+        """Counts a request as under way meanwhile."""
+        with self._answered:
+            self._requests += 1
+        try:
+            yield
+        finally:
+            with self._answered:
+                self._requests -= 1
+                self._answered.notify_all()
+
+    def wait_for_requests(self, seconds: float) -> None:
+        """Returns when no request is under way, or after so many seconds."""
+        with self._answered:
+            self._answered.wait_for(lambda: not self._requests, seconds)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Starts a thread for the connection, or refuses it."""
@@ -169,6 +193,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     max_request_bytes: int
     prometheus_path: str | None
     live: LivePage | None
+    server: _BoundedServer
 
     def do_GET(self) -> None:
         """Answers with a status, metadata, the metrics or the live page."""
@@ -182,7 +207,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answers predict and classify."""
-        self._answer(self._call)
+        with self.server.counted_request():
+            self._answer(self._call)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Logs at DEBUG: the metrics count requests."""

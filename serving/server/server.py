@@ -114,10 +114,13 @@ class Server:
         if self._stopping.is_set() or not self._loop_thread.is_alive():
             return
         self._stopping.set()
+        end = time.monotonic() + self._config.grace_seconds
         if self._rest is not None:
             self._rest.stop()
         if self._grpc is not None:
             self._wait(self._stop_serving())
+        if self._rest is not None:
+            self._rest.wait_for_requests(end - time.monotonic())
         self._models.stop()
         if self._config_poller is not None:
             self._config_poller.join()

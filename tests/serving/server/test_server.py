@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pathlib
 import re
 import shutil
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent import futures
 
 import grpc
 import numpy as np
@@ -33,6 +36,7 @@ from tensorflow_serving.apis import (
 
 from serving.server import Server, ServerConfig, models_from_folder
 from serving.server.batching import BatchingParameters
+from serving.server.served_models import ModelConfig
 from tests.serving import tiny_servable
 from tests.serving.tiny_servable import NAME, Client, State, request, rows
 
@@ -168,6 +172,14 @@ def test_a_tensor_that_contradicts_itself_is_refused(client: Client, change: dic
     assert re.search(message, refusal.details()), refusal.details()
 
 
+def test_as_many_rows_as_the_limit_are_taken(client: Client) -> None:
+    assert client.predict(request(rows(*range(40))))["total"].tolist() == [3 * value + 3 for value in range(40)]
+    made = classification_pb2.ClassificationRequest()
+    made.model_spec.name, made.model_spec.signature_name = NAME, "classify"
+    made.input.example_list.examples.extend(map(tiny_servable.example, [0.25] * 40))
+    assert len(client.prediction.Classify(made, timeout=20).result.classifications) == 40
+
+
 def test_a_shape_beyond_memory_is_refused_before_it_is_made(client: Client) -> None:
     made = request({"text": np.array([b"a"], object)}, signature="shout")
     made.inputs["text"].tensor_shape.dim[0].size = 2**62
@@ -183,13 +195,13 @@ def test_five_megabytes_are_taken_and_seven_are_not(client: Client) -> None:
 
 def test_an_answer_beyond_the_limit_is_refused(folder: pathlib.Path) -> None:
     with (
-        _served(folder, max_response_bytes=100, rest_api_port=None) as server,
+        _served(folder, max_response_bytes=96, rest_api_port=None) as server,
         tiny_servable.client(server.grpc_port) as client,
     ):
         assert len(client.predict(request(rows(*range(8)), outputs=["y"]))["y"]) == 8
         refusal = _refusal(lambda: client.predict(request(rows(*range(8)))))
         assert refusal.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "128 bytes" in refusal.details() and "at most 100" in refusal.details()
+        assert "128 bytes" in refusal.details() and "at most 96" in refusal.details()
         assert server.rest_port == 0
 
 
@@ -342,6 +354,28 @@ def test_a_new_version_takes_over_without_a_failed_request(
     assert all(offset == version for version, offset in seen)
 
 
+def test_a_version_stays_for_the_requests_that_it_works_for_and_for_no_others(base: pathlib.Path) -> None:
+    with _served(base) as server, tiny_servable.client(server.grpc_port) as client:
+        # None of these may keep the version: refused before, refused by TensorFlow, and given up by the caller.
+        for made in (
+            request(rows(1), signature="triple"),
+            request({"x": np.ones((1, 4), np.float32)}),
+            request(rows(math.nan)),
+        ):
+            assert _code_of(client, made) is not None
+        for verb, body in (("predict", {"inputs": 1}), ("classify", {"examples": [{}]})):
+            url = f"http://127.0.0.1:{server.rest_port}/v1/models/{NAME}:{verb}"
+            with pytest.raises(urllib.error.HTTPError):
+                urllib.request.urlopen(url, json.dumps(body).encode(), timeout=20)
+        long = request({"turns": np.array([300_000]), "number": np.array([5])}, signature="spin")
+        client.prediction.Predict.future(long, timeout=60).cancel()
+        answer = client.prediction.Predict.future(long, timeout=60)
+        tiny_servable.save(base, 2, offset=2.0)
+        _wait_for(lambda: client.states() == {1: State.UNLOADING, 2: State.AVAILABLE})
+        assert answer.result().model_spec.version.value == 1
+        _wait_for(lambda: client.states() == {1: State.END, 2: State.AVAILABLE})
+
+
 def test_a_broken_version_is_told_of_and_the_old_one_stays(base: pathlib.Path) -> None:
     with _served(base) as server, tiny_servable.client(server.grpc_port) as client:
         # A folder without the graph may still be copied, and is no version yet.
@@ -381,13 +415,16 @@ def test_a_version_that_fails_its_warm_up_is_not_served(base: pathlib.Path) -> N
         assert client.prediction.Predict(request(rows(0))).model_spec.version.value == 1
 
 
-def test_health_says_when_a_model_cannot_be_asked(tmp_path: pathlib.Path) -> None:
+def test_health_says_when_one_of_two_models_cannot_be_asked(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / NAME).mkdir()
-    with _served(tmp_path / NAME) as server, tiny_servable.client(server.grpc_port) as client:
+    models = {"other": ModelConfig(base_path=folder), **models_from_folder(tmp_path / NAME)}
+    config = ServerConfig(models=models, file_system_poll_wait_seconds=_POLL)
+    with Server(config) as server, tiny_servable.client(server.grpc_port) as client:
         stub = health_pb2_grpc.HealthStub(client.channel)
         assert stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert _refusal(lambda: client.predict(request(rows(1)))).code() == grpc.StatusCode.NOT_FOUND
         assert _refusal(client.states).code() == grpc.StatusCode.NOT_FOUND
+        assert client.predict(request(rows(0), model="other"))["y"][0, 0] == 0.5
         with pytest.raises(TimeoutError, match="not available within 0 s"):
             server.wait_until_available(NAME, timeout=0)
         tiny_servable.save(tmp_path / NAME, 8, offset=8.0)
@@ -416,18 +453,36 @@ def test_models_labels_and_policies_come_from_a_configuration(folder: pathlib.Pa
 
         config = f"""
             config {{ name: "tiny" base_path: "{folder}" version_labels {{ key: "stable" value: 12 }} }}
-            config {{ name: "other" base_path: "{other}" model_version_policy {{ specific {{ versions: 3 }} }} }}"""
+            config {{
+              name: "other" base_path: "{other}" model_version_policy {{ specific {{ versions: 3 }} }}
+              version_labels {{ key: "stable" value: 3 }}
+            }}"""
         reload = model_management_pb2.ReloadConfigRequest()
         text_format.Parse(config, reload.config.model_config_list)
         assert client.models.HandleReloadConfigRequest(reload, timeout=20).status.error_code == 0
         assert client.predict(request(rows(0), label="stable"))["y"][0, 0] == 0.5
         assert client.predict(request(rows(0), model="other"))["y"][0, 0] == 0.25
+        assert client.predict(request(rows(0), model="other", label="stable"))["y"][0, 0] == 0.25
         _wait_for(lambda: client.states() == {3: State.END, 12: State.AVAILABLE})
 
-        reload.config.model_config_list.config[1].version_labels["new"] = 99
+        # Of a configuration with one wrong label no label takes effect.
+        first, second = reload.config.model_config_list.config
+        first.model_version_policy.all.SetInParent()
+        first.version_labels["stable"] = 3
+        second.version_labels["new"] = 99
         refusal = _refusal(lambda: client.models.HandleReloadConfigRequest(reload))
         assert refusal.code() == grpc.StatusCode.FAILED_PRECONDITION and "version 99" in refusal.details()
+        assert client.predict(request(rows(0), version=3))["y"][0, 0] == 0.25
+        assert client.predict(request(rows(0), label="stable"))["y"][0, 0] == 0.5
+        assert _code_of(client, request(rows(0), model="other", label="new")) == _INVALID
         assert client.predict(request(rows(0), model="other"))["y"][0, 0] == 0.25
+
+        # Of a configuration with one wrong model no model does.
+        first.name, second.base_path = "third", "relative"
+        refusal = _refusal(lambda: client.models.HandleReloadConfigRequest(reload))
+        assert refusal.code() == _INVALID and "relative base_path" in refusal.details()
+        assert _code_of(client, request(rows(0), model="third")) == grpc.StatusCode.NOT_FOUND
+        assert client.predict(request(rows(0)))["y"][0, 0] == 0.5
         refusal = _refusal(lambda: client.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest()))
         assert refusal.code() == _INVALID and "model_config_list" in refusal.details()
 
@@ -440,24 +495,35 @@ def test_models_labels_and_policies_come_from_a_configuration(folder: pathlib.Pa
         assert client.predict(request(rows(0), model="other"))["y"][0, 0] == 0.5
 
 
-def test_a_stop_answers_what_is_under_way(base: pathlib.Path) -> None:
-    server = _served(base, grpc_max_threads=1)
+@pytest.mark.parametrize("protocol", ["gRPC", "REST"])
+@pytest.mark.parametrize("batching", [None, BatchingParameters(num_batch_threads=1, max_batch_size=1)])
+def test_a_stop_answers_what_is_under_way(
+    folder: pathlib.Path, batching: BatchingParameters | None, protocol: str
+) -> None:
+    server = _served(folder, grpc_max_threads=1, batching=batching)
     server.start()
-    page = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
 
-    def one_waits() -> bool:
+    def waiting() -> float:
+        page = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
         with urllib.request.urlopen(page, timeout=20) as answer:
-            return b"draw_serving_waiting_requests 1.0\n" in answer.read()
+            return float(re.search(rb"^draw_serving_waiting_requests (.*)$", answer.read(), re.MULTILINE)[1])
 
-    with tiny_servable.client(server.grpc_port) as client:
-        both = []
-        for number in (7, 8):
-            turns = {"turns": np.array([150_000]), "number": np.array([number])}
-            both.append(client.prediction.Predict.future(request(turns, signature="spin"), timeout=60))
-        # One is computed, and the other waits for the only thread.
-        _wait_for(one_waits)
+    def spin(number: int) -> list[int]:
+        inputs = {"turns": [100_000], "number": [number]}
+        if protocol == "gRPC":
+            arrays = {alias: np.array(value) for alias, value in inputs.items()}
+            return client.predict(request(arrays, signature="spin"), timeout=60)["number"].tolist()
+        body = json.dumps({"signature_name": "spin", "inputs": inputs}).encode()
+        url = f"http://127.0.0.1:{server.rest_port}/v1/models/{NAME}:predict"
+        with urllib.request.urlopen(url, body, timeout=60) as answer:
+            return json.loads(answer.read())["outputs"]["number"]
+
+    with tiny_servable.client(server.grpc_port) as client, futures.ThreadPoolExecutor(3) as callers:
+        answers = [callers.submit(spin, number) for number in range(3)]
+        # One is computed, and the others wait for the only thread.
+        _wait_for(lambda: waiting() == 2)
         server.stop()
-        assert [tf.make_ndarray(answer.result().outputs["number"]).tolist() for answer in both] == [[7], [8]]
+        assert [answer.result() for answer in answers] == [[0], [1], [2]]
         server.stop()
 
 

@@ -83,6 +83,47 @@ def test_requests_that_come_together_are_computed_together_and_padded(servable: 
     np.testing.assert_array_equal(other["total"], [6, 9])
 
 
+def test_a_batch_of_an_allowed_size_is_not_padded() -> None:
+    parameters = BatchingParameters(max_batch_size=16, allowed_batch_sizes=(2, 11, 16))
+    assert [parameters.padded(rows) for rows in range(1, 17)] == [2, 2, *[11] * 9, *[16] * 5]
+    assert [BatchingParameters(max_batch_size=16).padded(rows) for rows in (1, 15, 16)] == [1, 15, 16]
+
+
+def test_one_model_does_not_answer_for_another(servable: Servable, make: Any, tmp_path: pathlib.Path) -> None:
+    tiny_servable.save(tmp_path / "other", 1, offset=7.0)
+    servables = [servable, Servable("other", 1, tmp_path / "other" / "1")]
+    scheduler = make(max_batch_size=64, batch_timeout_micros=100_000)
+
+    async def ask() -> list[Any]:
+        calls = [
+            scheduler.submit(one.signatures["double"], tiny_servable.rows(value), deadline=math.inf)
+            for value in (1.0, 2.0)
+            for one in servables
+        ]
+        return await _together(*calls)
+
+    # 2 x + offset, in the order of the calls.
+    assert [answer["y"][0, 0] for answer in _run(ask())] == [2.5, 9.0, 4.5, 11.0]
+
+
+def test_closing_computes_what_waits(servable: Servable, make: Any, metrics: Metrics) -> None:
+    scheduler = make(max_batch_size=2, batch_timeout_micros=60_000_000, num_batch_threads=1)
+    spin, double = servable.signatures["spin"], servable.signatures["double"]
+
+    async def ask() -> list[Any]:
+        busy = scheduler.submit(spin, _spin(1, 2, turns=_LONG), deadline=math.inf)
+        await _until(lambda: scheduler._queues == {})
+        waiting = [scheduler.submit(spin, _spin(n), deadline=math.inf) for n in (3, 4, 5)]
+        waiting.append(scheduler.submit(double, tiny_servable.rows(6), deadline=math.inf))
+        await asyncio.to_thread(scheduler.close)
+        return await asyncio.wait_for(_together(busy, *waiting), 20)
+
+    *spun, doubled = _run(ask())
+    assert [answer["number"].tolist() for answer in spun] == [[1, 2], [3], [4], [5]]
+    assert doubled["y"][0, 0] == 12.5
+    assert b"draw_serving_waiting_requests 0.0\n" in metrics.page()
+
+
 def test_a_full_batch_does_not_wait(servable: Servable, make: Any) -> None:
     scheduler = make(max_batch_size=3, batch_timeout_micros=60_000_000, num_batch_threads=1)
 

@@ -34,6 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         batching=BatchingParameters(max_batch_size=4),
         rest_api_num_threads=3,
         max_request_bytes=2000,
+        max_response_bytes=60,
     )
     with Server(options) as made:
         yield made
@@ -117,6 +118,7 @@ def test_status_and_metadata(server: Server) -> None:
         (f"{_MODEL}:predict", {"inputs": [[1, 2, math.nan]]}, 400, r"^x is out of range\.$"),
         (f"{_MODEL}:predict", {"inputs": [[1, 2, 10**400]]}, 400, "no float32"),
         (f"{_MODEL}:predict", {"inputs": [[0, 0, 0]] * 5}, 400, "5 rows.*at most 4"),
+        (f"{_MODEL}:predict", {"inputs": [[0, 0, 0]] * 4}, 429, "64 bytes.*at most 60"),
         (f"{_MODEL}:predict", {"inputs": []}, 400, "shape"),
         (f"{_MODEL}:predict", {"instances": []}, 400, "at least one row"),
         (f"{_MODEL}:predict", {"instances": [{"x": [1, 2, 3]}, {"z": 1}]}, 400, r"names \['z'\]"),
@@ -149,6 +151,11 @@ def test_a_bad_request_is_told_why(server: Server, path: str, body: object, stat
     assert answered == status, text
     ((name, told),) = json.loads(text).items()
     assert name == "error" and re.search(message, told), told
+
+
+def test_a_body_of_exactly_the_limit_is_taken(server: Server) -> None:
+    body = json.dumps({"inputs": _X}).encode().ljust(2000)
+    assert _ask(server, "POST", f"{_MODEL}:predict", body)[0] == 200
 
 
 def test_a_body_without_its_length_is_refused(server: Server) -> None:
