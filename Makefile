@@ -6,6 +6,8 @@ HOST_PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ACCELERATORS := build/accelerators/.installed
+# A file's tests stay in one worker, for they share its fixtures; the files come in order, the long ones not last.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 SOURCES := benchmarks components pipeline serving trainer
 UV := $(HOST_PYTHON) requirements/run_uv.py
 RESOLVE := $(UV) pip compile --quiet --no-annotate --no-emit-index-url --no-emit-find-links \
@@ -34,10 +36,10 @@ figures: $(INSTALLED)  ## draws the paper's figures of TASK's last model into fi
 		$(if $(PIPELINE_ROOT),--pipeline-root "$(PIPELINE_ROOT)")
 
 test: $(INSTALLED)  ## the tests but for the slow ones
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-all: $(INSTALLED) $(ACCELERATORS)  ## all the tests, then those of `test` on the other line of TFX where this host can
-	@$(BIN)/python -m pytest -m ""
+	@$(PYTEST) -m ""
 	@tests/second_line.sh make test
 
 bench: $(INSTALLED)  ## measures the speed of every task (TASK=, AGAINST=a git revision)

