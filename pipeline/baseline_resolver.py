@@ -1,4 +1,4 @@
-"""Which model a new one is compared with: the latest blessed model other than itself."""
+"""The baseline of a new model: the latest blessed model other than itself."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class LatestOtherBlessedModel(ResolverStrategy):
     """Resolves `model` to the latest blessed model that is not `candidate` and still exists, with its blessing.
 
     TFX's LatestBlessedModelStrategy does not know the candidate. On a second run, where the Trainer's model comes from
-    the cache, it would find that very model: the evaluator's inputs would have changed, so that it ran again, compared
-    the model with itself, and had it pushed a second time.
+    the cache, it would return that very model. The evaluator's inputs would then have changed: it would run again,
+    compare the model with itself, and have it pushed a second time.
     """
 
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[Artifact]]
     ) -> dict[str, list[Artifact]]:
-        """Takes all models and blessings of the pipeline, and the run's own `candidate`. No model is a valid answer."""
+        """Picks from all models and blessings of the pipeline, given the run's `candidate`; there may be none."""
         candidates = {model.id for model in input_dict["candidate"]}
         blessings = {
             blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY): blessing

@@ -1,13 +1,23 @@
-"""The pipeline: ten stages from a data set to a pushed SavedModel and its report, the same on every orchestrator."""
+"""The pipeline: ten stages from a data set to a pushed SavedModel and its report, the same on every orchestrator.
+
+    ingest    TfdsExampleGen, ImportSchemaGen, StatisticsGen, StrictExampleValidator
+    train     Trainer
+    judge     Baseline, BoundEvaluator or ErrorEvaluator, ServingCheck
+    deliver   Pusher, RunReport; SplitScorer on request
+
+On Kubeflow, where each run names its task, ParameterCheck comes first and there is no Baseline.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.io import fileio
 from tfx.orchestration.data_types import RuntimeParameter
@@ -29,14 +39,14 @@ from pipeline.baseline_resolver import LatestOtherBlessedModel
 from pipeline.task_arguments import TaskArguments
 from trainer.task import ErrorGate, Gate, Task
 
-# Node ids, by which a run's metadata is read again.
-TRAINER = "Trainer"
+# Node ids, by which a run's metadata are read again.
 PARAMETER_CHECK = "ParameterCheck"
 EXAMPLE_GEN = "TfdsExampleGen"
 SCHEMA_GEN = "ImportSchemaGen"
+TRAINER = "Trainer"
 BASELINE = "Baseline"
-BOUND_EVALUATOR = "BoundEvaluator"
-ERROR_EVALUATOR = "ErrorEvaluator"
+EVALUATORS = {Gate.LIMIT: "BoundEvaluator", ErrorGate.LIMIT: "ErrorEvaluator"}
+"""By the name of the limit that a gate sets."""
 SERVING_CHECK = "ServingCheck"
 PUSHER = "Pusher"
 RUN_REPORT = "RunReport"
@@ -45,14 +55,47 @@ SPLIT_SCORER = "SplitScorer"
 SERVING_CHECK_SECONDS = 300
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Locations:
+    """Folders that the stages open themselves, each given now or by every run."""
+
+    data_dir: str | RuntimeParameter | None
+    """TFDS's data directory; None or "" for TFDS's own default."""
+    serving_dir: str | RuntimeParameter
+    """TF Serving's model_base_path, with a numbered folder for each pushed model; `{task}` is the task's name."""
+    checkpoint_root: str | RuntimeParameter
+    """Checkpoints of unfinished trainings. It outlives a killed run."""
+
+
+class Ingestion(NamedTuple):
+    """Stages that prepare examples and validate them."""
+
+    example_gen: TfdsExampleGen
+    schema_gen: CuratedSchema
+    statistics_gen: StatisticsGen
+    validator: StrictExampleValidator
+
+
+class Judgement(NamedTuple):
+    """Stages that decide whether a model may be pushed."""
+
+    evaluator: BaseComponent
+    serving_check: ServingCheck
+
+
+class Delivery(NamedTuple):
+    """Stages that push the model and report on the run."""
+
+    pusher: TaskPusher
+    run_report: RunReport
+
+
 def create_pipeline(
     *,
     task: TaskArguments,
+    locations: Locations,
     pipeline_name: str,
     pipeline_root: str,
-    data_dir: str | RuntimeParameter | None,
-    serving_dir: str | RuntimeParameter,
-    checkpoint_root: str | RuntimeParameter,
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None,
     enable_cache: bool,
     beam_pipeline_args: Sequence[str],
@@ -60,145 +103,144 @@ def create_pipeline(
     score_samples: int | RuntimeParameter | None = None,
     resolve_baseline: bool = True,
 ) -> Pipeline:
-    """The pipeline of one task, or of one kind of tasks.
+    """Builds the pipeline of one task, or of one kind of task.
 
     Args:
-        task: what is trained, on what, and what a model must reach to be pushed. Where a run says so, another stage
-            comes first that checks what it says.
-        pipeline_name: stays the same from run to run; the last blessed model is looked for under it.
-        pipeline_root: where the artifacts go.
-        data_dir: TFDS's data directory; None, or "", for TFDS's own default.
-        serving_dir: TF Serving's model_base_path; a pushed model is a numbered folder in it. `{task}` in it is the name
-            of the task.
-        checkpoint_root: a folder that outlives a killed run.
+        task: what is trained, on what, and what a model must reach to be pushed.
+        locations: the folders that outlive a run.
+        pipeline_name: stays the same from run to run, for the baseline is looked up under it.
+        pipeline_root: where artifacts go.
         metadata_connection_config: MLMD's store; None where the orchestrator brings its own.
-        enable_cache: whether a stage whose inputs and parameters have not changed takes its former outputs.
-        beam_pipeline_args: for the stages that run on Beam.
-        initial_state: the .npz where training begins, see `trainer.training.loop.train`; None for the beginning.
-        score_samples: how many samples of each image of the test split are scored in a stage of its own, of a
-            generative task; None for no such stage.
-        resolve_baseline: whether the last blessed model is looked up in the metadata, by a stage of its own. If not,
-            a model is compared with the last one in `serving_dir`, for Kubeflow Pipelines 2.x has no resolvers.
+        enable_cache: whether a stage whose inputs and parameters have not changed reuses its outputs.
+        beam_pipeline_args: options of the stages that run on Beam.
+        initial_state: a training state to start from, an .npz (see `trainer.training.loop.train`); None to start anew.
+        score_samples: samples with which SplitScorer scores each test image; None for no such stage.
+        resolve_baseline: whether a stage looks up the last blessed model in the metadata. If not, a model is compared
+            with the last one in the serving folder: Kubeflow Pipelines 2.x has no resolvers.
     """
-    example_gen = TfdsExampleGen(task=task.task, train_examples=task.train_examples, data_dir=data_dir).with_id(
-        EXAMPLE_GEN
-    )
-    examples = example_gen.outputs["examples"]
-
-    # The schema comes before the statistics: it marks `image` as such, and StatisticsGen then measures the bytes
-    # instead of counting every image as a distinct word.
-    schema_gen = CuratedSchema(
-        task=task.task.name if isinstance(task.task, Task) else task.task, package=__package__
-    ).with_id(SCHEMA_GEN)
-    schema = schema_gen.outputs["schema"]
-    statistics_gen = StatisticsGen(examples=examples, schema=schema)
-    validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
-
-    checks = []
-    if isinstance(task.task, RuntimeParameter):
-        check = ParameterCheck(
-            limit_name=task.limit_name,
-            task=task.task,
-            steps=task.steps,
-            train_examples=task.train_examples,
-            limit=task.limit,
-            tolerance=task.tolerance,
-            data_dir=data_dir,
-            checkpoint_root=checkpoint_root,
-            serving_dir=serving_dir,
-        ).with_id(PARAMETER_CHECK)
-        # No data flows from it, but nothing is made of parameters that cannot be.
-        for first in (example_gen, schema_gen):
-            first.add_upstream_node(check)
-        checks.append(check)
-
-    trainer = TaskTrainer(
-        examples=examples,
-        run_fn="trainer.run_fn.run_fn",
-        task=task.task,
-        steps=task.steps,
-        train_examples=task.train_examples,
-        checkpoint_root=checkpoint_root,
-        initial_state=None if initial_state is None else _file(initial_state),
-    ).with_id(TRAINER)
-    # No data flows between the two, but nothing is trained on data with an anomaly.
-    trainer.add_upstream_node(validator)
-    model = trainer.outputs["model"]
-
-    judged: dict[str, Any] = {"examples": examples, "model": model, "tolerance": task.tolerance}
-    resolvers = []
-    if resolve_baseline:
-        baseline = Resolver(
-            strategy_class=LatestOtherBlessedModel,
-            candidate=model,
-            model=Channel(type=Model),
-            model_blessing=Channel(type=ModelBlessing),
-        ).with_id(BASELINE)
-        resolvers.append(baseline)
-        judged["baseline_model"] = baseline.outputs["model"]
-    else:
-        judged["pushed_models"] = serving_dir
-    evaluator = (
-        ErrorEvaluator(**judged, max_error=task.limit).with_id(ERROR_EVALUATOR)
-        if task.limit_name == ErrorGate.LIMIT
-        else BoundEvaluator(**judged, max_nll_bound=task.limit).with_id(BOUND_EVALUATOR)
-    )
-    serving_check = ServingCheck(model=model, examples=examples, timeout_seconds=SERVING_CHECK_SECONDS).with_id(
-        SERVING_CHECK
-    )
-    pusher = TaskPusher(
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=serving_check.outputs["blessing"],
-        serving_dir=serving_dir,
-    ).with_id(PUSHER)
-
-    # Of a refused model too: Pusher then gives a pushed model that says it is none.
-    run_report = RunReport(
-        examples=examples,
-        statistics=statistics_gen.outputs["statistics"],
-        model=model,
-        model_run=trainer.outputs["model_run"],
-        evaluation=evaluator.outputs["evaluation"],
-        infra_blessing=serving_check.outputs["blessing"],
-        pushed_model=pusher.outputs["pushed_model"],
-    ).with_id(RUN_REPORT)
-
-    scorers = []
-    if score_samples is not None:
-        scorer = SplitScorer(examples=examples, model=model, samples=score_samples)
-        # No data flows between the two, but a model that may be pushed does not wait for its scores.
-        scorer.add_upstream_node(pusher)
-        scorers.append(scorer.with_id(SPLIT_SCORER))
-
+    checks = [check_parameters(task, locations)] if isinstance(task.task, RuntimeParameter) else []
+    ingestion = ingest(task, locations, checks)
+    trainer = train(task, locations, ingestion, initial_state)
+    baselines = [find_baseline(trainer)] if resolve_baseline else []
+    judgement = judge(task, ingestion, trainer, baselines, pushed_models=locations.serving_dir)
+    delivery = deliver(locations, ingestion, trainer, judgement)
+    scorers = [] if score_samples is None else [score_split(score_samples, ingestion, trainer, delivery)]
     return Pipeline(
         pipeline_name=pipeline_name,
         pipeline_root=pipeline_root,
-        components=[
-            *checks,
-            example_gen,
-            schema_gen,
-            statistics_gen,
-            validator,
-            trainer,
-            *resolvers,
-            evaluator,
-            serving_check,
-            pusher,
-            run_report,
-            *scorers,
-        ],
+        components=[*checks, *ingestion, trainer, *baselines, *judgement, *delivery, *scorers],
         enable_cache=enable_cache,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(beam_pipeline_args),
     )
 
 
-def evaluator_of(gate: Gate | ErrorGate) -> str:
-    """The node id of the stage that judges by such a gate."""
-    return ERROR_EVALUATOR if isinstance(gate, ErrorGate) else BOUND_EVALUATOR
+def check_parameters(task: TaskArguments, locations: Locations) -> ParameterCheck:
+    """Refuses a run whose parameters cannot work, before anything is computed."""
+    return ParameterCheck(**vars(task), **vars(locations)).with_id(PARAMETER_CHECK)
 
 
-def _file(path: str) -> dict[str, str]:
-    """A file by its content, for the cache compares what is in it."""
+def ingest(task: TaskArguments, locations: Locations, checks: Sequence[ParameterCheck]) -> Ingestion:
+    """Turns a data set into examples, measures them and holds them against the task's schema."""
+    example_gen = TfdsExampleGen(
+        task=task.task, train_examples=task.train_examples, data_dir=locations.data_dir
+    ).with_id(EXAMPLE_GEN)
+    name = task.task.name if isinstance(task.task, Task) else task.task
+    schema_gen = CuratedSchema(task=name, package=__package__).with_id(SCHEMA_GEN)
+    # No data flow from the check, but nothing starts before it has passed.
+    for check in checks:
+        example_gen.add_upstream_node(check)
+        schema_gen.add_upstream_node(check)
+    examples, schema = example_gen.outputs["examples"], schema_gen.outputs["schema"]
+    # The schema marks `image` as one: without it StatisticsGen counts every image as a distinct word.
+    statistics_gen = StatisticsGen(examples=examples, schema=schema)
+    validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+    return Ingestion(example_gen, schema_gen, statistics_gen, validator)
+
+
+def train(task: TaskArguments, locations: Locations, ingestion: Ingestion, initial_state: str | None) -> TaskTrainer:
+    """Trains the model, once the examples are valid."""
+    trainer = TaskTrainer(
+        examples=ingestion.example_gen.outputs["examples"],
+        run_fn="trainer.run_fn.run_fn",
+        task=task.task,
+        steps=task.steps,
+        train_examples=task.train_examples,
+        checkpoint_root=locations.checkpoint_root,
+        initial_state=None if initial_state is None else _file_with_hash(initial_state),
+    ).with_id(TRAINER)
+    # No data flow between the two, but nothing is trained on data with an anomaly.
+    trainer.add_upstream_node(ingestion.validator)
+    return trainer
+
+
+def find_baseline(trainer: TaskTrainer) -> Resolver:
+    """Looks up the model that the new one is compared with."""
+    return Resolver(
+        strategy_class=LatestOtherBlessedModel,
+        candidate=trainer.outputs["model"],
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
+    ).with_id(BASELINE)
+
+
+def judge(
+    task: TaskArguments,
+    ingestion: Ingestion,
+    trainer: TaskTrainer,
+    baselines: Sequence[Resolver],
+    *,
+    pushed_models: str | RuntimeParameter,
+) -> Judgement:
+    """Decides whether the model is good enough, and whether TF Serving's signatures answer.
+
+    The baseline is that of `baselines`, or where there is none the last model in `pushed_models`.
+    """
+    inputs: dict[str, Any] = {
+        "examples": ingestion.example_gen.outputs["examples"],
+        "model": trainer.outputs["model"],
+    }
+    baseline: dict[str, Any] = {"pushed_models": pushed_models}
+    for resolver in baselines:
+        baseline = {"baseline_model": resolver.outputs["model"]}
+    thresholds: dict[str, Any] = {task.limit_name: task.limit, "tolerance": task.tolerance}
+    evaluator_class = ErrorEvaluator if task.limit_name == ErrorGate.LIMIT else BoundEvaluator
+    evaluator = evaluator_class(**inputs, **baseline, **thresholds)
+    serving_check = ServingCheck(**inputs, timeout_seconds=SERVING_CHECK_SECONDS)
+    return Judgement(evaluator.with_id(EVALUATORS[task.limit_name]), serving_check.with_id(SERVING_CHECK))
+
+
+def deliver(locations: Locations, ingestion: Ingestion, trainer: TaskTrainer, judgement: Judgement) -> Delivery:
+    """Pushes a model that has both blessings, and reports on the run whatever they say."""
+    pusher = TaskPusher(
+        model_blessing=judgement.evaluator.outputs["blessing"],
+        infra_blessing=judgement.serving_check.outputs["blessing"],
+        serving_dir=locations.serving_dir,
+    ).with_id(PUSHER)
+    run_report = RunReport(
+        examples=ingestion.example_gen.outputs["examples"],
+        statistics=ingestion.statistics_gen.outputs["statistics"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=judgement.evaluator.outputs["evaluation"],
+        infra_blessing=judgement.serving_check.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+    ).with_id(RUN_REPORT)
+    return Delivery(pusher, run_report)
+
+
+def score_split(
+    samples: int | RuntimeParameter, ingestion: Ingestion, trainer: TaskTrainer, delivery: Delivery
+) -> SplitScorer:
+    """Scores every test image, after the push so that a good model does not wait."""
+    scorer = SplitScorer(
+        examples=ingestion.example_gen.outputs["examples"], model=trainer.outputs["model"], samples=samples
+    )
+    scorer.add_upstream_node(delivery.pusher)
+    return scorer.with_id(SPLIT_SCORER)
+
+
+def _file_with_hash(path: str) -> dict[str, str]:
+    """Identifies a file by its content too, so that the cache notices a change."""
     with fileio.open(path, "rb") as file:
         return {"path": path, "sha256": hashlib.sha256(file.read()).hexdigest()}

@@ -1,4 +1,4 @@
-"""What the stages are told of the task: values where it is known beforehand, parameters where each run says it."""
+"""The task as the stages receive it: values known beforehand, or parameters that each run sets."""
 
 from __future__ import annotations
 
@@ -12,33 +12,29 @@ from trainer.task import ErrorGate, Gate, Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskArguments:
-    """One task, or any of one kind. The kind is no parameter: each has an evaluator of its own."""
+    """One task, or any task of one kind. The kind is fixed, for each has an evaluator of its own."""
 
     limit_name: str
-    """By which a model is judged: the LIMIT of the gates of all these tasks."""
+    """Field of the gate that limits a model: the LIMIT of the gates of all these tasks."""
     task: Task | RuntimeParameter
-    """A parameter is a task's name."""
+    """The task itself, or a parameter that holds its name."""
     steps: int | RuntimeParameter = tasks.TASK_DEFAULT
     train_examples: int | RuntimeParameter = tasks.TASK_DEFAULT
     limit: float | RuntimeParameter
-    """Of a model that may be pushed. Not the task's, for a model need not be trained again to be judged again."""
+    """Most that a pushed model may have. Apart from the task, so that a model can be judged again untrained."""
     tolerance: float | RuntimeParameter
+    """Most by which a pushed model may be worse than the baseline."""
 
     @classmethod
-    def of(cls, task: Task, gate: Gate | ErrorGate) -> TaskArguments:
-        """One task."""
-        return cls(
-            limit_name=gate.LIMIT,
-            task=task,
-            limit=getattr(gate, gate.LIMIT),
-            tolerance=gate.tolerance,
-        )
+    def for_task(cls, task: Task, gate: Gate | ErrorGate) -> TaskArguments:
+        """One task, judged by a gate that need not be its own."""
+        return cls(limit_name=gate.LIMIT, task=task, limit=getattr(gate, gate.LIMIT), tolerance=gate.tolerance)
 
     @classmethod
-    def of_each_run(
+    def for_each_run(
         cls, *, limit_name: str, task: str, steps: int, train_examples: int, limit: float, tolerance: float
     ) -> TaskArguments:
-        """The task that a run names, among those that are judged alike; what it does not say is as given here."""
+        """Runtime parameters with these defaults, by which a run names a task of the kind."""
         return cls(
             limit_name=limit_name,
             task=RuntimeParameter("task", str, default=task),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.local.run_settings import RunSettings
+from pipeline.local.run_settings import RunFolder
+from pipeline.option_fields import settings_options
 from serving.native_output import quiet_native_code
 from trainer.task import ClassifyingTask, GenerativeTask, Task
 
 if TYPE_CHECKING:
-    from pipeline.paper.figures import Material
+    from pipeline.paper.figures import FigureInputs
 
 
 @click.command()
@@ -29,18 +30,8 @@ if TYPE_CHECKING:
     help="Of the training, by step.  [default: the run's]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="That of `draw sample` gives the same images.")
-@click.option("--task", "task_name", envvar="TASK", default="digits", show_default=True, help="See `draw tasks`.")
-@click.option("--pipeline-root", envvar="PIPELINE_ROOT", default="runs", show_default=True, help="That of `draw run`.")
-def figures(
-    out: Path,
-    model: str | None,
-    examples: str | None,
-    training: str | None,
-    logs: Path | None,
-    seed: int,
-    task_name: str,
-    pipeline_root: str,
-) -> None:
+@settings_options(RunFolder)
+def figures(settings: RunFolder, out: Path, model: str | None, seed: int, **given: str | Path | None) -> None:
     """Draw the paper's figures of a model: PNG for print, and animations.
 
     Of a run of --task they are made of its own model, images and logs; of a --model, of what is named beside it.
@@ -50,53 +41,43 @@ def figures(
         with quiet_native_code():
             from pipeline.paper.figures import write_figures
 
-            material = _of_run(task_name, pipeline_root) if model is None else _of_model(model)
-        material = dataclasses.replace(
-            material,
-            examples=examples or material.examples,
-            training=training or material.training,
-            logs=logs or material.logs,
-        )
-        for told in write_figures(material, out, seed):
-            click.echo(f"{told.paper:24}{told.path or 'not drawn'}{': ' * bool(told.remark)}{told.remark}")
+            inputs = _inputs_from_run(settings) if model is None else _inputs_from_model(model)
+        named: dict[str, Any] = {name: value for name, value in given.items() if value}
+        inputs = dataclasses.replace(inputs, **named)
+        for result in write_figures(inputs, out, seed):
+            remark = f": {result.remark}" if result.remark else ""
+            click.echo(f"{result.paper:24}{result.path or 'not drawn'}{remark}")
     except (RuntimeError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _of_run(task_name: str, pipeline_root: str) -> Material:
-    """The last model that a run judged, with its examples and logs."""
-    from pipeline.paper.figures import Material
+def _inputs_from_run(settings: RunFolder) -> FigureInputs:
+    """Takes the last model that a run judged, with its examples and logs."""
+    from pipeline.paper.figures import FigureInputs
     from pipeline.paper.last_evaluation import last_evaluation
 
-    evaluation = last_evaluation(RunSettings.of_a_run(task_name, pipeline_root).metadata_path)
-    resolved = _task_of(evaluation.model_dir)
-    return Material(
-        task=resolved,
+    evaluation = last_evaluation(settings.metadata_path)
+    task = _exported_task(evaluation.model_dir)
+    return FigureInputs(
+        task=task,
         model_dir=evaluation.model_dir,
         name=f"Model {evaluation.model_number}",
         examples=str(evaluation.examples / "*"),
-        training=str(evaluation.examples.with_name(f"Split-{resolved.data.train}") / "*"),
+        training=str(evaluation.examples.with_name(f"Split-{task.data.train}") / "*"),
         logs=evaluation.model_run,
     )
 
 
-def _of_model(directory: str) -> Material:
-    """A SavedModel, which knows its task and nothing of its run."""
-    from pipeline.paper.figures import Material
+def _inputs_from_model(directory: str) -> FigureInputs:
+    """Takes a SavedModel, which knows its task and nothing of its run."""
+    from pipeline.paper.figures import FigureInputs
     from serving.batch.model import newest_version
 
     model_dir = Path(newest_version(directory))
-    return Material(
-        task=_task_of(model_dir),
-        model_dir=model_dir,
-        name=f"Model {model_dir.name}",
-        examples=None,
-        training=None,
-        logs=None,
-    )
+    return FigureInputs(task=_exported_task(model_dir), model_dir=model_dir, name=f"Model {model_dir.name}")
 
 
-def _task_of(model_dir: Path) -> GenerativeTask | ClassifyingTask:
+def _exported_task(model_dir: Path) -> GenerativeTask | ClassifyingTask:
     path = model_dir / "assets" / "task.json"
     if not path.exists():
         raise ValueError(f"The SavedModel {model_dir} has no assets/task.json: expected one that `draw run` exported.")

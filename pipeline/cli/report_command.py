@@ -6,28 +6,28 @@ from pathlib import Path
 
 import click
 
-from pipeline.local.run_settings import RunSettings
+from pipeline.local.run_settings import RunFolder
+from pipeline.option_fields import settings_options
 from serving.native_output import quiet_native_code
 from serving.pictures.sheet import save
 from trainer.task import CLASSIFIER
 
 
 @click.command()
-@click.option("--task", "task_name", envvar="TASK", default="digits", show_default=True, help="See `draw tasks`.")
-@click.option("--pipeline-root", envvar="PIPELINE_ROOT", default="runs", show_default=True, help="That of `draw run`.")
+@settings_options(RunFolder)
 @click.option(
     "--samples",
     type=click.IntRange(1),
     help="Score every image so many times, for a row of the importance-weighted bound.  [default: no such row]",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A .md file that is written too.")
-def report(task_name: str, pipeline_root: str, samples: int | None, output: Path | None) -> None:
+def report(settings: RunFolder, samples: int | None, output: Path | None) -> None:
     """Show the paper's table with a row for the last evaluated model: what was measured, with its standard error.
 
-    The scores of --samples are kept beside the run; the same command goes on from where it was interrupted.
+    The scores of --samples are kept beside the run: the same command shows them at once.
     """
     try:
-        text = _report(RunSettings.of_a_run(task_name, pipeline_root), samples)
+        text = _report(settings, samples)
     except (RuntimeError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if output is not None:
@@ -35,7 +35,7 @@ def report(task_name: str, pipeline_root: str, samples: int | None, output: Path
     click.echo(text, nl=False)
 
 
-def _report(settings: RunSettings, samples: int | None) -> str:
+def _report(settings: RunFolder, samples: int | None) -> str:
     from pipeline.paper.last_evaluation import last_evaluation
     from pipeline.paper.results_table import classifier_markdown, markdown
 
@@ -45,14 +45,8 @@ def _report(settings: RunSettings, samples: int | None) -> str:
             raise ValueError(f"{settings.task.name} is a classifier, which has no bound: leave out --samples.")
         return classifier_markdown(evaluation)
     if samples is None:
-        return markdown(evaluation, 0, None)
+        return markdown(evaluation, None)
     with quiet_native_code():
-        from pipeline.paper.importance_weighting import importance_weighted_bound
-    weighted = importance_weighted_bound(
-        evaluation.model_dir,
-        evaluation.examples,
-        samples,
-        record=settings.importance_weights(evaluation.model_number, evaluation.found["split"], samples),
-        report=lambda line: click.echo(line, err=True),
-    )
-    return markdown(evaluation, samples, weighted)
+        from pipeline.paper.split_scores import score_split
+    scores = score_split(evaluation, samples, settings.split_scores, report=lambda line: click.echo(line, err=True))
+    return markdown(evaluation, scores)

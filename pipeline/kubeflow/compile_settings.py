@@ -1,113 +1,127 @@
-"""What a user asks of a pipeline for Kubeflow, checked before anything slow is imported."""
+"""Settings of a pipeline for Kubeflow, checked before anything slow is imported."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from components.run_parameters import check_address, check_task
-from pipeline.kubeflow import cluster_file as clusters
+from pipeline.kubeflow import cluster_file
 from pipeline.kubeflow.cluster_file import Cluster
 from pipeline.kubeflow.pipeline_spec import OBJECT_STORES
-from pipeline.local.run_settings import check_score_samples, gate_of
+from pipeline.option_fields import Option
+from pipeline.training_options import TrainingOptions
 from trainer import tasks
 from trainer.task import ErrorGate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CompileSettings:
-    """One pipeline, for the tasks of one kind. Most of it is a default, which a run may say otherwise."""
+class CompileSettings(TrainingOptions):
+    """One pipeline, for the tasks of one kind. Most options are defaults, which a run may override.
 
-    cluster: Cluster
-    pipeline_root: str | None
-    """None for the cluster's own."""
-    limit_name: str
-    """Of the tasks' gates: the kind."""
-    task_name: str
-    steps: int
-    """Of this and the next three numbers, TASK_DEFAULT stands for the task's."""
-    train_examples: int
-    limit: float
-    tolerance: float
-    data_dir: str
-    """\"\" for TFDS's own default."""
-    serving_dir: str
-    checkpoint_root: str
-    score_samples: int | None
-    """None for no such stage, which no run can have then."""
+    Raises ValueError for what cannot be used.
+    """
 
-    @property
-    def pipeline_name(self) -> str:
-        """One of a kind of tasks."""
-        return "draw-classifier" if self.limit_name == ErrorGate.LIMIT else "draw"
+    task_name: Annotated[
+        str,
+        Option(
+            "The task of a run that names none. The pipeline is for tasks of its kind: generative or classifying.",
+            flag="--task",
+        ),
+    ] = "digits"
+    cluster_file: Annotated[
+        str | None, Option("A YAML file: image, resources, volumes, secrets.", flag="--cluster")
+    ] = None
+    image: Annotated[str | None, Option("The image that stages run in.  [default: the cluster file's]")] = None
+    pipeline_root: Annotated[
+        str | None, Option("Where artifacts go: gs://, s3:// or minio://.  [default: the cluster's own]")
+    ] = None
+    data_dir: Annotated[str | None, Option("Where TFDS data sets are: gs:// or a volume's path.")] = None
+    serving_dir: Annotated[
+        str | None,
+        Option(
+            "Where models are pushed to: gs:// or a volume's path; {task} in it is the task's name.  "
+            "[default: serving/{task} below a pipeline root at gs://]"
+        ),
+    ] = None
+    checkpoint_root: Annotated[
+        str | None,
+        Option(
+            "Where training goes on after it was killed: gs:// or a volume's path.  "
+            "[default: checkpoints below a pipeline root at gs://]"
+        ),
+    ] = None
+    tolerance: Annotated[
+        float | None,
+        Option("By how much a model may be worse than the one that was pushed last.  [default: the task's]"),
+    ] = None
 
-    @classmethod
-    def resolve(
-        cls,
-        *,
-        task_name: str,
-        cluster_file: str | None,
-        image: str | None,
-        pipeline_root: str | None,
-        data_dir: str | None,
-        serving_dir: str | None,
-        checkpoint_root: str | None,
-        steps: int | None,
-        train_examples: int | None,
-        max_nll_bound: float | None,
-        max_error: float | None,
-        tolerance: float | None,
-        score_samples: int | None,
-    ) -> CompileSettings:
-        """Settings from a user's words; None leaves a value as the task, or the cluster, has it.
-
-        Raises ValueError for what cannot be used.
-        """
-        task = tasks.get(task_name)
-        gate_of(task, max_nll_bound, max_error)
-        check_score_samples(task, score_samples)
-        limit_name = task.gate.LIMIT
-        limit = max_error if limit_name == ErrorGate.LIMIT else max_nll_bound
-        numbers = {"steps": steps, "train_examples": train_examples, "limit": limit, "tolerance": tolerance}
-        given: dict[str, Any] = {
-            name: tasks.TASK_DEFAULT if value is None else value for name, value in numbers.items()
-        }
-        check_task(limit_name=limit_name, task=task_name, **given)
-        if pipeline_root is not None and not pipeline_root.startswith(OBJECT_STORES):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.gate  # Raises for the threshold of another kind of task.
+        self.check_score_samples()
+        check_task(limit_name=self.limit_name, **self.task_parameters)
+        if self.pipeline_root is not None and not self.pipeline_root.startswith(OBJECT_STORES):
             raise ValueError(
-                f"The pipeline root is {pipeline_root}: Kubeflow Pipelines keeps artifacts in an object store, at "
-                f"{', '.join(OBJECT_STORES)}."
+                f"The pipeline root is {self.pipeline_root}: Kubeflow Pipelines keeps artifacts in an object store, "
+                f"at {', '.join(OBJECT_STORES)}."
             )
-        cluster = clusters.read(None if cluster_file is None else Path(cluster_file).expanduser(), image=image)
-        addresses: dict[str, Any] = {
-            "data_dir": data_dir or "",
-            "serving_dir": serving_dir or _below(pipeline_root, "serving/{task}", "SERVING_DIR"),
-            "checkpoint_root": checkpoint_root or _below(pipeline_root, "checkpoints", "CHECKPOINT_ROOT"),
-        }
-        for name, address in addresses.items():
+        cluster = self.cluster
+        for name, address in self.locations.items():
             check_address(name, address)
             if address.startswith("/") and not cluster.mounts(address):
                 raise ValueError(
                     f"{name} is {address}, which is on no volume of the cluster's file: it would be lost with the "
                     "stage's pod. Add the volume's claim and path, or name another place."
                 )
-        return cls(
-            cluster=cluster,
-            pipeline_root=None if pipeline_root is None else pipeline_root.rstrip("/"),
-            limit_name=limit_name,
-            task_name=task_name,
-            score_samples=score_samples,
-            **addresses,
-            **given,
-        )
 
+    @property
+    def limit_name(self) -> str:
+        """Field of the gate that limits a model; stands for the kind of task."""
+        return self.task.gate.LIMIT
 
-def _below(pipeline_root: str | None, folder: str, variable: str) -> str:
-    """A default for what our code opens itself: Google's store can be opened, the others cannot."""
-    if pipeline_root is None or not pipeline_root.startswith("gs://"):
-        raise ValueError(
-            f"{variable} is needed, for TensorFlow cannot open {pipeline_root or 'the default root of the cluster'}: "
-            "give a path on a volume that is mounted into the stages, or an address at gs://."
-        )
-    return f"{pipeline_root.rstrip('/')}/{folder}"
+    @property
+    def pipeline_name(self) -> str:
+        """One name for each kind of task."""
+        return "draw-classifier" if self.limit_name == ErrorGate.LIMIT else "draw"
+
+    @property
+    def task_parameters(self) -> dict[str, Any]:
+        """Defaults of the runtime parameters that describe the task, with TASK_DEFAULT for each number that is the task's."""
+        numbers = {
+            "steps": self.steps,
+            "train_examples": self.train_examples,
+            "limit": getattr(self, self.limit_name),
+            "tolerance": self.tolerance,
+        }
+        return {
+            "task": self.task_name,
+            **{name: tasks.TASK_DEFAULT if value is None else value for name, value in numbers.items()},
+        }
+
+    @property
+    def locations(self) -> dict[str, str]:
+        """Defaults of the runtime parameters that hold folders; "" is TFDS's own data directory."""
+        return {
+            "data_dir": self.data_dir or "",
+            "serving_dir": self.serving_dir or self._below_root("serving/{task}", "SERVING_DIR"),
+            "checkpoint_root": self.checkpoint_root or self._below_root("checkpoints", "CHECKPOINT_ROOT"),
+        }
+
+    @functools.cached_property
+    def cluster(self) -> Cluster:
+        """What the stages get of the cluster."""
+        path = None if self.cluster_file is None else Path(self.cluster_file).expanduser()
+        return cluster_file.read(path, image=self.image)
+
+    def _below_root(self, folder: str, variable: str) -> str:
+        """A default for what our code opens itself: of the object stores it can open Google's alone."""
+        root = self.pipeline_root
+        if root is None or not root.startswith("gs://"):
+            raise ValueError(
+                f"{variable} is needed, for TensorFlow cannot open {root or 'the default root of the cluster'}: "
+                "give a path on a volume that is mounted into the stages, or an address at gs://."
+            )
+        return f"{root.rstrip('/')}/{folder}"

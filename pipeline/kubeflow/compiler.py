@@ -14,9 +14,9 @@ ENTRY_POINT = ("python", "-m", "pipeline.kubeflow.container_entrypoint")
 
 
 def run(settings: CompileSettings, output: Path) -> Path:
-    """Writes the package to `output`, a .yaml, unless `tfx pipeline` has it written elsewhere; returns where it is.
+    """Writes the package and returns its path: `output`, a .yaml, unless `tfx pipeline` redirects it.
 
-    Raises ValueError where the cluster's file speaks of stages that there are not.
+    Raises ValueError where the cluster's file configures a stage that the pipeline lacks.
     """
     # These imports take 10 s; help and mistakes should not.
     from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunnerConfig
@@ -47,35 +47,22 @@ def _pipeline(settings: CompileSettings) -> Any:
     from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
     from tfx.orchestration.data_types import RuntimeParameter
 
-    from pipeline import create_pipeline
+    from pipeline.create_pipeline import Locations, create_pipeline
     from pipeline.task_arguments import TaskArguments
 
-    def address(name: str) -> RuntimeParameter:
-        return RuntimeParameter(name, str, default=getattr(settings, name))
-
-    pipeline = create_pipeline.create_pipeline(
-        task=TaskArguments.of_each_run(
-            limit_name=settings.limit_name,
-            task=settings.task_name,
-            steps=settings.steps,
-            train_examples=settings.train_examples,
-            limit=settings.limit,
-            tolerance=settings.tolerance,
+    samples = settings.score_samples
+    pipeline = create_pipeline(
+        task=TaskArguments.for_each_run(limit_name=settings.limit_name, **settings.task_parameters),
+        locations=Locations(
+            **{name: RuntimeParameter(name, str, default=address) for name, address in settings.locations.items()}
         ),
         pipeline_name=settings.pipeline_name,
-        pipeline_root=settings.pipeline_root or "",
-        data_dir=address("data_dir"),
-        serving_dir=address("serving_dir"),
-        checkpoint_root=address("checkpoint_root"),
+        pipeline_root=(settings.pipeline_root or "").rstrip("/"),
         metadata_connection_config=None,
         enable_cache=settings.cluster.caching,
-        # To each that runs on Beam, below: TFX would give them to the others too.
+        # Each stage on Beam gets its own below; TFX would give these to all stages.
         beam_pipeline_args=(),
-        score_samples=(
-            None
-            if settings.score_samples is None
-            else RuntimeParameter("score_samples", int, default=settings.score_samples)
-        ),
+        score_samples=None if samples is None else RuntimeParameter("score_samples", int, default=samples),
         resolve_baseline=False,
     )
     on_beam = [component for component in pipeline.components if isinstance(component, BaseBeamComponent)]

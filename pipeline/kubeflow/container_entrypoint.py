@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.kubeflow.executor_input import Mirror, NoMirror, addresses, for_launcher, for_tfx
-from pipeline.local.failure import is_foreseen, reason
+from pipeline.local.failure import is_user_error, reason
 from serving.native_output import quiet_native_code
 
 MIRROR_ROOT_VARIABLE = "KFP_MIRROR_ROOT"
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer = for_launcher(_run(options.executor_class_path, adapted, inputs_spec, beam_arguments), mirror)
         _write(answer, Path(executor_input["outputs"]["outputFile"]))
     except Exception as error:
-        if not is_foreseen(error):
+        if not is_user_error(error):
             traceback.print_exc()
         print(f"Error: {reason(error)}", file=sys.stderr)
         return 1

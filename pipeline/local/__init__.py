@@ -1,1 +1,1 @@
-"""Runs the pipeline on this machine."""
+"""The pipeline on this machine: its settings, its run and what the user sees of it."""

@@ -1,4 +1,4 @@
-"""What a user sees of a run: a line a stage, the lines of a talkative stage, and our own warnings."""
+"""What a user sees of a run: a line for each stage, the output of verbose stages, and our own warnings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TextIO
 
 OUR_PACKAGES = ("components", "pipeline", "serving", "trainer")
 
-# The formats of the records by which LocalDagRunner and its launcher tell what they do, the same in TFX 1.16 and 1.21.
+# Formats of the records in which LocalDagRunner and its launcher log their progress, the same in TFX 1.16 and 1.21.
 # They only serve the display: the result of a run is read from its metadata.
 _STAGE_STARTS = "Component %s is running."
-_STAGE_WORKS = "Going to run a new execution %d"
+_STAGE_EXECUTES = "Going to run a new execution %d"
 _STAGE_IS_CACHED = "A cached execution %d is used."
 _STAGE_ENDS = "Component %s is finished."
 
@@ -21,33 +21,33 @@ _STAGE_ENDS = "Component %s is finished."
 class RunConsole(logging.Handler):
     """Writes ` 3/9 StatisticsGen ...  4 s` as a stage starts and ends, and warnings of our own packages between.
 
-    `stage` is the one that runs; one that has failed stays. What a stage in `talkative` prints is shown: its line is
-    closed before, and another one ends it.
+    `stage` is the running stage; after a failure, the one that failed. The output of `verbose_stages` is shown too: it
+    follows an unfinished line of the stage, and a second line completes it.
     """
 
-    def __init__(self, *, talkative: Collection[str], output: TextIO) -> None:
+    def __init__(self, *, verbose_stages: Collection[str], output: TextIO) -> None:
         super().__init__(logging.INFO)
         self._stages: list[str] = []
-        self._talkative = talkative
+        self._verbose_stages = verbose_stages
         self._output = output
-        self._while_talking = contextlib.ExitStack()
+        self._redirection = contextlib.ExitStack()
         self._line_is_open = False
         self._started = 0.0
         self._cached = False
         self.stage: str | None = None
 
-    def expect(self, stages: Sequence[str]) -> None:
+    def set_stages(self, stages: Sequence[str]) -> None:
         """Takes the names of the stages that will run, in their order."""
         self._stages = list(stages)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Shows the record if it is one of those that a user wants to see."""
+        """Shows the record if a user wants to see it."""
         if record.name == "absl":
             if record.msg == _STAGE_STARTS and isinstance(record.args, tuple):
                 self._start(str(record.args[0]))
-            elif record.msg == _STAGE_WORKS and self.stage in self._talkative:
+            elif record.msg == _STAGE_EXECUTES and self.stage in self._verbose_stages:
                 self._break_line()
-                self._while_talking.enter_context(contextlib.redirect_stdout(self._output))
+                self._redirection.enter_context(contextlib.redirect_stdout(self._output))
             elif record.msg == _STAGE_IS_CACHED:
                 self._cached = True
             elif record.msg == _STAGE_ENDS:
@@ -56,9 +56,9 @@ class RunConsole(logging.Handler):
             self._break_line()
             self._write(f"      {record.levelname.lower()}: {record.getMessage()}\n")
 
-    def leave_off(self) -> None:
-        """After the run, however it went: what is written next stands on a line of its own."""
-        self._while_talking.close()
+    def finish(self) -> None:
+        """Ends the display, after success and failure alike: what is written next starts a new line."""
+        self._redirection.close()
         self._break_line()
 
     def _start(self, stage: str) -> None:
@@ -67,7 +67,7 @@ class RunConsole(logging.Handler):
         self._line_is_open = True
 
     def _end(self) -> None:
-        self._while_talking.close()
+        self._redirection.close()
         if not self._line_is_open and self.stage is not None:
             self._write(self._label(self.stage))
         self._write(" (cached)\n" if self._cached else f" {time.monotonic() - self._started:3.0f} s\n")

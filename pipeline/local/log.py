@@ -1,4 +1,4 @@
-"""Keeps TFX, Beam and TensorFlow off the console, and all that they say in a file."""
+"""Keeps the output of TFX, Beam and TensorFlow off the console, and in a file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @contextlib.contextmanager
 def recording(directory: Path, *handlers: logging.Handler) -> Iterator[Path]:
-    """While it is open, all that is logged, warned of or printed goes to a new file in `directory`; yields its path.
+    """Writes all logs, warnings and prints to a new file in `directory` while it is open; yields the file's path.
 
-    Records go to `handlers` too. Nothing reaches the terminal but what one of them shows.
+    Records go to `handlers` too, and only they write to the terminal.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{datetime.datetime.now():%Y-%m-%d-%H%M%S}.log"
@@ -36,14 +36,14 @@ def recording(directory: Path, *handlers: logging.Handler) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _log_records_to(file: TextIO, others: Sequence[logging.Handler]) -> Iterator[None]:
-    # Imported before the logger is asked for: absl gives it a class of its own when it makes it.
+    # Imported before getLogger("absl"): absl makes that logger, of a class of its own.
     from absl import logging as absl_logging  # type: ignore[import-untyped]
 
-    everything = logging.StreamHandler(file)
-    everything.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_file = logging.StreamHandler(file)
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     handlers, level, verbosity = root.handlers[:], root.level, absl_logging.get_verbosity()
-    root.handlers[:] = [everything, *others]
+    root.handlers[:] = [to_file, *others]
     root.setLevel(logging.INFO)
     absl_logging.set_verbosity(absl_logging.INFO)
     try:
@@ -56,9 +56,9 @@ def _log_records_to(file: TextIO, others: Sequence[logging.Handler]) -> Iterator
 
 @contextlib.contextmanager
 def _warnings_to_log_records() -> Iterator[None]:
-    """A UserWarning from our own files is logged by our package, so that the console shows it; others by `py.warnings`.
+    """Logs a UserWarning of our own files under its package, so that the console shows it; others as `py.warnings`.
 
-    As logging.captureWarnings, which has one name for all.
+    logging.captureWarnings has one name for all.
     """
 
     def log(
@@ -76,14 +76,14 @@ def _warnings_to_log_records() -> Iterator[None]:
             text = warnings.formatwarning(message, category, filename, lineno, line)
             logging.getLogger("py.warnings").warning("%s", text)
 
-    shown = warnings.showwarning
+    previous = warnings.showwarning
     warnings.showwarning = log
     try:
         yield
     finally:
-        warnings.showwarning = shown
+        warnings.showwarning = previous
 
 
 def _package(file: Path) -> str | None:
-    """The package beside ours that holds the file."""
+    """Returns the top folder of the repository that holds the file."""
     return file.relative_to(_ROOT).parts[0] if file.is_relative_to(_ROOT) else None

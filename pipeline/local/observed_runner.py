@@ -1,4 +1,4 @@
-"""LocalDagRunner that says which stages it is about to run, and which run it was."""
+"""LocalDagRunner that announces its stages and knows the id of its run."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from tfx.proto.orchestration import pipeline_pb2
 
 
 class ObservedLocalDagRunner(LocalDagRunner):
-    """As LocalDagRunner; `run_id` is None until something runs.
+    """LocalDagRunner whose `run_id` is None until something runs.
 
-    It stays None when `tfx pipeline create` has put a function in the place of LocalDagRunner.run: that command only
-    wants to know the pipeline.
+    It stays None when `tfx pipeline create` has replaced LocalDagRunner.run: that command only wants the pipeline.
     """
 
-    def __init__(self, announce: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, on_start: Callable[[Sequence[str]], None]) -> None:
         super().__init__()
-        self._announce = announce
+        self._on_start = on_start
         self._pipeline: pipeline_pb2.Pipeline | None = None
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
-        """Calls `announce` with the stages' names in their order, then runs them."""
+        """Calls `on_start` with the stages' names in their order, then runs them."""
         self._pipeline = pipeline
-        self._announce([node.pipeline_node.node_info.id for node in pipeline.nodes])
+        self._on_start([node.pipeline_node.node_info.id for node in pipeline.nodes])
         super().run_with_ir(pipeline, run_options)
 
     @property
     def run_id(self) -> str | None:
-        """MLMD's name of the run."""
+        """Name of the run in MLMD."""
         if self._pipeline is None:
             return None
         # LocalDagRunner writes the value into the pipeline that it was given.

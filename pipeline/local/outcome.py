@@ -1,4 +1,4 @@
-"""What a finished run came to, read from its metadata: the evaluation, the gate's answer, model and report."""
+"""The outcome of a finished run, read from its metadata: evaluation, verdicts, model and report."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from tfx.utils import path_utils
 from components.run_report.artifact import REPORT_FILE
 from pipeline import create_pipeline
 
-_DONE = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
+_FINISHED = (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunOutcome:
-    """The result of one run of the pipeline."""
+    """The outcome of one run of the pipeline."""
 
     all_cached: bool
-    """No stage had anything to do; the baseline is looked up in every run."""
+    """Whether every stage came from the cache; Baseline, which is looked up in every run, does not count."""
     model_dir: Path
     """The SavedModel that the Trainer exported."""
     examples_dir: Path
-    """The examples, in a folder a split."""
+    """Examples, with a folder for each split."""
     model_number: str
-    """That of the model's folder, Trainer/model/N; the same whenever it comes from the cache."""
+    """Number of the model's folder, Trainer/model/N; the same whenever it comes from the cache."""
     evaluation: Mapping[str, Any]
     """The evaluator's evaluation.json."""
     blessed: bool
-    """By the gate on quality; the evaluation holds the reasons where it is not."""
+    """Whether the gate on quality passed the model; if not, the evaluation holds the reasons."""
     unservable: str | None
     """Why the serving check refused the model."""
     pushed_dir: Path | None
     """Where TF Serving finds the model; None if it was refused."""
     report: Path
-    """The page of the run, of HTML."""
+    """The run's HTML page."""
 
 
 def read_outcome(
     connection: metadata_store_pb2.ConnectionConfig, run_id: str, pipeline_name: str, *, evaluator: str
 ) -> RunOutcome:
-    """Reads the run named `run_id`, whose models the stage `evaluator` judges.
+    """Reads the outcome of the run named `run_id`, whose model the stage `evaluator` judged.
 
     Raises RuntimeError where one of its stages did not finish: LocalDagRunner goes on past a stage whose inputs cannot
-    be resolved, so its return alone says little. Raises it, too, where a model that was pushed has been taken away.
+    be resolved, so its return alone says little. Raises it, too, where a pushed model is no longer there.
     """
     store = MetadataStore(connection)
     executions = _executions(store, run_id, pipeline_name)
-    unfinished = [node for node, execution in executions.items() if execution.last_known_state not in _DONE]
-    told = (
+    unfinished = [node for node, execution in executions.items() if execution.last_known_state not in _FINISHED]
+    needed = (
         create_pipeline.EXAMPLE_GEN,
         create_pipeline.TRAINER,
         evaluator,
@@ -61,7 +61,7 @@ def read_outcome(
         create_pipeline.PUSHER,
         create_pipeline.RUN_REPORT,
     )
-    unfinished += [node for node in told if node not in executions]
+    unfinished += [node for node in needed if node not in executions]
     if unfinished:
         raise RuntimeError(f"These stages did not finish: {', '.join(unfinished)}.")
 
@@ -86,7 +86,7 @@ def read_outcome(
 
 
 def _executions(store: MetadataStore, run_id: str, pipeline_name: str) -> dict[str, metadata_store_pb2.Execution]:
-    """The run's executions by node id."""
+    """Returns the run's executions by node id."""
     run = store.get_context_by_type_and_name("pipeline_run", run_id)
     executions = {}
     for execution in store.get_executions_by_context(run.id):
@@ -98,7 +98,7 @@ def _executions(store: MetadataStore, run_id: str, pipeline_name: str) -> dict[s
 
 
 def _output(store: MetadataStore, execution: metadata_store_pb2.Execution, key: str) -> metadata_store_pb2.Artifact:
-    """The one artifact that an execution gave, or took from the cache, under `key`."""
+    """Returns the one artifact of an execution under `key`, whether made or taken from the cache."""
     events = store.get_events_by_execution_ids([execution.id])
     (artifact_id,) = (
         event.artifact_id
@@ -110,7 +110,7 @@ def _output(store: MetadataStore, execution: metadata_store_pb2.Execution, key: 
 
 
 def _pushed_dir(pushed: metadata_store_pb2.Artifact) -> Path | None:
-    """Where Pusher, now or in the run whose output the cache gave, has put the model; None if it was not to."""
+    """Returns the folder to which Pusher has pushed the model, now or in the cached run; None if it has not."""
     if not pushed.custom_properties["pushed"].int_value:
         return None
     directory = Path(pushed.custom_properties["pushed_destination"].string_value)
@@ -123,7 +123,7 @@ def _pushed_dir(pushed: metadata_store_pb2.Artifact) -> Path | None:
 
 
 def _unservable(blessing: metadata_store_pb2.Artifact) -> str | None:
-    """The reason that ServingCheck has left, in the file in which TFX's InfraValidator says no."""
+    """Returns ServingCheck's reason for refusing, which lies where TFX's InfraValidator leaves its own."""
     if _is_blessed(blessing):
         return None
     return (Path(blessing.uri) / "INFRA_NOT_BLESSED").read_text(encoding="utf-8").strip()

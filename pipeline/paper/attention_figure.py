@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from pipeline.paper import filters
-from pipeline.paper.figure_page import FAINT, GAP, Grid, Page, Words, some_steps, step_names, style
+from pipeline.paper.figure_page import FAINT, GAP, Caption, Grid, Page, some_steps, step_names, style
 from serving.pictures.animation import relative_precision
 
 _COLUMNS = 8
@@ -17,7 +17,7 @@ _NUMBERS = 45
 
 
 @style
-def patches(words: Words, image: np.ndarray, window: np.ndarray, size: int) -> Page:
+def patches(caption: Caption, image: np.ndarray, window: np.ndarray, size: int) -> Page:
     """Two rows an image, [n, H, W, C]: where its filters are at some of the steps, and the patches that they extract.
 
     window: [n, T, 5] of size x size filters.
@@ -26,13 +26,13 @@ def patches(words: Words, image: np.ndarray, window: np.ndarray, size: int) -> P
     grid = Grid(rows=len(image), columns=len(steps), image_shape=image.shape[1:])
     _, _, _, side = _square(size, 0, 0, *grid.tile)
     grid = dataclasses.replace(grid, below=GAP + side + _NUMBERS)
-    caption = (
+    description = (
         f"Above, the image with the centres of the {size} × {size} filters and the rectangle that they span, the "
         f"thicker the more precise; below, the patch of {size} × {size} that they extract, scaled to the greatest "
         "value of the row. δ is the filters' stride and σ their standard deviation, in pixels: a small δ zooms in, a "
         "large σ blurs."
     )
-    page = Page.of_grid(words, caption, grid, step_names(steps))
+    page = Page.of_grid(caption, description, grid, step_names(steps))
     precision = relative_precision(window[..., 3])
     for row, picture in enumerate(image):
         seen = window[row, steps]
@@ -51,15 +51,15 @@ def patches(words: Words, image: np.ndarray, window: np.ndarray, size: int) -> P
 
 
 @style
-def put_back(words: Words, image: np.ndarray, window: np.ndarray, size: int) -> Page:
+def put_back(caption: Caption, image: np.ndarray, window: np.ndarray, size: int) -> Page:
     """A row an image, [n, H, W, C]: it, the patch of its window [n, 5], the patch put back, and two of the filters."""
     grid = Grid(rows=len(image), columns=5, image_shape=image.shape[1:], widest=354)
-    caption = (
+    description = (
         f"From left to right: the image with the read window; the patch that its {size} × {size} filters extract; the "
         "patch put back by the same filters, transposed; and the first and the last of the filters alone, those of the "
         "patch's corners. All but the image are scaled to their greatest value."
     )
-    page = Page.of_grid(words, caption, grid, ["image", "patch", "put back", "first filter", "last filter"])
+    page = Page.of_grid(caption, description, grid, ["image", "patch", "put back", "first filter", "last filter"])
     precision = relative_precision(window[..., 3])
     for row, (picture, seen) in enumerate(zip(image, window, strict=True)):
         patch = filters.extract(picture, seen, size)

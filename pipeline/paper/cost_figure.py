@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from pipeline.paper.figure_page import BLUE, BODY, VERMILION, Page, Words, style
+from pipeline.paper.figure_page import BLUE, BODY, VERMILION, Caption, Page, style
 
 _HEIGHT = 950
 _LEFT, _RIGHT, _BELOW = 150, 290, 110
@@ -25,15 +25,17 @@ class Curve(NamedTuple):
 
 
 @style
-def costs(words: Words, training: Curve, validation: Curve, *, unit: str, remark: str) -> Page:
-    """Both curves in nats, from where the training has left its beginning behind; `remark` ends the caption."""
+def costs(caption: Caption, training: Curve, validation: Curve, *, unit: str, remark: str) -> Page:
+    """Both curves in nats, from where the training has left its beginning behind; `remark` ends the description."""
     settled = training.value[training.step > _BEGINNING * training.step[-1]]
     low, high = (f(np.concatenate([settled, validation.value])) for f in (np.min, np.max))
     room = 0.05 * (high - low) or 1.0
-    caption = "The cost of a minibatch of training images, and of the validation images by the weights to be exported. "
+    description = (
+        "The cost of a minibatch of training images, and of the validation images by the weights to be exported. "
+    )
     if training.value.max() > high + room:
-        caption += f"The training began at {training.value.max():,.4g} {unit}, above the plot. "
-    page = Page(words, caption + remark, width=BODY, height=_HEIGHT)
+        description += f"The training began at {training.value.max():,.4g} {unit}, above the plot. "
+    page = Page(caption, description + remark, width=BODY, height=_HEIGHT)
     axes = page.axes(_LEFT, 0, BODY - _LEFT - _RIGHT, _HEIGHT - _BELOW)
     axes.plot(training.step, training.value, color=BLUE, lw=0.7)
     axes.plot(validation.step, validation.value, color=VERMILION, lw=1.2, marker="o", ms=2.5, clip_on=False)

@@ -57,9 +57,9 @@ style = mpl.rc_context(
 """Decorates whatever draws or saves a page."""
 
 _TOP = 140
-"""Dots above the caption's first line."""
+"""Dots above the description's first line."""
 _LINE = 40
-"""Dots from one line of the caption to the next."""
+"""Dots from one line of the description to the next."""
 _FOOT = 110
 _NARROWEST = 1_300
 _LARGE = 4
@@ -71,7 +71,7 @@ _THINNEST, _THICKEST = 0.5, 1.8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Words:
+class Caption:
     """What stands on a page beside its pictures."""
 
     title: str
@@ -82,12 +82,12 @@ class Words:
 
 
 class Page:
-    """A figure with its title, its caption and a body of `width` x `height` dots, whose top left corner is (0, 0)."""
+    """A figure with title, description and a body of `width` x `height` dots, whose top left corner is (0, 0)."""
 
-    def __init__(self, words: Words, caption: str, *, width: int, height: int) -> None:
+    def __init__(self, caption: Caption, description: str, *, width: int, height: int) -> None:
         width = max(width, _NARROWEST)
-        lines = _wrapped(caption, width)
-        self._title = words.title
+        lines = _wrapped(description, width)
+        self._title = caption.title
         self._top = _TOP + _LINE * len(lines)
         self._size = (width + 2 * MARGIN, self._top + height + _FOOT)
         self.figure = Figure(figsize=(self._size[0] / DOTS_PER_INCH, self._size[1] / DOTS_PER_INCH), dpi=DOTS_PER_INCH)
@@ -96,17 +96,17 @@ class Page:
         self._over = self.figure.add_axes((0, 0, 1, 1), autoscale_on=False, frame_on=False, zorder=1)
         self._over.set(xlim=(-MARGIN, width + MARGIN), ylim=(height + _FOOT, -self._top))
         self._over.set_axis_off()
-        tag = f"after {words.paper} of Gregor et al., 2015"
-        self.text(0, 75 - self._top, words.title, size=12, weight="bold", va="baseline")
+        tag = f"after {caption.paper} of Gregor et al., 2015"
+        self.text(0, 75 - self._top, caption.title, size=12, weight="bold", va="baseline")
         self.text(width, 75 - self._top, tag, color=FAINT, ha="right", va="baseline")
         for number, line in enumerate(lines):
             self.text(0, 130 + _LINE * number - self._top, line, va="baseline")
-        self.text(0, height + 65, words.source, size=7, color=FAINT, va="baseline")
+        self.text(0, height + 65, caption.source, size=7, color=FAINT, va="baseline")
 
     @classmethod
-    def of_grid(cls, words: Words, caption: str, grid: Grid, headings: Iterable[str] = ()) -> Page:
+    def of_grid(cls, caption: Caption, description: str, grid: Grid, headings: Iterable[str] = ()) -> Page:
         """As wide and high as the grid, with a heading above each of its columns."""
-        page = cls(words, caption, width=math.ceil(grid.width), height=math.ceil(grid.height))
+        page = cls(caption, description, width=math.ceil(grid.width), height=math.ceil(grid.height))
         for column, name in enumerate(headings):
             left, top, width, _ = grid.place(0, column)
             page.text(left + width / 2, top - 14, name, size=7.5, color=FAINT, ha="center", va="baseline")
@@ -202,11 +202,11 @@ class Grid:
     image_shape: tuple[int, ...]
     """[H, W, C]."""
     left: int = 0
-    """Dots for words before a row."""
+    """Dots for text before a row."""
     right: int = 0
-    """Dots for words behind a row."""
+    """Dots for text behind a row."""
     below: float = 0
-    """Dots for words below a row."""
+    """Dots for text below a row."""
     apart: int = 0
     """More dots before the last column."""
     widest: int = 300
@@ -222,7 +222,7 @@ class Grid:
 
     @property
     def width(self) -> float:
-        """Dots of all columns and of the words beside them."""
+        """Dots of all columns and of the text beside them."""
         return self.left + self.columns * (self.tile[0] + GAP) - GAP + self.apart + self.right
 
     @property
@@ -238,7 +238,7 @@ class Grid:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` dots in the size of a caption."""
+    """Lines of at most `width` dots in the size of a description."""
     renderer, font = RendererAgg(1, 1, DOTS_PER_INCH), FontProperties()
     lines = [""]
     for word in text.split():

@@ -6,29 +6,29 @@ import math
 
 import numpy as np
 
-from pipeline.paper.figure_page import FAINT, Grid, Page, Words, style
+from pipeline.paper.figure_page import FAINT, Caption, Grid, Page, style
 
 _APART, _DISTANCES = 30, 90
 
 
 @style
 def samples(
-    words: Words, image: np.ndarray, columns: int, nearest: tuple[np.ndarray, np.ndarray] | None = None
+    caption: Caption, image: np.ndarray, columns: int, nearest: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Page:
     """Rows of `columns` images [n, H, W, C]; last, the training images nearest to those of the column before.
 
     nearest: those images, one a row, and their distances, as `nearest.nearest` gives them; None for none.
     """
-    caption = "Images drawn from the prior, as mean probabilities."
+    description = "Images drawn from the prior, as mean probabilities."
     rows = math.ceil(len(image) / columns)
     grid = Grid(rows=rows, columns=columns, image_shape=image.shape[1:])
     if nearest is not None:
-        caption += (
+        description += (
             " The last column is not drawn: it shows the training image nearest to the drawing at its left, by the L2 "
             "distance over pixels in [0, 1], which stands beside it."
         )
         grid = Grid(rows=rows, columns=columns + 1, image_shape=image.shape[1:], apart=_APART, right=_DISTANCES)
-    page = Page.of_grid(words, caption, grid, [] if nearest is None else [*[""] * columns, "nearest"])
+    page = Page.of_grid(caption, description, grid, [] if nearest is None else [*[""] * columns, "nearest"])
     for place, drawn in enumerate(image):
         page.image(*grid.place(*divmod(place, columns)), drawn)
     if nearest is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.paper.figure_page import BLUE, FAINT, VERMILION, Grid, Page, Words, some_steps, step_names, style
+from pipeline.paper.figure_page import BLUE, FAINT, VERMILION, Caption, Grid, Page, some_steps, step_names, style
 from serving.pictures.animation import relative_precision
 
 _COLUMNS = 10
@@ -17,7 +17,7 @@ _RECTANGLE = (
 
 
 @style
-def generation(words: Words, canvas: np.ndarray, window: np.ndarray | None, window_size: int) -> Page:
+def generation(caption: Caption, canvas: np.ndarray, window: np.ndarray | None, window_size: int) -> Page:
     """A row a drawing: its canvas after some of the steps with the write window, and at last the image alone.
 
     canvas: [n, T, H, W, C] in [0, 1]; window: [n, T, 5] of window_size x window_size filters, None without attention.
@@ -27,8 +27,8 @@ def generation(words: Words, canvas: np.ndarray, window: np.ndarray | None, wind
         _RECTANGLE.format("write") if window is not None else "Without attention each step writes on all of the canvas."
     )
     grid = Grid(rows=len(canvas), columns=len(steps) + 1, image_shape=canvas.shape[2:], apart=_APART)
-    caption = f"Each row is one drawing: the canvas, as mean probabilities, after the steps named. {how}"
-    page = Page.of_grid(words, caption, grid, [*step_names(steps), "image"])
+    description = f"Each row is one drawing: the canvas, as mean probabilities, after the steps named. {how}"
+    page = Page.of_grid(caption, description, grid, [*step_names(steps), "image"])
     precision = None if window is None else relative_precision(window[..., 3])
     for row, drawing in enumerate(canvas):
         for column, step in enumerate(steps):
@@ -41,7 +41,7 @@ def generation(words: Words, canvas: np.ndarray, window: np.ndarray | None, wind
 
 @style
 def glimpses(
-    words: Words,
+    caption: Caption,
     image: np.ndarray,
     window: np.ndarray,
     window_size: int,
@@ -56,11 +56,11 @@ def glimpses(
     """
     steps = some_steps(window.shape[1], _COLUMNS)
     grid = Grid(rows=len(image), columns=len(steps), image_shape=image.shape[1:], left=_LABEL)
-    caption = (
+    description = (
         "Each row is one image, and the windows through which the classifier looked at it before it named the digit. "
         f"{_RECTANGLE.format('read')} Left: the class found, its probability, and the true class where that is another."
     )
-    page = Page.of_grid(words, caption, grid, step_names(steps))
+    page = Page.of_grid(caption, description, grid, step_names(steps))
     precision = relative_precision(window[..., 3])
     for row in range(len(image)):
         _, top, _, height = grid.place(row, 0)

@@ -12,7 +12,7 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from components.curated_schema import curated_schema
 from components.task_trainer import trainer_properties
-from pipeline import create_pipeline
+from pipeline.create_pipeline import Locations, create_pipeline
 from pipeline.task_arguments import TaskArguments
 from trainer import tasks
 from trainer.task import ClassifyingTask, ErrorGate, Gate, Task
@@ -48,18 +48,18 @@ def _compile(
     """The pipeline's nodes by name."""
     compiler = _Compiler()
     compiler.run(
-        create_pipeline.create_pipeline(
-            task=TaskArguments.of(
+        create_pipeline(
+            task=TaskArguments.for_task(
                 task,
                 ErrorGate(max_error=0.125, tolerance=0.25)
                 if isinstance(task, ClassifyingTask)
                 else Gate(max_nll_bound=123.5, tolerance=0.25),
             ),
+            locations=Locations(
+                data_dir="/data", serving_dir="/root/serving/model", checkpoint_root="/root/checkpoints"
+            ),
             pipeline_name="some-name",
             pipeline_root="/root",
-            data_dir="/data",
-            serving_dir="/root/serving/model",
-            checkpoint_root="/root/checkpoints",
             metadata_connection_config=metadata.sqlite_metadata_connection_config("/root/metadata.db"),
             enable_cache=enable_cache,
             beam_pipeline_args=["--runner=DirectRunner"],

@@ -15,7 +15,7 @@ PLACES = ("--serving-dir", "gs://bucket/serving", "--checkpoint-root", "gs://buc
 
 
 def _compile(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(main.main, ["compile", *arguments])
+    result = CliRunner().invoke(main, ["compile", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.exit_code, result.output
 

@@ -19,7 +19,7 @@ ATTENTION = {"drawings.png", "drawings.gif", "drawings.webp", "patches.png", "pu
 
 
 def _draw(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(main.main, ["figures", *map(str, arguments)])
+    result = CliRunner().invoke(main, ["figures", *map(str, arguments)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     return result.exit_code, result.output
 

@@ -74,7 +74,7 @@ def test_settings_come_from_the_environment_too(tmp_path: Path, monkeypatch: pyt
 def test_help_and_mistakes_come_at_once() -> None:
     """Without TensorFlow and TFX, whose import takes ten seconds."""
     program = (
-        "import sys; from click.testing import CliRunner; from pipeline import cli\n"
+        "import sys; from click.testing import CliRunner; from pipeline.cli import main\n"
         "for words in (['--help'], ['run', '--help'], ['tasks'], ['run', '--task', 'minst']):\n"
         "    CliRunner().invoke(main.main, words)\n"
         "sys.exit(' '.join(sorted({'tensorflow', 'tfx', 'apache_beam', 'numpy'} & set(sys.modules))) or 0)"

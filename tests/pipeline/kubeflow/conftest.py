@@ -39,22 +39,13 @@ def settings(folder: Path, *, cluster: str = CLUSTER, **changes: object) -> Comp
     """What is compiled by the cluster's file above, if nothing else is said."""
     cluster_file = folder / "cluster.yaml"
     cluster_file.write_text(cluster)
-    words: dict[str, object] = {
-        "task_name": "digits",
+    options: dict[str, object] = {
         "cluster_file": str(cluster_file),
-        "image": None,
         "pipeline_root": "minio://mlpipeline/draw",
-        "data_dir": None,
         "serving_dir": "/mnt/draw/serving/{task}",
         "checkpoint_root": "/mnt/draw/checkpoints",
-        "steps": None,
-        "train_examples": None,
-        "max_nll_bound": None,
-        "max_error": None,
-        "tolerance": None,
-        "score_samples": None,
     }
-    return CompileSettings.resolve(**{**words, **changes})  # type: ignore[arg-type]
+    return CompileSettings(**{**options, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

@@ -43,21 +43,33 @@ def test_an_image_given_beside_the_file_comes_first(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "cluster.yaml: image is missing"),
-        ("image: ''", "image is empty"),
+        ("image: ''", "image is ''; expected text that is not empty"),
         ("image: [draw", "cluster.yaml is no YAML: while parsing"),
-        ("- image", r"the file is \['image'\]; expected a mapping"),
+        ("- image", r"cluster.yaml: the file is \['image'\]; expected a mapping"),
         ("{image: i, imagee: j}", "cluster.yaml: imagee is unknown; expected image, image_pull_secrets"),
         ("{image: i, default: {cpu: two}}", "default.cpu is 'two'; expected a number"),
         ("{image: i, default: {cpu: true}}", "default.cpu is True; expected a number"),
-        ("{image: i, default: {memory_gb: 0}}", "default: memory_gb is 0.0: it must be positive"),
+        ("{image: i, default: {memory_gb: 0}}", "default.memory_gb is 0; expected greater than 0"),
+        ("{image: i, env: {1: A}}", r"env\[1\] \(the key\) is 1; expected text \(in quotes\)"),
+        ("{image: i, caching: 1, secrets: s}", "caching is 1; expected true or false; secrets is 's'; expected a list"),
+        ("{image: i, stages: {cpu: {cpuu: 1}}}", "stages.cpu.cpuu is unknown; expected cpu, memory_gb, accelerator"),
+        ("{image: i, default: {cpu: .inf}}", "default.cpu is inf; expected a finite number"),
+        ("{image: i, default: {retries: {count: 1, backoff_seconds: 900}}}", "max_backoff_seconds is 600: it must be"),
+        ("{image: i, default: !!python/object/apply:os.getcwd []}", "cluster.yaml is no YAML: could not determine"),
         ("{image: i, env: {A: 1}}", r"env.A is 1; expected text \(in quotes\)"),
         ("{image: i, stages: {Trainer: {accelerator: {resource: nvidia.com/gpu}}}}", "accelerator.count is missing"),
         ("{image: i, default: {accelerator: {resource: gpu, count: 1}}}", "resource is 'gpu': give Kubernetes' name"),
         (f"{{image: i, stages: {{Trainer: {{{TPU}}}}}}}", "node_selector lacks cloud.google.com/gke-tpu-accelerator"),
         ("{image: i, secrets: [{name: s}]}", r"secrets\[0\]: secret 's': give either env or path"),
-        ("{image: i, volumes: [{claim: c, path: data}]}", r"volumes\[0\]: path is 'data': it must be absolute"),
-        ("{image: i, default: {tolerations: [{operator: Is}]}}", "operator is 'Is': it must be Exists or Equal"),
-        ("{image: i, default: {retries: {count: -1}}}", "default.retries: count -1"),
+        ("{image: i, volumes: [{claim: c, path: data}]}", r"volumes\[0\].path: 'data' is not absolute"),
+        (
+            "{image: i, default: {tolerations: [{operator: Is}]}}",
+            r"default.tolerations\[0\].operator is 'Is'; expected 'Exists' or 'Equal'",
+        ),
+        (
+            "{image: i, default: {retries: {count: -1}}}",
+            "default.retries.count is -1; expected greater than or equal to 0",
+        ),
         ("{image: i, caching: 'no'}", "caching is 'no'; expected true or false"),
     ],
 )
@@ -69,3 +81,14 @@ def test_mistakes_are_told_with_their_place(tmp_path: Path, text: str, message: 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Cannot read the cluster's file .*none.yaml: No such file"):
         read(tmp_path / "none.yaml")
+
+
+def test_an_alias_repeats_a_section(tmp_path: Path) -> None:
+    cluster = read(_file(tmp_path, "{image: i, stages: {Trainer: &large {cpu: 8}, SplitScorer: *large}}"))
+    assert cluster.stage("SplitScorer") == cluster.stage("Trainer") == Stage(cpu=8)
+
+
+def test_a_volume_holds_what_lies_below_its_path(tmp_path: Path) -> None:
+    cluster = read(_file(tmp_path, "{image: i, volumes: [{claim: other, path: /mnt}, {claim: c, path: /data}]}"))
+    for path, mounted in {"/data": True, "/data/tfds": True, "/mnt/a": True, "/data2": False, "/": False}.items():
+        assert cluster.mounts(path) is mounted, path

@@ -50,9 +50,9 @@ class _SpeakingSchemaGen(ImportSchemaGen):
 class _Shown:
     """A console and what it has shown."""
 
-    def __init__(self, *talkative: str) -> None:
+    def __init__(self, *verbose_stages: str) -> None:
         self._output = io.StringIO()
-        self.console = RunConsole(talkative=talkative, output=self._output)
+        self.console = RunConsole(verbose_stages=verbose_stages, output=self._output)
 
     @property
     def text(self) -> str:
@@ -73,9 +73,9 @@ def _run(root: Path, console: RunConsole, schema_path: Path) -> str:
     )
     with log.recording(root / "logs", console) as log_path:
         try:
-            ObservedLocalDagRunner(announce=console.expect).run(pipeline)
+            ObservedLocalDagRunner(on_start=console.set_stages).run(pipeline)
         finally:
-            console.leave_off()
+            console.finish()
     return log_path.read_text(encoding="utf-8")
 
 
@@ -96,15 +96,15 @@ def test_cached_stages_are_said_to_be(tmp_path: Path) -> None:
     assert shown.text == " 1/2 First .... (cached)\n 2/2 Second ... (cached)\n"
 
 
-def test_what_a_talkative_stage_prints_is_shown(tmp_path: Path) -> None:
+def test_the_output_of_a_verbose_stage_is_shown(tmp_path: Path) -> None:
     shown = _Shown("First")
     _run(tmp_path, shown.console, curated_schema("pipeline", "digits"))
     assert re.fullmatch(r" 1/2 First ....\nprinted\n 1/2 First .... +\d+ s\n 2/2 Second \.\.\. +\d+ s\n", shown.text)
 
 
-@pytest.mark.parametrize("talkative", [(), ("First",)])
-def test_a_failed_stage_stays_and_its_line_is_closed(tmp_path: Path, talkative: tuple[str, ...]) -> None:
-    stdout, shown = sys.stdout, _Shown(*talkative)
+@pytest.mark.parametrize("verbose_stages", [(), ("First",)])
+def test_a_failed_stage_stays_and_its_line_is_closed(tmp_path: Path, verbose_stages: tuple[str, ...]) -> None:
+    stdout, shown = sys.stdout, _Shown(*verbose_stages)
     with pytest.raises(tf.errors.NotFoundError):
         _run(tmp_path, shown.console, tmp_path / "missing.pbtxt")
     assert shown.text == " 1/2 First ....\n"
@@ -129,6 +129,6 @@ def test_warnings_are_shown_if_they_are_ours(tmp_path: Path) -> None:
 def test_logging_is_as_before_afterwards(tmp_path: Path) -> None:
     root = logging.getLogger()
     before = root.handlers[:], root.level, warnings.showwarning, sys.stdout
-    with log.recording(tmp_path, RunConsole(talkative=(), output=io.StringIO())):
+    with log.recording(tmp_path, RunConsole(verbose_stages=(), output=io.StringIO())):
         assert (root.handlers, root.level, warnings.showwarning, sys.stdout) != before
     assert (root.handlers, root.level, warnings.showwarning, sys.stdout) == before

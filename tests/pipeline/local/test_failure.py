@@ -8,7 +8,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
-from pipeline.local.failure import RunFailed, is_foreseen, reason
+from pipeline.local.failure import RunFailed, is_user_error, reason
 from trainer.task import Gate
 
 
@@ -42,19 +42,19 @@ def test_beam_hands_on_the_whole_message_and_no_frames() -> None:
     assert reason(_of_beam(LookupError)) == f"LookupError: {message}"
 
 
-def test_foreseen_is_what_our_own_code_refuses() -> None:
+def test_a_user_error_is_what_our_own_code_refuses() -> None:
     with pytest.raises(ValueError, match="max_nll_bound is nan") as ours:
         _refused(1)
-    assert is_foreseen(ours.value)
+    assert is_user_error(ours.value)
     with pytest.raises(Exception, match="max_nll_bound is nan") as in_beam, beam.Pipeline() as pipeline:
         _ = pipeline | beam.Create([1]) | beam.Map(_refused)
-    assert is_foreseen(in_beam.value)
+    assert is_user_error(in_beam.value)
     # Raised by a file that is not ours, be it in words that speak.
-    assert not is_foreseen(_of_beam(ValueError))
+    assert not is_user_error(_of_beam(ValueError))
     # Raised by one of ours, but nobody meant to.
     with pytest.raises(TypeError) as defect:
         Gate(max_nll_bound="low", tolerance=0.5)
-    assert not is_foreseen(defect.value)
+    assert not is_user_error(defect.value)
 
 
 def test_a_failed_run_says_where_the_log_is() -> None:

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.local.interrupt import InterruptAgain
+from pipeline.local.interrupt import InterruptRepeater
 
 LOG = logging.getLogger("swallowing.library")
 
 
 @pytest.fixture
-def again() -> Iterator[InterruptAgain]:
-    handler = InterruptAgain()
+def repeater() -> Iterator[InterruptRepeater]:
+    handler = InterruptRepeater()
     LOG.addHandler(handler)
     yield handler
     LOG.removeHandler(handler)
@@ -31,9 +31,9 @@ def interrupt() -> None:
             pass
 
 
-def test_a_swallowed_interrupt_comes_again_at_the_next_record(again: InterruptAgain) -> None:
+def test_a_swallowed_interrupt_comes_again_at_the_next_record(repeater: InterruptRepeater) -> None:
     before = signal.getsignal(signal.SIGINT)
-    with again.watching():
+    with repeater.watching():
         LOG.warning("before it")
         interrupt()
         with pytest.raises(KeyboardInterrupt):
@@ -42,7 +42,7 @@ def test_a_swallowed_interrupt_comes_again_at_the_next_record(again: InterruptAg
     LOG.warning("after the run")
 
 
-def test_it_comes_in_the_main_thread_alone(again: InterruptAgain) -> None:
+def test_it_comes_in_the_main_thread_alone(repeater: InterruptRepeater) -> None:
     failed: list[BaseException] = []
 
     def work() -> None:
@@ -51,7 +51,7 @@ def test_it_comes_in_the_main_thread_alone(again: InterruptAgain) -> None:
         except KeyboardInterrupt as error:
             failed.append(error)
 
-    with again.watching():
+    with repeater.watching():
         interrupt()
         thread = threading.Thread(target=work)
         thread.start()

@@ -16,7 +16,7 @@ from pipeline.local.outcome import read_outcome
 
 def test_stages_that_did_not_finish_are_named(tmp_path: Path) -> None:
     connection = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.db"))
-    runner = ObservedLocalDagRunner(announce=lambda stages: None)
+    runner = ObservedLocalDagRunner(on_start=lambda stages: None)
     assert runner.run_id is None
     runner.run(
         Pipeline(

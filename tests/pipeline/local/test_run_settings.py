@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from pipeline.local.run_settings import RunSettings
+from pipeline.option_fields import absolute_path
 from trainer import tasks
 from trainer.task import ErrorGate
 
 
 def _resolve(root: Path, **changes: object) -> RunSettings:
-    words: dict[str, object] = {
-        "task_name": "digits",
-        "data_dir": None,
-        "steps": None,
-        "pipeline_root": str(root),
-        "max_nll_bound": None,
-        "max_error": None,
-        "use_cache": True,
+    """As click makes them, with the folder."""
+    paths = {
+        name: absolute_path(value)
+        for name, value in changes.items()
+        if name in ("data_dir", "initial_state") and isinstance(value, str)
     }
-    return RunSettings.resolve(**{**words, **changes})  # type: ignore[arg-type]
+    settings = RunSettings(**{"pipeline_root": absolute_path(root), **changes, **paths})  # type: ignore[arg-type]
+    settings.make_folder()
+    return settings
 
 
 def test_what_is_not_given_is_as_the_task_has_it(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
         ({"data_dir": "/no/such/folder"}, "/no/such/folder does not exist"),
         ({"initial_state": "/no/such/state.npz"}, "/no/such/state.npz does not exist"),
         ({"data_dir": __file__}, "does not exist|not a folder"),
-        ({"pipeline_root": __file__}, "Cannot make the folder .*: Not a directory"),
+        ({"pipeline_root": Path(__file__)}, "Cannot make the folder .*: Not a directory"),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, changes: dict[str, object], message: str) -> None:

@@ -12,10 +12,10 @@ from matplotlib.text import Text
 
 from pipeline.paper import attention_figure, cost_figure, sample_figure, sequence_figure
 from pipeline.paper.cost_figure import Curve
-from pipeline.paper.figure_page import DOTS_PER_INCH, MARGIN, Page, Words, style
+from pipeline.paper.figure_page import DOTS_PER_INCH, MARGIN, Caption, Page, style
 
 RNG = np.random.default_rng(1)
-WORDS = Words(
+CAPTION = Caption(
     title="What the transposed filters put back", paper="Fig. 10", source="a_task: of a title. Model 7, 150,000 steps."
 )
 WINDOW = np.stack([RNG.uniform(0, 50, (8, 64)), RNG.uniform(0, 50, (8, 64)), *RNG.uniform(0.5, 9, (3, 8, 64))], axis=-1)
@@ -36,16 +36,16 @@ def _costs() -> Page:
     step = np.arange(1, 150_001, 500)
     training = Curve(step, 5_000 + 3_000 / np.sqrt(step))
     return cost_figure.costs(
-        WORDS, training, Curve(step[10::10], training.value[10::10]), unit="nats an image", remark=""
+        CAPTION, training, Curve(step[10::10], training.value[10::10]), unit="nats an image", remark=""
     )
 
 
 PAGES: dict[str, Callable[[], Page]] = {
-    "drawings": lambda: sequence_figure.generation(WORDS, _images(8, 64, 28, 28, 1), WINDOW, 5),
-    "wide drawings in colour": lambda: sequence_figure.generation(WORDS, _images(8, 3, 20, 300, 3), WINDOW[:, :3], 5),
-    "drawings without attention": lambda: sequence_figure.generation(WORDS, _images(8, 5, 9, 7, 1), None, 0),
+    "drawings": lambda: sequence_figure.generation(CAPTION, _images(8, 64, 28, 28, 1), WINDOW, 5),
+    "wide drawings in colour": lambda: sequence_figure.generation(CAPTION, _images(8, 3, 20, 300, 3), WINDOW[:, :3], 5),
+    "drawings without attention": lambda: sequence_figure.generation(CAPTION, _images(8, 5, 9, 7, 1), None, 0),
     "glimpses": lambda: sequence_figure.glimpses(
-        WORDS,
+        CAPTION,
         _images(6, 100, 100, 1),
         WINDOW[:6, :8],
         12,
@@ -53,14 +53,14 @@ PAGES: dict[str, Callable[[], Page]] = {
         found=np.array([0, 2, 2, 2, 4, 5]),
         probability=np.ones(6),
     ),
-    "patches": lambda: attention_figure.patches(WORDS, _images(3, 54, 54, 3), WINDOW[:3, :32], 12),
+    "patches": lambda: attention_figure.patches(CAPTION, _images(3, 54, 54, 3), WINDOW[:3, :32], 12),
     "put back": lambda: attention_figure.put_back(
-        WORDS, _images(3, 28, 28, 1), attention_figure.most_zoomed(WINDOW[:3]), 2
+        CAPTION, _images(3, 28, 28, 1), attention_figure.most_zoomed(WINDOW[:3]), 2
     ),
     "samples": lambda: sample_figure.samples(
-        WORDS, _images(80, 28, 28, 1), 10, (_images(8, 28, 28, 1), np.full(8, 88.88))
+        CAPTION, _images(80, 28, 28, 1), 10, (_images(8, 28, 28, 1), np.full(8, 88.88))
     ),
-    "samples alone": lambda: sample_figure.samples(WORDS, _images(80, 54, 54, 3), 10),
+    "samples alone": lambda: sample_figure.samples(CAPTION, _images(80, 54, 54, 3), 10),
     "costs": _costs,
 }
 
@@ -85,7 +85,7 @@ def test_words_are_whole_and_apart(kind: str) -> None:
 def test_an_image_is_shown_pixel_by_pixel_and_its_window_where_it_is() -> None:
     canvas = np.round(_images(1, 2, 28, 28, 1))
     window = np.array([[[20.0, 10.0, 2.0, 1.0, 1.0], [5.0, 5.0, 1.0, 4.0, 1.0]]])
-    page = sequence_figure.generation(WORDS, canvas, window, 5)
+    page = sequence_figure.generation(CAPTION, canvas, window, 5)
     (axes,) = page.figure.axes
     first, second = (patch for patch in axes.patches if isinstance(patch, Rectangle))
     # Half the precision is nearer to the least of all borders.

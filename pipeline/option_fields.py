@@ -1,0 +1,69 @@
+"""Command-line options declared once: a field of a frozen dataclass is the option, its variable and its default."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """Annotates a field, `Annotated[int | None, Option("Steps.")] = None`, which is then the option of its name."""
+
+    help: str
+    """Its line in `--help`, with the meaning of None; any other default is shown by itself."""
+    flag: str | None = None
+    """In place of `--field-name`, such as `--on/--off`. The environment variable follows from it: `FIELD_NAME`."""
+    has_variable: bool = True
+    """Whether the option can be given as an environment variable."""
+
+
+def settings_options(settings_class: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command the options of a settings class, and an instance of it as an argument.
+
+    The instance comes after click's context, where there is one, and before the command's own options. A ValueError
+    from its constructor ends the command with that message and status 1.
+    """
+    options = [_click_option(settings_class, field) for field in dataclasses.fields(settings_class)]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_settings(*context: click.Context, **values: Any) -> None:
+            chosen = {field.name: values.pop(field.name) for field in dataclasses.fields(settings_class)}
+            try:
+                settings = settings_class(**chosen)
+            except ValueError as error:
+                raise click.ClickException(str(error)) from error
+            command(*context, settings, **values)
+
+        for option in reversed(options):
+            with_settings = option(with_settings)
+        return with_settings
+
+    return decorate
+
+
+def absolute_path(text: str | Path) -> Path:
+    """Makes a path absolute: TFX stores it, and may be started from another folder next time."""
+    return Path(text).expanduser().resolve()
+
+
+def _click_option(settings_class: type[Any], field: dataclasses.Field[Any]) -> Callable[..., Any]:
+    annotated, declared = typing.get_args(typing.get_type_hints(settings_class, include_extras=True)[field.name])
+    (kind,) = set(typing.get_args(annotated) or (annotated,)) - {type(None)}
+    flag = declared.flag or f"--{field.name.replace('_', '-')}"
+    return click.option(
+        flag,
+        field.name,
+        type=absolute_path if kind is Path else kind,
+        help=declared.help,
+        default=field.default,
+        show_default=field.default is not None,
+        envvar=flag.removeprefix("--").replace("-", "_").upper() if declared.has_variable else None,
+    )

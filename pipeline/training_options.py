@@ -1,0 +1,71 @@
+"""Options that a local run and a compiled pipeline share: what is trained, and what a model must reach."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Annotated
+
+from pipeline.option_fields import Option
+from trainer import tasks
+from trainer.task import ClassifyingTask, ErrorGate, Gate, GenerativeTask
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskOption:
+    """The choice of a task. Raises ValueError for an unknown name."""
+
+    task_name: Annotated[str, Option("See `draw tasks`.", flag="--task")] = "digits"
+
+    def __post_init__(self) -> None:
+        tasks.get(self.task_name)
+
+    @functools.cached_property
+    def task(self) -> GenerativeTask | ClassifyingTask:
+        """The task of that name."""
+        return tasks.get(self.task_name)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingOptions(TaskOption):
+    """Size of the training and thresholds of the gate; None leaves a value as the task has it."""
+
+    steps: Annotated[int | None, Option("Training steps.  [default: the task's]")] = None
+    train_examples: Annotated[
+        int | None,
+        Option("Training images that are made, of a task that composes them of digits.  [default: the task's]"),
+    ] = None
+    max_nll_bound: Annotated[
+        float | None,
+        Option("The greatest bound, in nats an image, of a model that may be pushed.  [default: the task's]"),
+    ] = None
+    max_error: Annotated[
+        float | None,
+        Option("The greatest error, from 0 to 1, of a classifier that may be pushed.  [default: the task's]"),
+    ] = None
+    score_samples: Annotated[
+        int | None,
+        Option("Score each image of the test split with so many samples, as a last stage.  [default: no such stage]"),
+    ] = None
+
+    @functools.cached_property
+    def gate(self) -> Gate | ErrorGate:
+        """The task's gate with the user's threshold. Raises ValueError for the threshold of another kind of task."""
+        task = self.task
+        if isinstance(task, ClassifyingTask):
+            if self.max_nll_bound is not None:
+                raise ValueError(f"{task.name} is a classifier, which has no bound: give the greatest error instead.")
+            return task.gate if self.max_error is None else dataclasses.replace(task.gate, max_error=self.max_error)
+        if self.max_error is not None:
+            raise ValueError(f"{task.name} is a generative task, which has no error: give the greatest bound instead.")
+        if self.max_nll_bound is None:
+            return task.gate
+        return dataclasses.replace(task.gate, max_nll_bound=self.max_nll_bound)
+
+    def check_score_samples(self) -> None:
+        """Raises ValueError where the test images cannot be scored with so many samples."""
+        if self.score_samples is not None and (self.score_samples < 1 or isinstance(self.task, ClassifyingTask)):
+            raise ValueError(
+                f"Got {self.score_samples} samples to score of each image of {self.task_name}: give at least 1, of a "
+                "generative task, or none for no such stage."
+            )
