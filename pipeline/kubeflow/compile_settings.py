@@ -89,7 +89,7 @@ class CompileSettings(TrainingOptions):
 
     @property
     def task_parameters(self) -> dict[str, Any]:
-        """Defaults of the runtime parameters that describe the task, with TASK_DEFAULT for each number that is the task's."""
+        """Defaults of the runtime parameters that describe the task; TASK_DEFAULT leaves a number to the task."""
         numbers = {
             "steps": self.steps,
             "train_examples": self.train_examples,
