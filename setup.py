@@ -57,7 +57,7 @@ setup(
     py_modules=["draw_tfx_startup"],
     cmdclass={"build_py": BuildPyWithPth, "editable_wheel": EditableWheelWithPth},
     package_data={
-        "components.run_report": ["*.css", "*.js"],
+        "components.run_report": ["templates/**/*"],
         "components.datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt"],
         "pipeline": ["schema/**/*"],
         "serving": ["config/**/*", "server/live_page/*"],

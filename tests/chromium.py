@@ -1,4 +1,4 @@
-"""The browser in which the tests of pages open them."""
+"""Chromium, in which the tests of pages open them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _FLAGS = (
     "--disable-sync",
 )
 
-wanted = pytest.mark.skipif(not _CHROMIUM.exists(), reason=f"there is no {_CHROMIUM} to show the page in")
+required = pytest.mark.skipif(not _CHROMIUM.exists(), reason=f"there is no {_CHROMIUM}")
 
 
 @contextlib.contextmanager
-def opened() -> Iterator[Browser]:
-    """It runs an event loop in this thread, so it must end with the file's tests."""
+def launched() -> Iterator[Browser]:
+    """Starts a browser. Its event loop runs in this thread, so it must be closed after the file's tests."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -1,1 +1,1 @@
-"""The last stage of a run: all that there is to know about it on one HTML page that needs no network."""
+"""The last stage of a run: its report, one HTML page that needs no network."""

@@ -1,4 +1,4 @@
-"""The artifact that RunReport gives: a folder with one HTML page."""
+"""The artifact of RunReport: a folder with one HTML page."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ REPORT_FILE = "report.html"
 
 
 class RunReport(Artifact):
-    """`REPORT_FILE` in it is the page. Its custom property `failed_sections` names, one a line, what could not be made.
+    """A folder whose REPORT_FILE is the page; its custom property `failed_sections` names failed sections, one a line.
 
-    Kubeflow Pipelines wants a name with one dot, and TFX's entry point imports the class by it: `components` hands it
-    out.
+    Kubeflow Pipelines requires a type name with one dot, and TFX's entry point imports the class by that name, so
+    `components` exports it.
     """
 
     TYPE_NAME = "components.RunReport"

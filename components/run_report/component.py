@@ -1,4 +1,4 @@
-"""The contract of RunReport: what a run came to in, one HTML page out."""
+"""RunReport: everything there is to know about a run, on one HTML page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.run_report.artifact import RunReport as RunReportArtifact
 
 
 class RunReportSpec(ComponentSpec):
-    """Channels of RunReport. The task, the gate and the split that it judged on come with the model and evaluation."""
+    """Channels of RunReport. The task comes with the model, the gate and its split with the evaluation."""
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {}
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {
@@ -31,10 +31,10 @@ class RunReportSpec(ComponentSpec):
 
 
 class RunReport(BaseComponent):
-    """Writes the page of a run, of a refused model's as of a pushed one's.
+    """Writes the page of a run, whether its model was pushed or refused.
 
-    A section that cannot be made, say because the model draws no finite pixel, says so in its place; a warning says so
-    too, and the artifact's property `failed_sections`. The run goes on, for what it was made for is done by then.
+    A section that cannot be made, say because the model draws no finite pixel, says so in its place, in a warning and
+    in the artifact's property `failed_sections`. The run does not fail, since its purpose is served by then.
 
     Outputs:
       report: `components.RunReport`, a folder with report.html.
@@ -57,13 +57,13 @@ class RunReport(BaseComponent):
         """Wires the component.
 
         Args:
-          examples: of our contract.
-          statistics: of the examples.
+          examples: the examples, of all splits.
+          statistics: the statistics of the examples.
           model: a SavedModel with its task.
           model_run: TensorBoard's summaries of its training.
-          evaluation: what the gate found.
-          infra_blessing: whether it can be served.
-          pushed_model: whether, and where to, it was pushed.
+          evaluation: the gate's evaluation.
+          infra_blessing: the serving check's verdict.
+          pushed_model: where the model was pushed to, if it was.
         """
         super().__init__(
             RunReportSpec(

@@ -1,4 +1,4 @@
-"""What is known of the data sets: what they are, whose, and under what terms."""
+"""Data cards: what each data set is, whose it is, and its terms and limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class DataCard(NamedTuple):
-    """Of a data set, by the name of its builder."""
+    """A data set's card on the page."""
 
     description: str
     licence: str
@@ -60,5 +60,5 @@ UNKNOWN = DataCard("A data set of which this page knows its name only.", "Not kn
 
 
 def for_builder(builder: str) -> DataCard:
-    """Of TFDS's `name`, `name/config` or either with `:version`."""
+    """Returns the card of TFDS's `name`, `name/config`, or either with `:version`; UNKNOWN if there is none."""
     return BY_BUILDER.get(builder.partition(":")[0].partition("/")[0], UNKNOWN)

@@ -1,4 +1,4 @@
-"""Executor of RunReport: opens what the run left, and writes the page."""
+"""Executor of RunReport: collects the run's artifacts and writes the page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, path_utils
+from tfx.utils import io_utils
 
 from components.evaluator.evaluation import EVALUATION_FILE
-from components.run_report import page
+from components.exported_task import saved_model_dir
+from components.run_report import report_page
 from components.run_report.artifact import REPORT_FILE
 from components.run_report.run import Run
 
@@ -27,7 +28,7 @@ _PUSHED_DESTINATION_KEY = "pushed_destination"
 
 
 class Executor(BaseExecutor):
-    """Asks the model in this process, as the evaluators do."""
+    """Writes the page, calling the model in this process as the evaluators do."""
 
     def Do(
         self,
@@ -35,46 +36,46 @@ class Executor(BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the page.
+        """Writes the page, and the names of the sections that failed as a property of the report.
 
         Args:
-          input_dict: as in the component's contract.
+          input_dict: the component's inputs.
           output_dict: `report`.
-          exec_properties: none.
+          exec_properties: empty.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        given = {key: artifact_utils.get_single_instance(artifacts) for key, artifacts in input_dict.items()}
-        model = given[standard_component_specs.MODEL_KEY]
-        examples = given[standard_component_specs.EXAMPLES_KEY]
-        statistics = given[standard_component_specs.STATISTICS_KEY]
-        blessing = given[standard_component_specs.INFRA_BLESSING_KEY]
-        pushed = given[standard_component_specs.PUSHED_MODEL_KEY]
+        inputs = {key: artifact_utils.get_single_instance(artifacts) for key, artifacts in input_dict.items()}
+        model = inputs[standard_component_specs.MODEL_KEY]
+        examples = inputs[standard_component_specs.EXAMPLES_KEY]
+        statistics = inputs[standard_component_specs.STATISTICS_KEY]
+        blessing = inputs[standard_component_specs.INFRA_BLESSING_KEY]
+        pushed = inputs[standard_component_specs.PUSHED_MODEL_KEY]
         splits = artifact_utils.decode_split_names(examples.split_names)
         run = Run(
             model_number=os.path.basename(model.uri.rstrip("/")),
-            model_dir=path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model)),
-            logs_dir=given[standard_component_specs.MODEL_RUN_KEY].uri,
-            evaluation_file=os.path.join(given[standard_component_specs.EVALUATION_KEY].uri, EVALUATION_FILE),
+            model_dir=saved_model_dir(model),
+            logs_dir=inputs[standard_component_specs.MODEL_RUN_KEY].uri,
+            evaluation_file=os.path.join(inputs[standard_component_specs.EVALUATION_KEY].uri, EVALUATION_FILE),
             split_dirs={split: artifact_utils.get_split_uri([examples], split) for split in splits},
             counts={split: _count(artifact_utils.get_split_uri([statistics], split)) for split in splits},
             unservable=_unservable(blessing),
             pushed_to=pushed.get_string_custom_property(_PUSHED_DESTINATION_KEY) or None,
         )
-        written = page.write(run)
+        page = report_page.render(run)
         report = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
-        io_utils.write_string_file(os.path.join(report.uri, REPORT_FILE), written.html)
-        report.set_string_custom_property("failed_sections", "\n".join(written.failed_sections))
+        io_utils.write_string_file(os.path.join(report.uri, REPORT_FILE), page.html)
+        report.set_string_custom_property("failed_sections", "\n".join(page.failed_sections))
 
 
 def _count(split_uri: str) -> int:
-    """Examples in a split, which StatisticsGen has counted."""
+    """Reads the number of examples in a split from StatisticsGen's output."""
     with fileio.open(os.path.join(split_uri, statistics_gen.DEFAULT_FILE_NAME), "rb") as file:
-        (found,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read()).datasets
-    return int(found.num_examples)
+        (statistics,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read()).datasets
+    return int(statistics.num_examples)
 
 
 def _unservable(blessing: types.Artifact) -> str | None:
-    """The serving check's reason for a refusal."""
+    """Reads the serving check's reason for a refusal; None if it blessed the model."""
     if blessing.get_int_custom_property(_BLESSED_KEY):
         return None
     with fileio.open(os.path.join(blessing.uri, _NOT_BLESSED_FILE)) as file:

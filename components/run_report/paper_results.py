@@ -1,4 +1,4 @@
-"""What the paper reports, and what others did of the same kind, each number with its source."""
+"""Published results, the paper's and others', each with its source."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 
 class Result(NamedTuple):
-    """One number of somebody else's."""
+    """A published number."""
 
     model: str
     value: str
-    """As it was printed: nats an image, or an error in percent."""
+    """As printed: nats an image, or an error in percent."""
     source: str
 
 
@@ -25,7 +25,7 @@ TABLE_1 = (
     Result("differentiable RAM, 8 glimpses", "3.36 %", _TABLE_1),
     Result("differentiable RAM, 8 glimpses", "3.72 %", _PUBLIC),
 )
-"""Error of classifying 100 x 100 cluttered translated MNIST."""
+"""Classification error on 100 x 100 cluttered translated MNIST."""
 
 TABLE_2 = (
     Result("DRAW without attention", "≤ 87.40", _TABLE_2),
@@ -38,7 +38,7 @@ TABLE_2 = (
 """-log p(x) of binarised MNIST's test split, in nats an image."""
 
 FIGURE_11 = (Result("DRAW, where the curve ends", "about 5,070", _FIGURE_11),)
-"""Cost of SVHN's validation split, in nats an image."""
+"""Cost on SVHN's validation split, in nats an image."""
 
 BY_TASK: Mapping[str, tuple[Result, ...]] = {
     "mnist": TABLE_2,
@@ -47,4 +47,4 @@ BY_TASK: Mapping[str, tuple[Result, ...]] = {
     "cluttered_mnist": TABLE_1,
     "cluttered_mnist_4": TABLE_1,
 }
-"""For the tasks whose data are the paper's and of which it gives a number."""
+"""Results for the tasks of whose data the paper gives a number."""

@@ -1,4 +1,4 @@
-"""What a run can be reproduced and compared by: versions, hashes and the machine."""
+"""Versions, hashes and the machine: what a run is reproduced and compared by."""
 
 from __future__ import annotations
 
@@ -8,72 +8,54 @@ import os
 import pathlib
 import platform
 import subprocess
-from collections.abc import Iterator
 
 import tensorflow as tf
 
-DISTRIBUTIONS = ("draw-tfx", "tensorflow", "tfx", "apache-beam", "tensorflow-datasets", "numpy", "protobuf")
+_DISTRIBUTIONS = ("draw-tfx", "tensorflow", "tfx", "apache-beam", "tensorflow-datasets", "numpy", "protobuf")
 
 
 def versions() -> dict[str, str]:
-    """Of Python, ours and what we stand on; and the revision of the source where this is a checkout."""
-    found = {"Python": platform.python_version()}
-    for name in DISTRIBUTIONS:
+    """Returns the versions of Python, this project and what it builds on; in a checkout also the git revision."""
+    versions = {"Python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed as a package"
+            versions[name] = "not installed as a package"
     if revision := _revision():
-        found["git revision"] = revision
-    return found
+        versions["git revision"] = revision
+    return versions
 
 
 def machine() -> dict[str, str]:
-    """On which this process runs; the whole of a local run does."""
+    """Describes the machine of this process, on which a local run is as a whole."""
+    accelerators = sum(device.device_type in ("GPU", "TPU") for device in tf.config.list_physical_devices())
     return {
         "processor": _processor(),
-        "cores in use": str(cores()),
-        "accelerators": str(accelerators() or "none"),
+        "cores in use": str(len(os.sched_getaffinity(0))),
+        "accelerators": str(accelerators or "none"),
         "system": platform.platform(),
     }
 
 
-def cores() -> int:
-    """That this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
-def accelerators() -> int:
-    """GPUs and TPUs that this process sees."""
-    return sum(device.device_type in ("GPU", "TPU") for device in tf.config.list_physical_devices())
-
-
 def model_hashes(model_dir: str) -> dict[str, str]:
-    """TensorFlow's fingerprint of the SavedModel and the SHA-256 of its weights."""
-    found = {}
+    """Returns TensorFlow's fingerprint of the SavedModel and the SHA-256 of its weights."""
     try:
-        fingerprint = tf.saved_model.experimental.read_fingerprint(model_dir)
-        found["SavedModel fingerprint"] = fingerprint.singleprint()
+        fingerprint = tf.saved_model.experimental.read_fingerprint(model_dir).singleprint()
     except (FileNotFoundError, RuntimeError, ValueError):
-        found["SavedModel fingerprint"] = "none was written"
+        fingerprint = "none was written"
     weights = sorted(tf.io.gfile.glob(os.path.join(model_dir, "variables", "variables.data-*")))
-    found["weights, SHA-256"] = sha256(weights)
-    return found
+    return {"SavedModel fingerprint": fingerprint, "weights, SHA-256": sha256(weights)}
 
 
 def sha256(paths: list[str]) -> str:
-    """Of the contents of files one after the other."""
+    """Hashes the contents of files, one after the other."""
     digest = hashlib.sha256()
     for path in paths:
-        for piece in _pieces(path):
-            digest.update(piece)
+        with tf.io.gfile.GFile(path, "rb") as file:
+            while block := file.read(1 << 24):
+                digest.update(block)
     return digest.hexdigest()
-
-
-def _pieces(path: str) -> Iterator[bytes]:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        while piece := file.read(1 << 24):
-            yield piece
 
 
 def _processor() -> str:
@@ -86,7 +68,7 @@ def _processor() -> str:
 
 
 def _revision() -> str | None:
-    """Of the checkout that this file is in, with a word where it is not what was committed; None outside of one."""
+    """Returns the revision of this file's checkout, marked if there are changes; None outside a checkout."""
     root = pathlib.Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""A run as the sections of its report see it: each part is opened when it is first asked for, and once."""
+"""The outputs of a run, as its report needs them."""
 
 from __future__ import annotations
 
@@ -19,33 +19,38 @@ from components.run_report.examples import Images
 from components.run_report.model import Model
 from trainer.task import ClassifyingTask, GenerativeTask, Task
 
-FIRST_EXAMPLES = 5_000
-"""Examples of each split that the statistics of the images are made of."""
+_MAX_IMAGES = 5_000
+"""Images of each split that the report reads."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where everything lies. A property raises what goes wrong when it is opened."""
+    """A finished run. Each part is opened once, on first use, and raises whatever goes wrong then."""
 
     model_number: str
-    """That of the model's folder, Trainer/model/N."""
+    """N of the model's folder, Trainer/model/N."""
     model_dir: str
-    """The SavedModel."""
+    """Folder of the SavedModel."""
     logs_dir: str
-    """TensorBoard's summaries."""
+    """Folder of TensorBoard's event files."""
     evaluation_file: str
     split_dirs: Mapping[str, str]
     counts: Mapping[str, int]
-    """Examples in each split."""
+    """Number of examples in each split."""
     unservable: str | None
-    """Why the serving check refused the model."""
+    """Reason for which the serving check refused the model; None if it passed."""
     pushed_to: str | None
-    """Where TF Serving finds it; None of a model that was not pushed."""
+    """Folder that TF Serving reads; None if the model was not pushed."""
 
     @functools.cached_property
     def task(self) -> GenerativeTask | ClassifyingTask:
-        """As it was written beside the model."""
+        """The task that was exported with the model."""
         return Task.from_json(_read(os.path.join(self.model_dir, TASK_FILE)))
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the model is a classifier."""
+        return isinstance(self.task, ClassifyingTask)
 
     @functools.cached_property
     def evaluation(self) -> dict[str, Any]:
@@ -54,28 +59,28 @@ class Run:
 
     @functools.cached_property
     def model(self) -> Model:
-        """Loaded."""
+        """The loaded model."""
         return Model(self.model_dir)
 
     @functools.cached_property
     def curves(self) -> Curves:
-        """Of the training."""
+        """The curves of the training."""
         return event_curves.read(self.logs_dir)
 
     @functools.cached_property
-    def answers(self) -> dict[str, np.ndarray]:
-        """Of a classifier, on `images` of the split that the gate judged by."""
+    def classifications(self) -> dict[str, np.ndarray]:
+        """A classifier's `probabilities`, `label` and `glimpse_window` for `images` of the test split."""
         keep = ("probabilities", "label", "glimpse_window")
         return self.model.ask("classify", keep, image=self.images(self.task.data.test).pixels)
 
     def files(self, split: str) -> list[str]:
-        """Of a split, in the order of their names."""
+        """Lists the files of a split by name."""
         return sorted(tf.io.gfile.glob(os.path.join(self.split_dirs[split], "*")))
 
     def images(self, split: str) -> Images:
-        """The first of a split, at most FIRST_EXAMPLES."""
+        """Reads the first 5,000 images of a split, or all of fewer."""
         if split not in self._images:
-            self._images[split] = examples.read(self.files(split), self.task, split, FIRST_EXAMPLES)
+            self._images[split] = examples.read(self.files(split), self.task, split, _MAX_IMAGES)
         return self._images[split]
 
     @functools.cached_property

@@ -1,1 +1,1 @@
-"""The sections of the page, a file each: from a run to HTML."""
+"""What each section of the page shows, gathered from a run as the variables of its template."""

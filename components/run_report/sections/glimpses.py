@@ -1,98 +1,81 @@
-"""Where a classifier looks, and what it takes for what."""
+"""Where a classifier looks, and which classes it confuses."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from components.run_report import attention_map, markup
-from components.run_report.examples import Images
+from components.run_report import attention_map, page_figures
 from components.run_report.run import Run
-from components.run_report.sections.attention import LOOKED_AT, maps
+from components.run_report.sections.attention_maps import MAX_IMAGES, attention_maps
 from trainer.task import ClassifyingTask
 
 _PLAYED = 12
-_WORST = 24
+_MAX_MISTAKES = 24
 
 
-def body(run: Run) -> str:
-    """Its glimpses over test images, and maps of all of them."""
-    task, found, images, _ = _parts(run)
-    count = min(len(images.pixels), markup.affordable(_PLAYED, images.pixels[0].size))
-    windows = attention_map.rectangles(found["glimpse_window"], task.read)
-    player = markup.player(
-        images.pixels[:count, None],
-        {"glimpse": windows[:count]},
-        title=f"The first {count} test images, glimpse by glimpse",
-        caption="The rectangle is what the model sees of the image; the heavier its border, the sharper its filters.",
-        labels=_captions(run, np.arange(count)),
-    )
-    several = min(len(images.pixels), LOOKED_AT)
-    return player + "<h3>Looking</h3>" + maps(found["glimpse_window"][:several], task.read, task.image_shape, several)
+def gather(run: Run) -> dict[str, Any]:
+    """Gathers the glimpses over test images, and maps of all of them."""
+    task = _task(run)
+    pixels = run.images(task.data.test).pixels
+    windows = run.classifications["glimpse_window"]
+    count = min(len(pixels), page_figures.affordable_count(_PLAYED, pixels[0].size))
+    return {
+        "glimpses": page_figures.player(
+            pixels[:count, None],
+            {"glimpse": attention_map.rectangles(windows, task.read)[:count]},
+            labels=_captions(run, np.arange(count)),
+        ),
+        "maps": attention_maps("Looking", windows[:MAX_IMAGES], task.read, task.image_shape),
+    }
 
 
-def mistakes(run: Run) -> str:
-    """The confusion matrix and the errors that it was surest of."""
-    task, found, images, labels = _parts(run)
-    matrix = np.zeros((task.classes, task.classes), int)
-    np.add.at(matrix, (labels, found["label"]), 1)
-    wrong = np.flatnonzero(found["label"] != labels)
-    surest = wrong[np.argsort(-found["probabilities"].max(axis=1)[wrong], kind="stable")][:_WORST]
-    which = "first " if len(labels) < run.counts[task.data.test] else ""
-    text = f"Of the {which}{len(labels):,} images of split {task.data.test!r}, {len(wrong):,} are wrong."
-    parts = [markup.paragraph(text), _confusion(matrix)]
-    if len(surest):
-        parts.append(
-            markup.tiles(
-                images.pixels[surest],
-                "The errors of which the model was surest: the label, what it was taken for, and how sure.",
-                labels=_captions(run, surest),
-                describe="error",
-                smallest=104,
-            )
-        )
-    return "".join(parts)
+def gather_mistakes(run: Run) -> dict[str, Any]:
+    """Gathers the confusion matrix and the errors of which the model was surest."""
+    task = _task(run)
+    pixels, _ = run.images(task.data.test)
+    labels, predicted = _labels(run), run.classifications["label"]
+    wrong = np.flatnonzero(predicted != labels)
+    certainty = run.classifications["probabilities"].max(axis=1)[wrong]
+    surest = wrong[np.argsort(-certainty, kind="stable")][:_MAX_MISTAKES]
+    return {
+        "images": len(labels),
+        "wrong": len(wrong),
+        "confusion": _confusion(labels, predicted, task.classes),
+        "surest": page_figures.tiles(pixels[surest], _captions(run, surest)) if len(surest) else None,
+    }
 
 
-def _parts(run: Run) -> tuple[ClassifyingTask, dict[str, np.ndarray], Images, np.ndarray]:
-    """The task, the model's answers on the images of the split that the gate judged by, those, and their labels."""
-    task = run.task
-    assert isinstance(task, ClassifyingTask)
-    images = run.images(task.data.test)
-    # A classifying task is of a data set with labels.
-    assert images.labels is not None
-    return task, run.answers, images, images.labels
+def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> list[list[tuple[int, float]]]:
+    """Counts the images of each label by prediction, each with its shade in percent.
+
+    Errors are shaded by their share of the row; the diagonal, which dwarfs them, is not.
+    """
+    matrix = np.zeros((classes, classes), int)
+    np.add.at(matrix, (labels, predicted), 1)
+    shares = (matrix - np.diag(np.diag(matrix))) / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shades = 100 * shares / (shares.max() or 1.0)
+    return [list(zip(*rows, strict=True)) for rows in zip(matrix.tolist(), shades.tolist(), strict=True)]
 
 
 def _captions(run: Run, rows: np.ndarray) -> list[str]:
-    _, found, _, labels = _parts(run)
+    """Describes images by their label, the model's class if it is another, and its probability."""
+    labels, predicted = _labels(run), run.classifications["label"]
+    probabilities = run.classifications["probabilities"].max(axis=1)
     return [
-        f"{labels[row]} → {found['label'][row]}, {found['probabilities'][row].max():.0%}"
-        if labels[row] != found["label"][row]
-        else f"{labels[row]}, {found['probabilities'][row].max():.0%}"
+        f"{labels[row]}{'' if labels[row] == predicted[row] else f' → {predicted[row]}'}, {probabilities[row]:.0%}"
         for row in rows
     ]
 
 
-def _confusion(matrix: np.ndarray) -> str:
-    """Errors are shaded by their share of the row; the diagonal, which dwarfs them, is not."""
-    errors = matrix - np.diag(np.diag(matrix))
-    shares = errors / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    most = shares.max() or 1.0
-    classes = range(len(matrix))
-    head = "".join(f'<th scope="col">{name}</th>' for name in classes)
-    rows = "".join(
-        f'<tr><th scope="row">{label}</th>'
-        + "".join(
-            f'<td class="{"right" if label == name else ""}" style="--share:{100 * shares[label, name] / most:.0f}%">'
-            f"{matrix[label, name] or ''}</td>"
-            for name in classes
-        )
-        + "</tr>"
-        for label in classes
-    )
-    caption = "Images of each label (rows) by the class that the model names (columns); errors are shaded."
-    return markup.scrolling(
-        f'<table class="confusion"><caption>{caption}</caption><thead><tr><th></th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>",
-        "Confusion matrix",
-    )
+def _labels(run: Run) -> np.ndarray:
+    labels = run.images(run.task.data.test).labels
+    # A classifying task's data set has labels.
+    assert labels is not None
+    return labels
+
+
+def _task(run: Run) -> ClassifyingTask:
+    assert isinstance(run.task, ClassifyingTask)
+    return run.task

@@ -1,4 +1,4 @@
-"""Runs of tiny tasks whose reports the tests read: trained, exported, judged and written by the stages themselves."""
+"""Runs of tiny tasks and their reports, made by the pipeline's own stages."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ LABELS = [place % 4 for place in range(max(COUNTS.values()))]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TinyRun:
-    """The artifacts of one run, all but the report."""
+    """The artifacts of one run, except the report."""
 
     root: Path
     artifacts: dict[str, types.Artifact]
 
-    def report(self, folder: str = "report", **instead: types.Artifact) -> tuple[Path, list[str]]:
-        """Writes a page, and returns it with the names of the sections that failed."""
+    def report(self, folder: str = "report", **replacements: types.Artifact) -> tuple[Path, list[str]]:
+        """Writes a page with some artifacts replaced, and returns it with the names of the sections that failed."""
         report = RunReport()
         report.uri = str(self.root / folder)
-        inputs = {key: [artifact] for key, artifact in {**self.artifacts, **instead}.items()}
+        inputs = {key: [artifact] for key, artifact in {**self.artifacts, **replacements}.items()}
         Executor(BaseExecutor.Context()).Do(inputs, {"report": [report]}, {})
         return Path(report.uri) / REPORT_FILE, report.get_string_custom_property("failed_sections").splitlines()
 
 
 def artifact(kind: type[types.Artifact], folder: Path) -> types.Artifact:
-    """Of a folder, which is made."""
+    """Makes a folder and an artifact of it."""
     folder.mkdir(parents=True, exist_ok=True)
     made = kind()
     made.uri = str(folder)
@@ -58,7 +58,7 @@ def artifact(kind: type[types.Artifact], folder: Path) -> types.Artifact:
 
 
 def finished_run(task: GenerativeTask | ClassifyingTask, root: Path, *, limit: float) -> TinyRun:
-    """Trains the task for some steps and judges it with that limit."""
+    """Trains the task for some steps and judges it with the gate's `limit`."""
     examples = artifact(standard_artifacts.Examples, root / "examples")
     statistics = artifact(standard_artifacts.ExampleStatistics, root / "statistics")
     model = artifact(standard_artifacts.Model, root / "model" / "7")
@@ -68,10 +68,10 @@ def finished_run(task: GenerativeTask | ClassifyingTask, root: Path, *, limit: f
     for seed, (split, count) in enumerate(COUNTS.items()):
         directory = root / "examples" / f"Split-{split}"
         tiny.write_examples(directory, tiny.make_images(task, count, seed=seed), labels=LABELS[:count])
-        found = statistics_pb2.DatasetFeatureStatisticsList()
-        found.datasets.add(num_examples=count)
+        split_statistics = statistics_pb2.DatasetFeatureStatisticsList()
+        split_statistics.datasets.add(num_examples=count)
         (root / "statistics" / f"Split-{split}").mkdir()
-        (root / "statistics" / f"Split-{split}" / "FeatureStats.pb").write_bytes(found.SerializeToString())
+        (root / "statistics" / f"Split-{split}" / "FeatureStats.pb").write_bytes(split_statistics.SerializeToString())
     run_fn.run_fn(
         FnArgs(
             train_files=[str(root / "examples" / "Split-fit" / "*")],
@@ -107,7 +107,7 @@ def evaluated(
     *,
     limit: float,
 ) -> types.Artifact:
-    """What the gate finds."""
+    """Judges a model and returns the evaluation."""
     evaluation = artifact(standard_artifacts.ModelEvaluation, folder)
     classifies = isinstance(task, ClassifyingTask)
     kind, greatest = (ErrorEvaluator, "max_error") if classifies else (BoundEvaluator, "max_nll_bound")
@@ -124,14 +124,14 @@ def evaluated(
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TinyRun]:
-    """One of each of TASKS, pushed."""
+    """A run of each of TASKS, with its model pushed."""
     limits = {"generative": 1000.0, "classifier": 1.0}
     return {name: finished_run(task, tmp_path_factory.mktemp(name), limit=limits[name]) for name, task in TASKS.items()}
 
 
 @pytest.fixture(scope="session")
 def reports(runs: dict[str, TinyRun]) -> dict[str, Path]:
-    """Their pages, of which no section failed."""
+    """The pages of `runs`, of which no section failed."""
     written = {name: run.report() for name, run in runs.items()}
     assert [failed for _, failed in written.values()] == [[] for _ in TASKS]
     return {name: path for name, (path, _) in written.items()}
@@ -139,7 +139,7 @@ def reports(runs: dict[str, TinyRun]) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def broken_model(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
-    """A generative model whose weights are no numbers."""
+    """A generative model whose weights are NaN."""
     task = TASKS["generative"]
     assert isinstance(task, GenerativeTask)
     weights = {

@@ -1,4 +1,4 @@
-"""The page as a person has it: in a real browser, narrow and wide, light and dark, by mouse and by keyboard."""
+"""The report in a real browser: narrow and wide, light and dark, by mouse and by keyboard."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from tests.components.run_report.conftest import TASKS
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = chromium.wanted
+pytestmark = chromium.required
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium.opened() as browser:
+    with chromium.launched() as browser:
         yield browser
 
 
-def _open(browser: Browser, path: Path, told: list[str], **options: Any) -> Page:
-    """The page; whatever it complains of or asks for is added to `told`."""
+def _open(browser: Browser, path: Path, messages: list[str], **options: Any) -> Page:
+    """Opens the page; its console messages, errors and requests are added to `messages`."""
     page = browser.new_page(**options)
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("request", lambda request: told.append(request.url) if not request.url.startswith("data:") else None)
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: messages.append(request.url) if not request.url.startswith("data:") else None)
     page.goto(path.as_uri())
-    assert told == [path.as_uri()]
+    assert messages == [path.as_uri()]
     return page
 
 
 def _contrast(page: Page, selector: str) -> float:
-    """Of the text with the page's ground, as WCAG reckons it."""
+    """Returns the contrast of an element's text with the page's background, as WCAG defines it."""
     colours = page.eval_on_selector(
         selector, "node => [getComputedStyle(node).color, getComputedStyle(document.body).backgroundColor]"
     )
@@ -56,8 +56,8 @@ def _contrast(page: Page, selector: str) -> float:
 def test_it_fits_and_can_be_read(
     browser: Browser, reports: dict[str, Path], kind: str, width: int, scheme: str
 ) -> None:
-    told: list[str] = []
-    page = _open(browser, reports[kind], told, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    messages: list[str] = []
+    page = _open(browser, reports[kind], messages, viewport={"width": width, "height": 900}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     charts = page.locator(".chart")
     assert charts.count() == page.locator(".frame svg").count() > 5
@@ -68,14 +68,14 @@ def test_it_fits_and_can_be_read(
         " !(node.ariaLabel || node.textContent || node.labels && node.labels.length)).length"
     )
     assert unnamed == 0
-    assert len(told) == 1
+    assert len(messages) == 1
     page.close()
 
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_the_drawings_play_pause_and_are_scrubbed(browser: Browser, reports: dict[str, Path], kind: str) -> None:
-    told: list[str] = []
-    page = _open(browser, reports[kind], told, reduced_motion="reduce")
+    messages: list[str] = []
+    page = _open(browser, reports[kind], messages, reduced_motion="reduce")
     player = page.locator(".player").first
     player.scroll_into_view_if_needed()
     steps, step = TASKS[kind].glimpses, player.locator("output")
@@ -92,7 +92,7 @@ def test_the_drawings_play_pause_and_are_scrubbed(browser: Browser, reports: dic
     second = player.locator("canvas").evaluate(picture)
     player.get_by_role("checkbox").first.uncheck()
     assert len({last, second, player.locator("canvas").evaluate(picture)}) == 3
-    assert len(told) == 1
+    assert len(messages) == 1
     page.close()
 
 
@@ -105,8 +105,8 @@ def test_the_drawings_play_by_themselves_when_they_are_seen(browser: Browser, re
 
 
 def test_a_curve_tells_its_values_by_mouse_and_keyboard_and_zooms(browser: Browser, reports: dict[str, Path]) -> None:
-    told: list[str] = []
-    page = _open(browser, reports["generative"], told)
+    messages: list[str] = []
+    page = _open(browser, reports["generative"], messages)
     chart = page.locator(".chart", has=page.get_by_role("heading", name="Bound", exact=True))
     frame, output, whole = chart.locator(".frame"), chart.locator("output"), chart.locator(".whole")
     frame.scroll_into_view_if_needed()
@@ -132,5 +132,5 @@ def test_a_curve_tells_its_values_by_mouse_and_keyboard_and_zooms(browser: Brows
     assert whole.is_visible()
     frame.press("0")
     assert whole.is_hidden()
-    assert len(told) == 1
+    assert len(messages) == 1
     page.close()

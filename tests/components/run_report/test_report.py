@@ -1,10 +1,9 @@
-"""What the page of a run says, of a model that passed, that was refused, and that is no model any more."""
+"""The report of a run whose model passed, was refused, or draws no finite pixel."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import html
 import json
 import re
 from pathlib import Path
@@ -25,11 +24,11 @@ from trainer.task import Binarisation, NoAttention
 
 
 def _figures(page: str, kind: str) -> list[dict[str, Any]]:
-    return [json.loads(html.unescape(found)) for found in re.findall(rf'data-{kind}="([^"]*)"', page)]
+    return [json.loads(spec) for spec in re.findall(rf"data-{kind}='([^']*)'", page)]
 
 
 def _charts(page: str) -> dict[str, dict[str, Any]]:
-    titles = re.findall(r'data-chart="[^"]*"><header><h3>([^<]*)</h3>', page)
+    titles = re.findall(r"data-chart='[^']*'>\s*<header>\s*<h3>([^<]*)</h3>", page)
     return dict(zip(titles, _figures(page, "chart"), strict=True))
 
 
@@ -78,10 +77,10 @@ def test_a_resumed_training_is_one_curve_and_its_pause_costs_no_time(tmp_path: P
                 value.metadata.plugin_data.plugin_name = "scalars"
                 writer.write(event.SerializeToString())
     path.write_bytes(path.read_bytes() + b"\x01torn")
-    found = event_curves.read(str(tmp_path))
-    assert found.seconds == 20 + 10 and found.finished == 9_010
-    assert found.by_tag["train/kl"].steps.tolist() == [1, 2, 3, 4]
-    assert found.by_tag["train/kl"].values.tolist() == [1001, 1002, 9003, 9004]
+    curves = event_curves.read(str(tmp_path))
+    assert curves.seconds == 20 + 10 and curves.finished == 9_010
+    assert curves.by_tag["train/kl"].steps.tolist() == [1, 2, 3, 4]
+    assert curves.by_tag["train/kl"].values.tolist() == [1001, 1002, 9003, 9004]
 
 
 def test_the_players_show_every_step_with_its_windows(reports: dict[str, Path]) -> None:
@@ -96,7 +95,7 @@ def test_the_players_show_every_step_with_its_windows(reports: dict[str, Path]) 
 
 def test_the_confusion_matrix_counts_every_image_of_the_split(reports: dict[str, Path]) -> None:
     page = reports["classifier"].read_text(encoding="utf-8")
-    (matrix,) = re.findall(r'<table class="confusion">(.*?)</table>', page)
+    (matrix,) = re.findall(r'<table class="confusion">(.*?)</table>', page, re.DOTALL)
     counts = [int(cell) for cell in re.findall(r"<td[^>]*>(\d+)</td>", matrix)]
     assert sum(counts) == COUNTS["judge"]
 
@@ -116,13 +115,13 @@ def test_a_training_without_summaries_costs_the_page_its_curves_alone(runs: dict
     path, failed = run.report("silent", model_run=artifact(standard_artifacts.ModelRun, run.root / "no_logs"))
     page = path.read_text(encoding="utf-8")
     assert failed == []
-    assert "The training has left no summaries." in page and "How long the training took is not known" in page
+    assert "The training has left no summaries." in page
 
 
 def test_a_refused_model_has_its_whole_report(runs: dict[str, TinyRun]) -> None:
     run = runs["classifier"]
     unservable = artifact(standard_artifacts.InfraBlessing, run.root / "unservable")
-    (Path(unservable.uri) / "INFRA_NOT_BLESSED").write_text("No answer within 300 s.\n")
+    (Path(unservable.uri) / "INFRA_NOT_BLESSED").write_text('no <tensor> & "no answer" within 300 s\n')
     strict = evaluated(
         TASKS["classifier"], run.artifacts["model"], run.artifacts["examples"], run.root / "strict", limit=0.0
     )
@@ -135,7 +134,10 @@ def test_a_refused_model_has_its_whole_report(runs: dict[str, TinyRun]) -> None:
     page = path.read_text(encoding="utf-8")
     assert failed == []
     assert "The gate refused it, and so did the serving check" in page
-    assert "above the greatest allowed, 0.00%" in page and "No answer within 300 s." in page
+    assert (
+        "above the greatest allowed, 0.00%" in page
+        and "No &lt;tensor&gt; &amp; &#34;no answer&#34; within 300 s" in page
+    )
     assert "Not pushed; the model is in " in page
 
 
@@ -154,6 +156,19 @@ def test_a_model_that_is_no_more_than_nan_has_a_report_that_says_so(
     assert "<b>not finite</b> nats an image" in page and "The gate refused it" in page
     # What does not need the model's answers is there.
     assert "Learning rate" in _charts(page) and "SHA-256" in page
+
+
+def test_a_section_whose_template_lacks_a_value_fails_alone(runs: dict[str, TinyRun]) -> None:
+    run = runs["classifier"]
+    evaluation = artifact(standard_artifacts.ModelEvaluation, run.root / "incomplete")
+    values = json.loads((run.root / "evaluation" / "evaluation.json").read_text())
+    del values["reasons"]
+    (run.root / "incomplete" / "evaluation.json").write_text(json.dumps(values))
+    path, failed = run.report("lacking", evaluation=evaluation)
+    page = path.read_text(encoding="utf-8")
+    assert failed == ["Verdict"]
+    assert "This section could not be made. &#39;dict object&#39; has no attribute &#39;reasons&#39;" in page
+    assert 'class="confusion"' in page and "SHA-256" in page
 
 
 def test_colour_without_attention_has_no_windows_and_is_no_compression_cost(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.serving import model_server
 
 STEPS, ROWS, COLUMNS = tiny.STEPS, tiny.ROWS, tiny.COLUMNS
 
-pytestmark = chromium.wanted
+pytestmark = chromium.required
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def server(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium.opened() as browser:
+    with chromium.launched() as browser:
         yield browser
 
 

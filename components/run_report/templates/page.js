@@ -1,18 +1,18 @@
 "use strict";
-// Draws the charts and plays the drawings of the page, whose figures carry what there is to draw as JSON.
+// Draws the charts and players of the page from the JSON in data-chart and data-player.
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
   function element(name, attributes, parent, text) {
-    const made = document.createElementNS(SVG, name);
-    for (const key in attributes) made.setAttribute(key, attributes[key]);
-    if (text !== undefined) made.textContent = text;
-    if (parent) parent.appendChild(made);
-    return made;
+    const node = document.createElementNS(SVG, name);
+    for (const key in attributes) node.setAttribute(key, attributes[key]);
+    if (text !== undefined) node.textContent = text;
+    if (parent) parent.appendChild(node);
+    return node;
   }
 
-  function written(value) {
+  function formatted(value) {
     const size = Math.abs(value);
     if (size !== 0 && (size < 0.0001 || size >= 1e7)) return value.toExponential(1).replace(".0e", "e").replace("e-", "e−").replace("e+", "e");
     const digits = size >= 100 || Number.isInteger(value) ? (size >= 1000 || Number.isInteger(value) ? 0 : 1) : size >= 1 ? 2 : 4;
@@ -22,19 +22,19 @@
   function ticks(low, high, most) {
     const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].find(factor => factor * power >= rough) * power;
-    const found = [];
-    for (let at = Math.ceil(low / step - 1e-9) * step; at <= high + step * 1e-9; at += step) found.push(+at.toPrecision(12));
-    return found;
+    const marks = [];
+    for (let at = Math.ceil(low / step - 1e-9) * step; at <= high + step * 1e-9; at += step) marks.push(+at.toPrecision(12));
+    return marks;
   }
 
   function powers(low, high) {
     const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high));
-    const marks = factors => {
-      const found = [];
-      for (let power = first; power <= last; power++) factors.forEach(factor => found.push(factor * 10 ** power));
-      return found.filter(mark => mark >= low && mark <= high);
+    const multiples = factors => {
+      const marks = [];
+      for (let power = first; power <= last; power++) factors.forEach(factor => marks.push(factor * 10 ** power));
+      return marks.filter(mark => mark >= low && mark <= high);
     };
-    return [[1], [1, 3], [1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]].map(marks).find(found => found.length > 1) || [low, high];
+    return [[1], [1, 3], [1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]].map(multiples).find(marks => marks.length > 1) || [low, high];
   }
 
   function chart(figure) {
@@ -52,7 +52,7 @@
       if (spec.kind === "bars") return [0, Math.max(...spec.values) * 1.06 || 1];
       let values;
       if (lines) {
-        // The first steps cost so much that the rest would be flat: they may leave the frame at its top.
+        // The first steps' high values would flatten the rest: they may leave the frame at its top.
         const settled = spec.y.log ? view[0] : view[0] + (view[1] - view[0]) * 0.04;
         values = spec.series.flatMap(({x, y}) => y.filter((_, i) => x[i] >= settled && x[i] <= view[1]));
         if (!values.length) values = spec.series.flatMap(series => series.y);
@@ -70,7 +70,7 @@
       frame.textContent = "";
       const [low, high] = extent();
       const marks = spec.y.log ? powers(low, high) : ticks(low, high, height < 160 ? 3 : 5);
-      const left = Math.max(...marks.map(mark => written(mark).length)) * 7 + 12, right = width - 10, top = 8, bottom = height - 38;
+      const left = Math.max(...marks.map(mark => formatted(mark).length)) * 7 + 12, right = width - 10, top = 8, bottom = height - 38;
       const svg = element("svg", {viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"}, frame);
       const X = value => left + (value - view[0]) / ((view[1] - view[0]) || 1) * (right - left);
       const map = spec.y.log ? Math.log : value => value;
@@ -78,11 +78,11 @@
       place = {X, left, right, width};
       for (const mark of marks) {
         element("line", {class: "grid", x1: left, x2: right, y1: Y(mark), y2: Y(mark)}, svg);
-        element("text", {x: left - 6, y: Y(mark) + 4, "text-anchor": "end"}, svg, written(mark));
+        element("text", {x: left - 6, y: Y(mark) + 4, "text-anchor": "end"}, svg, formatted(mark));
       }
       if (lines) {
         for (const mark of ticks(view[0], view[1], Math.max(2, (right - left) / 90)))
-          element("text", {x: X(mark), y: bottom + 17, "text-anchor": X(mark) > right - 18 ? "end" : "middle"}, svg, written(mark));
+          element("text", {x: X(mark), y: bottom + 17, "text-anchor": X(mark) > right - 18 ? "end" : "middle"}, svg, formatted(mark));
       } else {
         const every = Math.ceil(spec.names.length * 26 / (right - left));
         spec.names.forEach((name, i) => {
@@ -98,7 +98,7 @@
       if (lines) drawLines(inside, X, Y); else drawNames(inside, X, Y, right - left);
       if (cursor !== null && lines) element("line", {class: "cursor", x1: X(cursor), x2: X(cursor), y1: top, y2: bottom}, inside);
       if (drag && lines) element("rect", {class: "selection", x: Math.min(drag.from, drag.to), y: top, width: Math.abs(drag.to - drag.from), height: bottom - top}, inside);
-      tell();
+      showValues();
     }
 
     function color(index) { return spec.series.length === 1 ? "s1" : "s" + index % 3; }
@@ -106,8 +106,8 @@
     function drawLines(parent, X, Y) {
       spec.series.forEach(({x, y}, index) => {
         const path = x.map((at, i) => `${i ? "L" : "M"}${X(at).toFixed(1)} ${Y(y[i]).toFixed(1)}`).join("");
-        if (!spec.points) element("path", {class: color(index), d: path}, parent);
-        const few = spec.points || x.length <= 40;
+        element("path", {class: color(index), d: path}, parent);
+        const few = x.length <= 40;
         x.forEach((at, i) => {
           if (few || (cursor !== null && i === nearest(x, cursor)))
             element("circle", {class: `dot ${color(index)}`, cx: X(at), cy: Y(y[i]), r: few ? 3.5 : 4}, parent);
@@ -134,9 +134,9 @@
       return at - x[low] < x[high] - at ? low : high;
     }
 
-    function tell() {
+    function showValues() {
       output.textContent = "";
-      const say = (text, value, swatch) => {
+      const append = (text, value, swatch) => {
         const item = document.createElement("span");
         if (swatch) { const box = document.createElement("i"); box.className = "swatch " + swatch; item.append(box); }
         const bold = document.createElement("b");
@@ -148,18 +148,18 @@
         const at = cursor === null ? view[1] : cursor;
         const first = spec.series.length ? spec.series[0].x : [];
         const shown = first.length ? first[nearest(first, at)] : at;
-        say(spec.x.label, written(shown));
+        append(spec.x.label, formatted(shown));
         spec.series.forEach(({name, x, y}, index) => {
-          const i = nearest(x, at), elsewhere = x[i] === shown ? "" : ` (at ${written(x[i])})`;
-          say(name + elsewhere, written(y[i]), color(index));
+          const i = nearest(x, at), elsewhere = x[i] === shown ? "" : ` (at ${formatted(x[i])})`;
+          append(name + elsewhere, formatted(y[i]), color(index));
         });
       } else if (cursor === null) {
         output.append(`Point at a ${spec.x.label} for its value. `);
       } else {
-        say(spec.x.label + " " + spec.names[cursor] + ":", written(spec.values[cursor]) + " " + spec.y.label);
-        if (spec.intervals) say("95%", spec.intervals[cursor].map(written).join(" to "));
+        append(spec.x.label + " " + spec.names[cursor] + ":", formatted(spec.values[cursor]) + " " + spec.y.label);
+        if (spec.intervals) append("95%", spec.intervals[cursor].map(formatted).join(" to "));
       }
-      if (spec.limit) say("┄ " + spec.limit.name, written(spec.limit.y));
+      if (spec.limit) append("┄ " + spec.limit.name, formatted(spec.limit.y));
     }
 
     function show(from, to) {
@@ -174,8 +174,8 @@
 
     frame.addEventListener("pointermove", event => {
       if (!place) return;
-      const found = value(at(event));
-      cursor = lines ? found : clamp(Math.round(found), 0, spec.values.length - 1);
+      const x = value(at(event));
+      cursor = lines ? x : clamp(Math.round(x), 0, spec.values.length - 1);
       if (drag) drag.to = at(event);
       draw();
     });
@@ -221,13 +221,13 @@
     const pen = canvas.getContext("2d"), gap = 8, follows = spec.windows.length < 2 && spec.frames > 1;
     let step = spec.steps - 1, timer = null, seen = false;
 
-    // A picture has its parts side by side, each with a margin around it for windows that reach beyond.
+    // A picture's parts are side by side, each with a margin for windows that reach beyond it.
     const wide = spec.width + 2 * spec.margin, high = spec.height + 2 * spec.margin;
 
     function arrangement(width) {
       const least = clamp(wide * 2, 92, 160) * spec.parts;
       const fitting = clamp(Math.floor((width + gap) / (least + gap)), 1, spec.count);
-      // Full rows, where that does not make the pictures much larger.
+      // Prefer full rows unless the pictures become much larger.
       const even = [...Array(fitting).keys()].map(place => fitting - place).find(columns => spec.count % columns === 0);
       return even * 2 > fitting ? even : fitting;
     }
@@ -236,7 +236,7 @@
       const width = canvas.parentElement.clientWidth;
       if (!width || !sprite.naturalWidth) return;
       const ratio = devicePixelRatio || 1, columns = arrangement(width);
-      // Larger, there is no more to see.
+      // Larger pictures would show no more.
       const most = Math.max(220, wide * 2) * spec.parts, cell = Math.min((width - gap * (columns - 1)) / columns, most);
       const scale = cell / (wide * spec.parts), tall = high * scale, text = spec.labels.length ? 20 : 0;
       const margin = spec.margin * scale, style = getComputedStyle(figure);

@@ -1,0 +1,169 @@
+"""The page's figures in the form that its templates take: tiles of images, players and charts."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from components.run_report.sprite import data_uri
+
+_MAX_VALUES = 1_200_000
+"""Pixel values of one figure, so that the page stays small."""
+_MAX_SPRITE_WIDTH = 2048
+"""Pixels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """Small images in as many columns as there is room for, cut out of one sprite."""
+
+    id: str
+    sprite: str
+    """Data URI of all images."""
+    columns: int
+    rows: int
+    width: int
+    height: int
+    """Of one image, in pixels."""
+    positions: list[str]
+    """CSS `background-position` of each image."""
+    labels: Sequence[str]
+    """A line of text below each image; empty for none."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Player:
+    """Pictures that are drawn step by step, side by side, with controls."""
+
+    sprite: str
+    """Data URI of all frames."""
+    spec: Mapping[str, Any]
+    """What page.js draws."""
+    window_names: Sequence[str]
+
+
+def affordable_count(wanted: int, values: int) -> int:
+    """Returns how many pictures of `values` pixel values one figure may hold: at least 2, at most `wanted`."""
+    return max(2, min(wanted, _MAX_VALUES // values))
+
+
+def tiles(pixels: np.ndarray, labels: Sequence[str] = ()) -> Tiles:
+    """Lays out images, [n, H, W, C] uint8 with n at least 1, each with its label if there are any."""
+    count, height, width, _ = pixels.shape
+    columns = min(count, max(1, _MAX_SPRITE_WIDTH // width))
+    rows = -(-count // columns)
+    return Tiles(
+        id=f"tiles-{hashlib.sha256(pixels.tobytes()).hexdigest()[:12]}",
+        sprite=data_uri(pixels, columns),
+        columns=columns,
+        rows=rows,
+        width=width,
+        height=height,
+        positions=[f"{_position(i % columns, columns)} {_position(i // columns, rows)}" for i in range(count)],
+        labels=labels,
+    )
+
+
+def player(
+    frames: np.ndarray, windows: Mapping[str, np.ndarray], *, labels: Sequence[str] = (), parts: int = 1
+) -> Player:
+    """Lays out the frames of several pictures.
+
+    Args:
+      frames: [n, T, H, W, C] uint8; T is 1 if only the windows move.
+      windows: by name, [n, T, 5] from `attention_map.rectangles`.
+      labels: a line of text below each picture; empty for none.
+      parts: images side by side in a frame; the second of two has the second window.
+    """
+    count, steps, height, width, channels = frames.shape
+    return Player(
+        sprite=data_uri(frames.reshape(count * steps, height, width, channels), steps),
+        spec={
+            "count": count,
+            "frames": steps,
+            "steps": max([steps, *(window.shape[1] for window in windows.values())]),
+            "parts": parts,
+            "width": width // parts,
+            "height": height,
+            "margin": _margin(list(windows.values()), width // parts, height),
+            "windows": [np.round(window.astype(float), 2).tolist() for window in windows.values()],
+            "labels": list(labels),
+        },
+        window_names=list(windows),
+    )
+
+
+def line_chart(
+    x: str, y: str, series: Sequence[Mapping[str, Any]], *, log: bool, limit: float | None
+) -> dict[str, Any]:
+    """Describes curves to page.js.
+
+    Args:
+      x: label of the horizontal axis.
+      y: label of the vertical axis.
+      series: a `name` with the lists `x`, rising, and `y` for each curve.
+      log: whether the vertical axis is logarithmic.
+      limit: the gate's limit, a dashed line; None for none.
+    """
+    return {
+        "kind": "lines",
+        "x": {"label": x},
+        "y": {"label": y, "log": log},
+        "series": series,
+        "limit": None if limit is None else {"name": "the gate's limit", "y": limit},
+    }
+
+
+def bar_chart(
+    x: str, y: str, names: Sequence[str], values: Sequence[float], *, follows_player: bool = False
+) -> dict[str, Any]:
+    """Describes a bar a name to page.js; one that follows the player points at the step that it shows."""
+    return {
+        "kind": "bars",
+        "follow": follows_player,
+        "x": {"label": x},
+        "y": {"label": y},
+        "names": names,
+        "values": values,
+    }
+
+
+def interval_chart(
+    x: str,
+    y: str,
+    names: Sequence[str],
+    values: Sequence[float],
+    intervals: Sequence[Sequence[float]],
+    *,
+    overall: float,
+) -> dict[str, Any]:
+    """Describes a dot with its 95% interval a name to page.js, and a line at the overall value."""
+    return {
+        "kind": "dots",
+        "x": {"label": x},
+        "y": {"label": y},
+        "names": names,
+        "values": [round(value, 3) for value in values],
+        "intervals": [[round(limit, 3) for limit in interval] for interval in intervals],
+        "limit": {"name": "all classes", "y": overall},
+    }
+
+
+def _margin(windows: Sequence[np.ndarray], width: int, height: int) -> int:
+    """Returns the pixels around an image that hold nine windows of ten, at most a third of the image."""
+    reaches = [0.0]
+    for window in windows:
+        left, top, right, bottom = np.moveaxis(window[..., :4], -1, 0)
+        beyond = np.stack([-left, -top, right - (width - 1), bottom - (height - 1)]).max(axis=0)
+        reaches.append(float(np.quantile(beyond, 0.9)))
+    return min(math.ceil(max(reaches)), max(width, height) // 3)
+
+
+def _position(place: int, count: int) -> str:
+    """Returns where CSS puts the background to show image `place` of `count` in a line."""
+    return f"{100 * place / (count - 1):.4g}%" if count > 1 else "0%"

@@ -1,0 +1,46 @@
+"""The resolved task: every value with where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from components.run_report.run import Run
+from trainer.task import GIVEN, ClassifyingTask
+
+
+def gather(run: Run) -> dict[str, Any]:
+    """Gathers the sizes at a glance and the rows (name, value, source) of all values."""
+    values = json.loads(run.task.to_json())
+    sources = values.pop("sources")
+    rows = [(path, value, sources[path]) for path, value in _leaves(values) if path in sources]
+    for name in ("max_nll_bound", "max_error", "tolerance"):
+        judged = run.evaluation.get(name)
+        if judged is not None and judged != values["gate"][name]:
+            rows.append((f"gate.{name}, as judged", json.dumps(judged), GIVEN))
+    return {"sizes": _sizes(run), "rows": rows}
+
+
+def _sizes(run: Run) -> dict[str, str]:
+    task = run.task
+    height, width, channels = task.image_shape
+    sizes = {
+        "image": f"{height} × {width}, {'grey' if channels == 1 else 'colour'}",
+        "binarisation": task.binarisation.value.replace("_", " "),
+        "steps T": str(task.glimpses),
+        "LSTM units": str(task.lstm_units),
+    }
+    if isinstance(task, ClassifyingTask):
+        return sizes | {"read N": str(task.read), "classes": str(task.classes)}
+    windows = {f"{name} N": str(size) for name, size in task.window_sizes.items()} or {"attention": "none"}
+    return sizes | {"latents n_z": str(task.latent_size)} | windows
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields the dotted path and the text of each value."""
+    for key, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value if isinstance(value, str) else json.dumps(value)
