@@ -81,9 +81,9 @@ def _loop(model: str, images: list[int]) -> dict[str, float]:
 def _job(model: str, images: list[int]) -> dict[str, float]:
     """Seconds of the last of the jobs, what an image costs beyond the first, and the peak of this process's memory."""
     from serving.batch.job import Job, score_batch
-    from serving.batch.model import SavedModel
+    from serving.batch.model_source import SavedModelSource
 
-    source = SavedModel.find(model)
+    source = SavedModelSource.from_directory(model)
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         for count in images:

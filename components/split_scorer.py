@@ -46,7 +46,7 @@ class Executor(BaseBeamExecutor):
         """
         # Beam's RunInference and pyarrow, which only this optional stage needs.
         from serving.batch.job import LOCAL_BEAM_ARGUMENTS, Job, score_batch
-        from serving.batch.model import SavedModel
+        from serving.batch.model_source import SavedModelSource
 
         self._log_startup(input_dict, output_dict, exec_properties)
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
@@ -55,7 +55,7 @@ class Executor(BaseBeamExecutor):
         split = exec_properties.get(SPLIT_KEY) or exported_task.judging_split(model_dir)
         (split_uri,) = artifact_utils.get_split_uris(input_dict[standard_component_specs.EXAMPLES_KEY], split)
         job = Job(
-            model=SavedModel.find(model_dir),
+            model=SavedModelSource.from_directory(model_dir),
             input=os.path.join(split_uri, "*"),
             output=os.path.join(scores.uri, "split"),
             samples=int(exec_properties[SAMPLES_KEY]),

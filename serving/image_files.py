@@ -1,4 +1,4 @@
-"""Images from a user's file as a model takes them."""
+"""Reads images from a user's file as a model takes them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 ARRAY = "image"
-"""Name of the array that is taken from an .npz file of several."""
+"""The array to take from an .npz file of several."""
 
 
 class BadImages(ValueError):
-    """The file holds no images of the model's kind; the message says what it holds and what the model takes."""
+    """The file holds no images that the model takes; the message says what it holds and what was expected."""
 
 
 def read_images(path: str | os.PathLike[str], image_shape: tuple[int, int, int]) -> np.ndarray:
-    """The images of a .npy, .npz or picture file: float32 [n, H, W, C] in [0, 1].
+    """Reads the images of a .npy, .npz or picture file: float32 [n, H, W, C] in [0, 1].
 
-    Integers of more than 1 are taken as 0 to 255 and divided. A picture is one image, grey where the model's are.
+    Integers are divided by 255 if any is above 1. A picture is one image, converted to grey if the model's are.
 
     Args:
-      path: of the file.
-      image_shape: [H, W, C] that the model takes.
+      path: the file.
+      image_shape: [H, W, C] of the model's images.
 
     Raises:
-      BadImages: where there are none, or they are of another size or range.
+      BadImages: if there are none, or they have another size or range.
     """
     path = Path(path)
     if path.suffix == ".npz":
@@ -58,9 +58,9 @@ def _from_archive(path: Path) -> np.ndarray:
 
 
 def decode_picture(file: str | os.PathLike[str] | IO[bytes], channels: int) -> np.ndarray:
-    """[H, W, C] uint8 of a PNG file or its like, grey where `channels` is 1.
+    """Decodes a picture file to [H, W, C] uint8, grey if `channels` is 1.
 
-    Raises UnidentifiedImageError where it is no picture, OSError or SyntaxError where it is a broken one.
+    Raises UnidentifiedImageError if it is no picture, and OSError or SyntaxError if it is broken.
     """
     with Image.open(file) as picture:
         pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
@@ -77,7 +77,7 @@ def _picture(path: Path, channels: int) -> np.ndarray:
 
 
 def _shaped(images: np.ndarray, image_shape: tuple[int, int, int], path: Path) -> np.ndarray:
-    """With the axes that may be left out: the channel of a grey image, the row of a single one."""
+    """Adds the axes that may be left out: the channel of grey images, and the row of a single image."""
     height, width, channels = image_shape
     if channels == 1 and images.shape[-2:] == (height, width):
         images = images[..., None]

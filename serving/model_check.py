@@ -1,8 +1,8 @@
-"""Loads a SavedModel in a process of its own and asks it real requests: `python -m serving.model_check MODEL EXAMPLES`.
+"""Checks in a process of its own whether a SavedModel can be served: `python -m serving.model_check MODEL EXAMPLES`.
 
 MODEL is the folder of a SavedModel, EXAMPLES an uncompressed TFRecord file of some tf.Examples. The last line on
-standard output is the result, and the exit status is 0 only where the model may be served; then `--warmup FILE` holds
-requests that it answered. TensorFlow alone is needed, as in a server: what an export needs beyond it shows here.
+standard output is the result, and the exit status is 0 only if the model may be served; then `--warmup FILE` holds
+requests that it answered. Like a server it imports TensorFlow alone, so that an export that needs more fails here.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import tensorflow as tf
 
+from serving.examples import ExampleFeatures, read_records
+from serving.saved_model import Arrays, SavedModel, Signature
 from serving.warmup_file import Request, write_warmup
 
-Outputs = dict[str, np.ndarray]
-Signatures = Mapping[str, tf.types.experimental.ConcreteFunction]
-
 SCORES = ("nll_bound", "reconstruction", "kl", "log_weight")
-"""Outputs of `score` and `score_examples` with one number an example, beside `kl_per_step` with one a step."""
+"""Outputs of `score` and `score_examples` with one number an example; `kl_per_step` has one a step."""
 
 _RELATIVE_TOLERANCE = 1e-4
-"""Of an output's greatest size: rows of different batches may differ by the rounding of float32, and no more."""
+"""A share of an output's greatest value: the rounding of float32 by which rows of different batches may differ."""
 
 
 class CheckFailed(Exception):
-    """The model loads, but does not answer as the contract says; the message names signature and reason."""
+    """The model does not answer as the contract says; the message names signature and reason."""
 
 
 def main() -> int:
@@ -37,14 +35,14 @@ def main() -> int:
     )
     parser.add_argument("model", help="folder of the SavedModel")
     parser.add_argument("examples", help="TFRecord file of serialized tf.Examples, at least two")
-    parser.add_argument("--warmup", metavar="FILE", help="is written where the model passes: requests to warm it up")
+    parser.add_argument("--warmup", metavar="FILE", help="written if the model passes: requests to warm it up")
     arguments = parser.parse_args()
     try:
-        examples = [record.numpy() for record in tf.data.TFRecordDataset(arguments.examples)]
+        examples = list(read_records([arguments.examples]))
         requests = check(arguments.model, examples)
         if arguments.warmup:
             write_warmup(arguments.warmup, requests)
-    # Whatever the model raises while it is loaded or asked is the answer, not an accident of this program.
+    # Whatever the model raises is the result of the check, not a fault of this program.
     except Exception as error:
         name = "" if isinstance(error, CheckFailed) else f"{type(error).__name__}: "
         print(" ".join(f"{name}{error}".split()))
@@ -55,49 +53,44 @@ def main() -> int:
 
 
 def check(model_dir: str, examples: list[bytes]) -> list[Request]:
-    """Asks the signatures that every model of its kind has, and of the others of our contract those that are there.
+    """Calls the signatures that every model of its kind must have, and the others of our contract that it has.
 
-    A classifier has `classify` and `classify_examples`, another model `sample`, `score_examples` and `score`.
+    A classifier must have `classify` and `classify_examples`, another model `sample`, `score_examples` and `score`.
 
     Args:
-      model_dir: of the SavedModel.
+      model_dir: the folder of the SavedModel.
       examples: serialised tf.Examples of the task, at least two.
 
     Returns:
-      For each signature the request of all rows and that of one, as they were asked.
+      For each signature the request with all rows and that with one, as they were sent.
 
     Raises:
-      CheckFailed: where an answer is not what the contract of the signatures says.
-      Exception: whatever TensorFlow raises where the model cannot be loaded, or refuses a valid request.
+      CheckFailed: if an answer is not what the contract of the signatures says.
+      Exception: whatever TensorFlow raises if the model cannot be loaded, or refuses a valid request.
     """
     if len(examples) < 2:
         raise CheckFailed(
             f"Got {len(examples)} examples; at least 2 are needed to see whether rows depend on each other."
         )
-    # Kept while the signatures are in use, because it owns their variables.
-    model = tf.saved_model.load(model_dir)
-    asked: dict[str, Mapping[str, np.ndarray]] = {}
+    signatures = SavedModel(model_dir).signatures
+    sent: dict[str, Mapping[str, np.ndarray]] = {}
 
-    def ask(name: str, **inputs: np.ndarray) -> Outputs:
-        asked[name] = inputs
-        return _consistent(name, _asker(model.signatures, name), inputs)
+    def ask(name: str, **inputs: np.ndarray) -> Arrays:
+        sent[name] = inputs
+        return _consistent(signatures[name], inputs)
 
-    if "classify" in model.signatures:
-        _check_classifier(model.signatures, ask, examples)
-    else:
-        _check_generative(model.signatures, ask, examples)
+    (_check_classifier if "classify" in signatures else _check_generative)(signatures, ask, examples)
     return [
         (name, {key: value[:rows] for key, value in inputs.items()})
-        for name, inputs in asked.items()
+        for name, inputs in sent.items()
         for rows in (1, len(examples))
     ]
 
 
-def _check_generative(signatures: Signatures, ask: Callable[..., Outputs], examples: list[bytes]) -> None:
+def _check_generative(signatures: Mapping[str, Signature], ask: Callable[..., Arrays], examples: list[bytes]) -> None:
     seeds = np.stack([np.arange(len(examples)), np.full(len(examples), 7)], axis=1).astype(np.int64)
-    for name in ("sample", "score", "score_examples"):
-        _asker(signatures, name)
-    image_shape = _image_shape(signatures["score"])
+    _require(signatures, "sample", "score", "score_examples")
+    image_shape = signatures["score"].image_shape
 
     images = ask("sample", seed=seeds)
     _expect_images("sample", images, len(seeds), image_shape)
@@ -119,15 +112,14 @@ def _check_generative(signatures: Signatures, ask: Callable[..., Outputs], examp
         )
 
 
-def _check_classifier(signatures: Signatures, ask: Callable[..., Outputs], examples: list[bytes]) -> None:
-    for name in ("classify", "classify_examples"):
-        _asker(signatures, name)
-    images = _images(examples, _image_shape(signatures["classify"]))
+def _check_classifier(signatures: Mapping[str, Signature], ask: Callable[..., Arrays], examples: list[bytes]) -> None:
+    _require(signatures, "classify", "classify_examples")
+    images = _images(examples, signatures["classify"].image_shape)
     names = ("classify", *(name for name in ("serving_default",) if name in signatures))
     for name in names:
-        found = ask(name, image=images)
-        _expect_probabilities(name, found, "probabilities")
-        if not np.array_equal(found.get("label", np.empty(0)), found["probabilities"].argmax(axis=1)):
+        answer = ask(name, image=images)
+        _expect_probabilities(name, answer, "probabilities")
+        if not np.array_equal(answer.get("label", np.empty(0)), answer["probabilities"].argmax(axis=1)):
             raise CheckFailed(f"{name}: label is not the most probable class.")
     answer = ask("classify_examples", inputs=np.array(examples, object))
     _expect_probabilities("classify_examples", answer, "scores")
@@ -135,7 +127,7 @@ def _check_classifier(signatures: Signatures, ask: Callable[..., Outputs], examp
         raise CheckFailed("classify_examples: classes must be of the shape of scores, a class for each.")
 
 
-def _expect_probabilities(name: str, outputs: Outputs, key: str) -> None:
+def _expect_probabilities(name: str, outputs: Arrays, key: str) -> None:
     if key not in outputs:
         raise CheckFailed(f"{name}: there is no output {key}, only {sorted(outputs)}.")
     values = outputs[key]
@@ -145,24 +137,24 @@ def _expect_probabilities(name: str, outputs: Outputs, key: str) -> None:
         raise CheckFailed(f"{name}: {key} must be probabilities, of which each row sums to 1.")
 
 
-def _asker(signatures: Mapping[str, Callable[..., Mapping[str, tf.Tensor]]], name: str) -> Callable[..., Outputs]:
-    if name not in signatures:
-        raise CheckFailed(f"{name}: there is no such signature, only {sorted(signatures)}.")
-
-    def ask(**inputs: np.ndarray) -> Outputs:
-        tensors = {key: tf.constant(value) for key, value in inputs.items()}
-        return {key: value.numpy() for key, value in signatures[name](**tensors).items()}
-
-    return ask
+def _require(signatures: Mapping[str, Signature], *names: str) -> None:
+    for name in names:
+        if name not in signatures:
+            raise CheckFailed(f"{name}: there is no such signature, only {sorted(signatures)}.")
 
 
-def _consistent(name: str, ask: Callable[..., Outputs], inputs: Mapping[str, np.ndarray]) -> Outputs:
-    """The answer, where it is finite, the same when asked again, and each row the same in a request of its own."""
+def _consistent(signature: Signature, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    """Returns the answer if it is finite, the same when asked again, and each row the same in its own request."""
+    name = signature.name
+    for key, value in inputs.items():
+        if key in signature.inputs and signature.inputs[key].dtype != value.dtype:
+            raise CheckFailed(f"{name}: {key} is {signature.inputs[key].dtype}; expected {value.dtype}.")
     (rows,) = {len(value) for value in inputs.values()}
-    outputs = _finite_rows(name, ask(**inputs), rows)
-    again = _finite_rows(name, ask(**inputs), rows)
+    outputs = _finite_rows(name, signature.run(inputs), rows)
+    again = _finite_rows(name, signature.run(inputs), rows)
     alone = [
-        _finite_rows(name, ask(**{key: value[i : i + 1] for key, value in inputs.items()}), 1) for i in range(rows)
+        _finite_rows(name, signature.run({key: value[i : i + 1] for key, value in inputs.items()}), 1)
+        for i in range(rows)
     ]
     for key, values in outputs.items():
         if values.dtype == object:
@@ -181,7 +173,7 @@ def _consistent(name: str, ask: Callable[..., Outputs], inputs: Mapping[str, np.
     return outputs
 
 
-def _finite_rows(name: str, outputs: Outputs, rows: int) -> Outputs:
+def _finite_rows(name: str, outputs: Arrays, rows: int) -> Arrays:
     for key, values in outputs.items():
         if values.shape[:1] != (rows,):
             raise CheckFailed(
@@ -192,7 +184,7 @@ def _finite_rows(name: str, outputs: Outputs, rows: int) -> Outputs:
     return outputs
 
 
-def _expect_images(name: str, outputs: Outputs, rows: int, image_shape: tuple[int, ...]) -> None:
+def _expect_images(name: str, outputs: Arrays, rows: int, image_shape: tuple[int, ...]) -> None:
     if "image" not in outputs:
         raise CheckFailed(f"{name}: there is no output image, only {sorted(outputs)}.")
     image = outputs["image"]
@@ -202,7 +194,7 @@ def _expect_images(name: str, outputs: Outputs, rows: int, image_shape: tuple[in
         raise CheckFailed(f"{name}: image reaches from {image.min():g} to {image.max():g}; expected 0 to 1.")
 
 
-def _expect_scores(name: str, outputs: Outputs) -> None:
+def _expect_scores(name: str, outputs: Arrays) -> None:
     for key, rank in {**dict.fromkeys(SCORES, 1), "kl_per_step": 2}.items():
         if key not in outputs:
             raise CheckFailed(f"{name}: there is no output {key}, only {sorted(outputs)}.")
@@ -212,23 +204,18 @@ def _expect_scores(name: str, outputs: Outputs) -> None:
             )
 
 
-def _image_shape(score: tf.types.experimental.ConcreteFunction) -> tuple[int, ...]:
-    """[H, W, C] of the images that the model scores."""
-    return tuple(score.structured_input_signature[1]["image"].shape[1:])
-
-
 def _images(examples: list[bytes], image_shape: tuple[int, ...]) -> np.ndarray:
-    """The examples' images, in [0, 1]: the contract's pixels are 0 or 1 where they are binarised, and else 0 to 255."""
+    """Decodes the examples' images to [0, 1]: stored pixels are 0 or 1 if binarised, and else 0 to 255."""
     pixels = np.stack([_image(example, image_shape) for example in examples])
     return pixels if pixels.max() <= 1 else pixels / np.float32(255)
 
 
 def _image(example: bytes, image_shape: tuple[int, ...]) -> np.ndarray:
-    """An image of the size that the model takes, of a serialised tf.Example's pixels: float32 [H, W, C], unscaled.
+    """Makes an image of the size that the model takes of an example's first pixels: float32 [H, W, C], unscaled.
 
-    The stored image may be larger: how the model crops it is for `score_examples` to know, and here any pixels do.
+    The stored image may be larger: how to crop it is for `score_examples` to know, and here any pixels do.
     """
-    (raw,) = tf.train.Example.FromString(example).features.feature["image"].bytes_list.value
+    raw = ExampleFeatures(example).image
     size = int(np.prod(image_shape))
     if len(raw) < size:
         raise CheckFailed(f"score: an example's image has {len(raw)} bytes, but the model takes {image_shape}.")

@@ -10,16 +10,16 @@ from typing import TextIO
 
 
 def silence_native_code() -> None:
-    """Asks TensorFlow's and gRPC's C++ for errors only, before they are imported. A level that the user set stays."""
+    """Limits TensorFlow's and gRPC's C++ to errors, before they are imported; a level that the user set stays."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 @contextlib.contextmanager
 def quiet_native_code() -> Iterator[None]:
-    """While it is open, TensorFlow can be imported and compile without a word on standard error but our own errors.
+    """Silences the import of TensorFlow and its compilations; Python's own errors still appear.
 
-    Its C++ writes there before it reads what level was asked for, and libraries that it imports warn of old Pythons.
+    Its C++ writes to standard error before it reads the level, and libraries that it imports warn of old Pythons.
     """
     silence_native_code()
     with open(os.devnull, "w") as nowhere, native_output_to(nowhere), warnings.catch_warnings():
@@ -29,7 +29,7 @@ def quiet_native_code() -> Iterator[None]:
 
 @contextlib.contextmanager
 def native_output_to(file: TextIO) -> Iterator[None]:
-    """XLA writes to the standard error of the process, whatever TF_CPP_MIN_LOG_LEVEL says."""
+    """Redirects the process's standard error to a file: XLA writes there whatever TF_CPP_MIN_LOG_LEVEL says."""
     terminal = os.dup(2)
     os.dup2(file.fileno(), 2)
     try:

@@ -12,14 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from serving.client import wire
-from serving.client.tensors import to_tensor
+from serving.client.tensor_codec import to_tensor
 
 Request = tuple[str, Mapping[str, np.ndarray]]
 """A signature's name and its inputs."""
 
 
 def write_warmup(path: str, requests: Iterable[Request]) -> None:
-    """Writes the requests to `path`. They name no model: a server replays them to the one whose folder they are in."""
+    """Writes the requests to `path`; they name no model, because a server replays them to the model beside the file."""
     with tf.io.TFRecordWriter(path) as writer:
         for signature, inputs in requests:
             log = wire.PredictionLog()

@@ -71,7 +71,7 @@ def _inputs_from_run(settings: RunFolder) -> FigureInputs:
 def _inputs_from_model(directory: str) -> FigureInputs:
     """Takes a SavedModel, which knows its task and nothing of its run."""
     from pipeline.paper.figures import FigureInputs
-    from serving.batch.model import newest_version
+    from serving.saved_model import newest_version
 
     model_dir = Path(newest_version(directory))
     return FigureInputs(task=_exported_task(model_dir), model_dir=model_dir, name=f"Model {model_dir.name}")

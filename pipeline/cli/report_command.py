@@ -9,7 +9,7 @@ import click
 from pipeline.local.run_settings import RunFolder
 from pipeline.option_fields import settings_options
 from serving.native_output import quiet_native_code
-from serving.pictures.sheet import save
+from serving.pictures.png import save_whole
 from trainer.task import CLASSIFIER
 
 
@@ -31,7 +31,7 @@ def report(settings: RunFolder, samples: int | None, output: Path | None) -> Non
     except (RuntimeError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if output is not None:
-        save(output, lambda file: file.write(text.encode()))
+        save_whole(output, lambda file: file.write(text.encode()))
     click.echo(text, nl=False)
 
 

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from pipeline.paper import filters
 from pipeline.paper.figure_page import FAINT, GAP, Caption, Grid, Page, some_steps, step_names, style
-from serving.pictures.animation import relative_precision
+from serving.pictures import windows
+from serving.pictures.windows import relative_precision
 
 _COLUMNS = 8
 """At most, of steps."""
@@ -37,12 +37,12 @@ def patches(caption: Caption, image: np.ndarray, window: np.ndarray, size: int) 
     for row, picture in enumerate(image):
         seen = window[row, steps]
         # Without the intensity gamma, which makes the encoder's view brighter or darker as a whole.
-        patch = _scaled(np.stack([filters.extract(picture, one, size) / one[4] for one in seen]))
+        patch = _scaled(np.stack([windows.extract(picture, one, size) / one[4] for one in seen]))
         for column, step in enumerate(steps):
             left, top, width, height = grid.place(row, column)
             tile = page.image(left, top, width, height, picture)
             tile.window(seen[column], size, precision[row, step])
-            tile.dots(*filters.centres(seen[column], size))
+            tile.dots(*windows.filter_centres(seen[column], size))
             left += (width - side) / 2
             page.image(left, top + height + GAP, side, side, patch[column])
             told = f"δ {seen[column, 2]:.1f}   σ {np.sqrt(seen[column, 3]):.1f}"
@@ -62,11 +62,11 @@ def put_back(caption: Caption, image: np.ndarray, window: np.ndarray, size: int)
     page = Page.of_grid(caption, description, grid, ["image", "patch", "put back", "first filter", "last filter"])
     precision = relative_precision(window[..., 3])
     for row, (picture, seen) in enumerate(zip(image, window, strict=True)):
-        patch = filters.extract(picture, seen, size)
-        f_x, f_y = filters.filterbank(seen, picture.shape, size)
+        patch = windows.extract(picture, seen, size)
+        f_x, f_y = windows.filterbank(seen, picture.shape, size)
         page.image(*grid.place(row, 0), picture).window(seen, size, precision[row])
         page.image(*_square(size, *grid.place(row, 1)), _scaled(patch))
-        page.image(*grid.place(row, 2), _scaled(filters.put_back(patch, seen, picture.shape)))
+        page.image(*grid.place(row, 2), _scaled(windows.put_back(patch, seen, picture.shape)))
         for column, corner in ((3, 0), (4, -1)):
             page.image(*grid.place(row, column), _scaled(np.outer(f_y[corner], f_x[corner])[..., None]))
     return page

@@ -18,8 +18,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from serving.pictures.animation import window_rectangle
-from serving.pictures.sheet import save, to_bytes
+from serving.pictures.png import save_whole
+from serving.pictures.sheet import to_bytes
+from serving.pictures.windows import rectangle
 
 DOTS_PER_INCH = 300
 MARGIN = 60
@@ -137,7 +138,7 @@ class Page:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes it as PNG, whole or not at all."""
         metadata = {"Title": self._title, "Software": None}
-        save(path, lambda file: self.figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata=metadata))
+        save_whole(path, lambda file: self.figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata=metadata))
 
 
 class Tile(NamedTuple):
@@ -157,7 +158,7 @@ class Tile(NamedTuple):
         """Draws the rectangle of a window's filters, the thicker the more precise, which is from 0 to 1."""
         # Beyond the image by more than its size nothing can be seen, and the renderer's numbers end somewhere.
         limit = 4 * max(self.shape)
-        left, top, right, bottom = np.clip(window_rectangle(window, size), -limit, limit)
+        left, top, right, bottom = np.clip(rectangle(window, size), -limit, limit)
         thickness = _THINNEST + precision * (_THICKEST - _THINNEST)
         outline = Rectangle(
             self._place(left, top),

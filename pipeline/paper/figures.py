@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from components.run_report import event_curves
-from pipeline.paper import attention_figure, cost_figure, figure_examples, nearest, sample_figure, sequence_figure
+from pipeline.paper import attention_figure, cost_figure, nearest, sample_figure, sequence_figure
 from pipeline.paper.figure_page import Caption, Page
-from serving.batch.pixels import ImageFormat
+from serving import examples
 from serving.client.client import seed_rows
+from serving.examples import Examples
+from serving.image_format import ImageFormat
 from serving.pictures.animation import ANIMATIONS, write_animation
+from serving.saved_model import SavedModel
 from trainer.task import Attention, Binarisation, ClassifyingTask, GenerativeTask
 
 _DRAWINGS, _ANIMATED = 8, 9
@@ -69,11 +71,10 @@ class _Figures:
 
     def __init__(self, inputs: FigureInputs, out: Path, seed: int) -> None:
         self._inputs, self._out, self._seed = inputs, out, seed
-        self._model = tf.saved_model.load(os.fspath(inputs.model_dir))
+        self._model = SavedModel(inputs.model_dir)
 
     def _ask(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        answer = self._model.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
-        return {name: value.numpy() for name, value in answer.items()}
+        return self._model.signature(signature).call(inputs)
 
     def _caption(self, title: str, paper: str, *, drawn: bool = False) -> Caption:
         task = self._inputs.task
@@ -97,6 +98,10 @@ class _Figures:
         task = self._inputs.task
         binary = task.split_binarisation(split) is not Binarisation.NONE
         return ImageFormat(shape=task.image_shape, margin=task.data.crop_margin, binary=binary)
+
+    def _looked_at(self, pattern: str, rows: int) -> Examples:
+        """Reads the first test images."""
+        return examples.read_first(examples.match_files(pattern), self._images(self._inputs.task.data.test), rows)
 
     def _of_attention(self, image: np.ndarray, window: np.ndarray, size: int) -> Iterator[FigureResult]:
         """Figs. 3 and 4, of images and the windows that read them."""
@@ -162,7 +167,7 @@ class _Generative(_Figures):
         elif self._inputs.examples is None:
             yield FigureResult(paper, None, "no images are known to read; name their files with --examples")
         else:
-            image = figure_examples.first(self._inputs.examples, self._images(self._task.data.test), _PATCHED).image
+            image = self._looked_at(self._inputs.examples, _PATCHED).images
             window = self._ask("reconstruct", image=image, seed=seed_rows(self._seed, len(image)))["read_window"]
             yield from self._of_attention(image, window, self._task.attention.read)
 
@@ -175,8 +180,9 @@ class _Generative(_Figures):
             page = sample_figure.samples(caption, drawn, _SAMPLE_COLUMNS)
             remark = "without the nearest training images; name the training examples with --training"
             return self._save(page, paper, "samples", remark)
-        chunks = figure_examples.chunks(self._inputs.training, self._images(self._task.data.train))
-        found = nearest.nearest(drawn[_SAMPLE_COLUMNS - 1 :: _SAMPLE_COLUMNS], (chunk.image for chunk in chunks))
+        files = examples.match_files(self._inputs.training)
+        chunks = examples.read_chunks(files, self._images(self._task.data.train))
+        found = nearest.nearest(drawn[_SAMPLE_COLUMNS - 1 :: _SAMPLE_COLUMNS], (chunk.images for chunk in chunks))
         return self._save(sample_figure.samples(caption, drawn, _SAMPLE_COLUMNS, found), paper, "samples")
 
 
@@ -194,20 +200,22 @@ class _Classifier(_Figures):
         if self._inputs.examples is None:
             yield FigureResult("Figs. 3 to 5", None, "no images are known to look at; name their files with --examples")
             return
-        looked_at = figure_examples.first(self._inputs.examples, self._images(self._task.data.test), _LOOKED_AT)
-        answer = self._ask("classify", image=looked_at.image)
+        looked_at = self._looked_at(self._inputs.examples, _LOOKED_AT)
+        # A classifying task is of a data set with labels.
+        assert looked_at.labels is not None
+        answer = self._ask("classify", image=looked_at.images)
         window, size, found = answer["glimpse_window"], self._task.read, answer["label"]
         caption = self._caption("Where the classifier looks", "Fig. 5")
         page = sequence_figure.glimpses(
             caption,
-            looked_at.image,
+            looked_at.images,
             window,
             size,
-            label=looked_at.label,
+            label=looked_at.labels,
             found=found,
             probability=answer["probabilities"][np.arange(len(found)), found],
         )
-        yield from self._of_attention(looked_at.image, window, size)
+        yield from self._of_attention(looked_at.images, window, size)
         yield self._save(page, caption.paper, "glimpses")
-        seen = np.repeat(looked_at.image[:, None], window.shape[1], axis=1)
+        seen = np.repeat(looked_at.images[:, None], window.shape[1], axis=1)
         yield from self._animate("glimpses", seen, window, size)

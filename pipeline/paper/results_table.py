@@ -8,7 +8,7 @@ from typing import Any
 
 from components.run_report.paper_results import BY_TASK
 from pipeline.paper.last_evaluation import LastEvaluation
-from serving.cli.score_table import bits_per_dimension
+from serving.batch.estimate import bits_per_dimension
 
 NOT_A_COMPRESSION_COST = (
     "The pixels are intensities, and the cost is the cross-entropy with them: a training loss. Neither it nor its bits "

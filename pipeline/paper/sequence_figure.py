@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.paper.figure_page import BLUE, FAINT, VERMILION, Caption, Grid, Page, some_steps, step_names, style
-from serving.pictures.animation import relative_precision
+from serving.pictures.windows import relative_precision
 
 _COLUMNS = 10
 """At most, of steps."""

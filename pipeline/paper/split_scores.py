@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.paper.last_evaluation import LastEvaluation
 from serving.batch.job import Job, score_batch
-from serving.batch.model import SavedModel
+from serving.batch.model_source import SavedModelSource
 
 
 def score_split(
@@ -37,7 +37,7 @@ def score_split(
     if not summary_file.exists():
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
-        model = SavedModel.find(str(evaluation.model_dir))
+        model = SavedModelSource.from_directory(str(evaluation.model_dir))
         job = Job(model=model, input=str(evaluation.examples), output=str(kept / "split"), samples=samples)
         score_batch(job, report=report)
     summary: dict[str, Any] = json.loads(summary_file.read_text(encoding="utf-8"))

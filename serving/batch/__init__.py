@@ -1,1 +1,1 @@
-"""Batch scoring: the bound, and the importance-weighted bound, of as many images as there are."""
+"""The batch job: scores many images with Beam, on one machine or a cluster."""

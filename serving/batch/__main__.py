@@ -1,6 +1,6 @@
-"""Runs the batch job without the command `draw`: `python -m serving.batch --help`."""
+"""Runs the batch job where the command `draw` is not installed: `python -m serving.batch --help`."""
 
-from serving.batch.command import score_batch
+from serving.cli.score_batch_command import score_batch
 
 if __name__ == "__main__":
     score_batch(prog_name="python -m serving.batch")

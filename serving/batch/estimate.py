@@ -1,4 +1,4 @@
-"""What importance samples say of one image: mergeable in any order, in float64."""
+"""Estimates of one image's likelihood from importance samples: float64, mergeable in any order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from serving.client.answers import Scores
 
 
 class Estimate(NamedTuple):
-    """Of `samples` samples of one image, in nats."""
+    """What `samples` samples of one image give, in nats."""
 
     samples: int
     nll_bound: float
-    """Mean over the samples, as the two below."""
+    """The mean over the samples, like the two below."""
     reconstruction: float
     kl: float
     squares: float
@@ -26,7 +26,7 @@ class Estimate(NamedTuple):
 
     @property
     def standard_error(self) -> float | None:
-        """Of `nll_bound`, over the samples; None for one sample."""
+        """The standard error of `nll_bound` over the samples; None for one sample."""
         if self.samples < 2:
             return None
         return math.sqrt(self.squares / (self.samples - 1) / self.samples)
@@ -38,19 +38,24 @@ class Estimate(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        """Whether every number is."""
+        """Whether every number is finite."""
         return all(map(math.isfinite, self))
 
 
-def estimates(scores: Scores, samples: Sequence[int]) -> list[Estimate]:
-    """One of each run of `samples[i]` rows of the scores, which belong to the same image."""
+def bits_per_dimension(nats: float, dimensions: int) -> float:
+    """Converts nats an image to bits a pixel and channel; for intensities that is no compression cost."""
+    return nats / (math.log(2) * dimensions)
+
+
+def estimate_runs(scores: Scores, samples: Sequence[int]) -> list[Estimate]:
+    """Makes one estimate of each run of `samples[i]` rows of the scores, which belong to the same image."""
     counts = np.asarray(samples)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
 
     def sums(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values.astype(np.float64), starts)
 
-    # A model that gives NaN or infinity is told so of that image, see `is_finite`.
+    # NaN and infinity spoil their own image alone, see `is_finite`.
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         bound, reconstruction, kl = (
             sums(values) / counts for values in (scores.nll_bound, scores.reconstruction, scores.kl)
@@ -63,8 +68,8 @@ def estimates(scores: Scores, samples: Sequence[int]) -> list[Estimate]:
     return [Estimate(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def merged(parts: Iterable[Estimate]) -> Estimate:
-    """Of all samples of one image, from those of its parts; at least one."""
+def merge_estimates(parts: Iterable[Estimate]) -> Estimate:
+    """Merges estimates of disjoint samples of one image, at least one of them."""
     first, *others = parts
     whole = first
     for part in others:

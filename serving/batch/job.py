@@ -1,4 +1,4 @@
-"""The batch job: a Beam pipeline that reads images, scores them with RunInference, and writes what it found."""
+"""The batch job: a Beam pipeline that reads images, scores them with RunInference, and writes the scores."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
-from serving.batch.handler import PROGRESS, Part, ScoreHandler, Work, merged_parts
-from serving.batch.model import ModelSource
-from serving.batch.outputs import FORMATS, ScoreRows, rejected_sink, score_sink
+from serving.batch.blocks import SAMPLES_TOGETHER, blocks, blocks_together
+from serving.batch.elements import Image, Rejected, Scored
+from serving.batch.model_handler import PROGRESS, Part, ScoreHandler, Work, merge_parts
+from serving.batch.model_source import ModelSource
 from serving.batch.publish import Places, Publish
 from serving.batch.reading import REJECTED, ReadImages, full_pattern
-from serving.batch.records import Image, Rejected, Scored
-from serving.batch.scoring import SAMPLES_TOGETHER, blocks, blocks_together
+from serving.batch.sinks import FORMATS, ScoreTables, rejected_sink, score_sink
 from serving.batch.summary import LEAST_LIKELY, Summarise
 
 NOT_A_COMPRESSION_COST = (
     "The pixels are intensities and the bound is the cross-entropy with them: bits per dimension are no compression "
     "cost."
 )
-# One thread feeds the model, whose call uses all cores; Beam's further processes would each load it.
+# One thread is enough to feed the model, whose call uses all cores; every process more would load it again.
 LOCAL_BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 _PROGRESS_SECONDS = 2.0
 _TOGETHER = 512
-"""Images that are written together where they come one by one."""
+"""Images to write together if they come one by one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is scored, with what, and where the results go."""
+    """What to score, with which model, and where the results go."""
 
     model: ModelSource
     input: str
-    """A pattern of files, or a folder: of TFRecords of tf.Examples, .npz, .npy, .parquet, or pictures."""
+    """A folder or a pattern of files: TFRecords of tf.Examples, .npz, .npy, .parquet, or pictures."""
     output: str
     """What the names of the outputs begin with."""
     samples: int = 1
-    """K, of each image."""
+    """K, the samples of each image."""
     rows: int = 512
-    """Samples in one call of the model, about."""
+    """About how many samples one call of the model has."""
     file_format: str = "parquet"
     threshold: float | None = None
-    """Above which a pixel becomes 1, and 0 otherwise; None leaves it as it is."""
+    """Pixels above it become 1 and the others 0; None leaves them as they are."""
     pictures: int = 0
-    """How many of the most and of the least likely images are shown."""
+    """How many of the most and of the least likely images to show."""
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.rows < 1:
@@ -76,12 +76,12 @@ def score_batch(
     indices alone, to float32's last places, whatever the runner, its workers and the size of a batch.
 
     Args:
-      job: what is to be done.
+      job: what to do.
       beam_arguments: Beam's own flags.
-      report: is told the progress, in lines of text.
+      report: called with each line of text about the progress.
 
     Raises:
-      ValueError: where there is no input, or there are outputs already.
+      ValueError: if there is no input, or there are outputs already.
       Exception: whatever ended the job.
     """
     pattern = full_pattern(job.input)
@@ -114,7 +114,7 @@ def _build(pipeline: beam.Pipeline, job: Job, pattern: str, places: Places) -> N
 
     written = (
         scored["scores"]
-        | "Rows" >> beam.Map(ScoreRows(images.dimensions, job.model.version).table)
+        | "Rows" >> beam.Map(ScoreTables(images.dimensions, job.model.version).table)
         | "WriteScores" >> Write(score_sink(places.unfinished("scores"), job.file_format))
     )
     written_rejected = rejected | "WriteRejected" >> Write(rejected_sink(places.unfinished("rejected")))
@@ -133,7 +133,7 @@ def _build(pipeline: beam.Pipeline, job: Job, pattern: str, places: Places) -> N
 
 
 def _facts(job: Job) -> dict[str, Any]:
-    """What the summary says beside the numbers."""
+    """Returns what the summary says beside the numbers."""
     return {
         "unit": "nats an image",
         "model_version": job.model.version,
@@ -143,14 +143,14 @@ def _facts(job: Job) -> dict[str, Any]:
 
 
 class ScoreImages(beam.PTransform):
-    """Image in; two collections out: `scores`, of lists of Scored, and `REJECTED`, of Rejected."""
+    """Scores Images; gives two collections: `scores`, of lists of Scored, and `REJECTED`, of Rejected."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
 
     def expand(self, images: beam.PCollection) -> dict[str, beam.PCollection]:
-        """Where an image has more samples than one block holds, its blocks are spread over the workers."""
+        """Spreads the blocks of one image over the workers if it has more than one."""
         job = self._job
         spread = job.samples > SAMPLES_TOGETHER
         work = images | "Blocks" >> beam.FlatMap(_work, job.samples)
@@ -164,7 +164,7 @@ class ScoreImages(beam.PTransform):
             parts = (
                 parts
                 | "Key" >> beam.FlatMap(lambda batch: [((part.id, part.occurrence), part) for part in batch])
-                | "Merge" >> beam.CombinePerKey(merged_parts)
+                | "Merge" >> beam.CombinePerKey(merge_parts)
                 | "Whole" >> beam.Values()
                 | "Batch" >> beam.BatchElements(min_batch_size=_TOGETHER, max_batch_size=_TOGETHER)
             )
@@ -179,26 +179,26 @@ def _work(image: Image, samples: int) -> Iterator[Work]:
 
 
 class _Sort(beam.DoFn):
-    """Parts of all samples in; a list of Scored out, and apart from it what is none."""
+    """Sorts parts of all of an image's samples: a list of Scored out, and apart from it what was rejected."""
 
     _images = Metrics.counter("score_batch", "images")
 
     def process(self, batch: Sequence[Part]) -> Iterator[list[Scored] | TaggedOutput]:
         scores = []
         for part in batch:
-            if isinstance(part.answer, str):
-                yield TaggedOutput(REJECTED, Rejected(part.id, part.place, part.answer))
-            elif not part.answer.is_finite:
+            if isinstance(part.result, str):
+                yield TaggedOutput(REJECTED, Rejected(part.id, part.place, part.result))
+            elif not part.result.is_finite:
                 yield TaggedOutput(REJECTED, Rejected(part.id, part.place, "the model's score is not finite"))
             else:
-                scores.append(Scored(part.id, part.place, part.answer, part.pixels))
+                scores.append(Scored(part.id, part.place, part.result, part.pixels))
         self._images.inc(len(scores))
         yield scores
 
 
 @contextlib.contextmanager
 def _watched(samples: int, report: Callable[[str], None]) -> Iterator[None]:
-    """While it is open, tells every few seconds how far the workers in this process have come."""
+    """Reports every few seconds how many images the workers in this process have scored."""
     done, before, started = threading.Event(), PROGRESS.samples, time.monotonic()
 
     def watch() -> None:

@@ -1,8 +1,7 @@
-"""Moves a job's files to where they belong when all of them are written; the summary comes last."""
+"""Moves a job's files to their places when all of them are written; the summary comes last."""
 
 from __future__ import annotations
 
-import io
 import json
 import posixpath
 from collections.abc import Iterable
@@ -13,31 +12,35 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
 from serving.batch.summary import Ranked, Summary
-from serving.pictures.sheet import sheet, to_bytes
+from serving.pictures.png import png_bytes
+from serving.pictures.sheet import sheet_in_rows
 
 PICTURE_COLUMNS = 10
 
 
 class Places(NamedTuple):
-    """Where a job writes."""
+    """The paths that a job writes to."""
 
     prefix: str
-    """Of all its outputs."""
+    """What the names of all outputs begin with."""
     folder: str
-    """Beside them, for what is not finished; it goes away at the end."""
+    """A folder beside them for unfinished files, deleted at the end."""
 
     @property
     def summary(self) -> str:
-        """Written last: where it is, everything is."""
+        """The file that is written last: if it is there, all of them are."""
         return f"{self.prefix}-summary.json"
 
     def unfinished(self, kind: str) -> str:
-        """The prefix under which outputs of a kind are written first."""
+        """Returns the prefix under which outputs of a kind are written first."""
         return f"{self.folder}/{kind}"
 
 
 class Publish(beam.DoFn):
-    """The summary in, with the names of all files as side inputs. A bundle that is tried again finds its work done."""
+    """Takes the summary, with the names of all files as side inputs, and moves everything to its place.
+
+    Beam may retry a bundle that was done already: what was moved then is not missed.
+    """
 
     def __init__(self, places: Places, facts: dict[str, Any], dimensions: int) -> None:
         self._places = places
@@ -45,7 +48,7 @@ class Publish(beam.DoFn):
         self._dimensions = dimensions
 
     def process(self, summary: Summary, rejected: int, *files: Iterable[str]) -> Iterable[str]:
-        """Yields the path of the summary."""
+        """Publishes everything and yields the path of the summary."""
         moved = [path for paths in files for path in paths]
         for kind, ranked in (("most-likely", summary.most_likely), ("least-likely", summary.least_likely)):
             if ranked and ranked[0].pixels is not None:
@@ -68,8 +71,6 @@ class Publish(beam.DoFn):
 
 
 def _picture(ranked: list[Ranked]) -> bytes:
-    """The images from the one at the end on, in rows."""
-    pixels = to_bytes(np.stack([one.pixels for one in ranked if one.pixels is not None]))
-    file = io.BytesIO()
-    sheet(pixels, min(PICTURE_COLUMNS, len(pixels))).save(file, format="PNG")
-    return file.getvalue()
+    """Encodes a sheet of the images, from that at the end on."""
+    images = np.stack([one.pixels for one in ranked if one.pixels is not None])
+    return png_bytes(sheet_in_rows(images, min(PICTURE_COLUMNS, len(images))))

@@ -1,4 +1,4 @@
-"""Reads the images of a pattern with Beam: those that the model takes and, apart from them, what is turned away."""
+"""Reads the images of a pattern with Beam: those that the model takes and, apart from them, rejected rows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
-from serving.batch import formats
-from serving.batch.pixels import BadImage, ImageFormat
-from serving.batch.records import Image, Place, Rejected
+from serving.batch import file_formats
+from serving.batch.elements import Image, Place, Rejected
+from serving.image_format import BadImage, ImageFormat
 
 REJECTED = "rejected"
 
 
 def full_pattern(text: str) -> str:
-    """The pattern of what a user named: a folder's is of all files below. Raises ValueError where there is none."""
+    """Returns the pattern of all files of what a user named. Raises ValueError if there are none."""
     pattern = text
     if os.path.isdir(text) or text.endswith("/"):
         pattern = posixpath.join(text, "**")
@@ -31,10 +31,10 @@ def full_pattern(text: str) -> str:
 
 
 class ReadImages(beam.PTransform):
-    """Two collections: `images`, of Image, and `REJECTED`, of Rejected.
+    """Gives two collections: `images`, of Image, and `REJECTED`, of Rejected.
 
-    An image's id is what its file says, or else its file's name, below the folder that the pattern begins with, and
-    its row. Files whose name begins with a dot or an underscore are passed over.
+    An image's id is in its file, or else it is the file's name, below the folder that the pattern begins with, and the
+    row. Files whose names begin with a dot or an underscore are skipped.
     """
 
     def __init__(self, pattern: str, images: ImageFormat) -> None:
@@ -43,7 +43,7 @@ class ReadImages(beam.PTransform):
         self._images = images
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.pvalue.DoOutputsTuple:
-        """Pieces of files are spread over the workers; their images stay where they are read."""
+        """Spreads pieces of files over the workers; images stay where they are read."""
         cut = (
             root
             | "Match" >> MatchFiles(self._pattern, empty_match_treatment=EmptyMatchTreatment.DISALLOW)
@@ -64,12 +64,12 @@ class _Cut(beam.DoFn):
     def __init__(self, images: ImageFormat) -> None:
         self._images = images
 
-    def process(self, file: FileMetadata) -> Iterator[formats.Piece | TaggedOutput]:
+    def process(self, file: FileMetadata) -> Iterator[file_formats.Piece | TaggedOutput]:
         if posixpath.basename(file.path)[:1] in (".", "_"):
             return
         try:
-            yield from formats.pieces(file.path, self._images)
-        except formats.UNREADABLE as error:
+            yield from file_formats.pieces(file.path, self._images)
+        except file_formats.UNREADABLE as error:
             yield TaggedOutput(REJECTED, Rejected(None, Place(file.path), f"it cannot be read: {error}"))
 
 
@@ -78,12 +78,12 @@ class _Read(beam.DoFn):
         self._images = images
         self._folder = folder
 
-    def process(self, piece: formats.Piece) -> Iterator[Image | TaggedOutput]:
+    def process(self, piece: file_formats.Piece) -> Iterator[Image | TaggedOutput]:
         name = piece.path.removeprefix(self._folder)
-        is_picture = piece.path.lower().endswith(formats.PICTURES)
+        is_picture = piece.path.lower().endswith(file_formats.PICTURES)
         number = piece.first - 1
         try:
-            for row in formats.rows(piece, self._images):
+            for row in file_formats.rows(piece, self._images):
                 number = row.number
                 identity = row.id
                 if identity is None:
@@ -93,12 +93,12 @@ class _Read(beam.DoFn):
                     yield Image(identity, row.read(), place)
                 except BadImage as error:
                     yield TaggedOutput(REJECTED, Rejected(row.id, place, str(error)))
-        except formats.UNREADABLE as error:
+        except file_formats.UNREADABLE as error:
             reason = f"from here on the file cannot be read: {error}"
             yield TaggedOutput(REJECTED, Rejected(None, Place(piece.path, number + 1), reason))
 
 
 def _folder(pattern: str) -> str:
-    """What all names that match begin with, up to the last slash before a wildcard."""
+    """Returns the folder before the first wildcard, with its slash."""
     literal = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     return literal[: literal.rfind("/") + 1]

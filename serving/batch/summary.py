@@ -1,4 +1,4 @@
-"""What a job came to: counts, means with their standard errors, and the images at either end."""
+"""The summary of a job: counts, means with standard errors, and the images at either end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
-from serving.batch.records import Scored, text_of_id
-from serving.cli.score_table import bits_per_dimension
+from serving.batch.elements import Scored, printable_id
+from serving.batch.estimate import bits_per_dimension
 
 QUANTITIES = ("nll_bound", "reconstruction", "kl", "importance_weighted_bound")
 LEAST_LIKELY = 10
 
 
 class Ranked(NamedTuple):
-    """An image by its importance-weighted bound, of those of which the likelihood is estimated the closest."""
+    """An image with its importance-weighted bound, the closest estimate of its likelihood, by which it is ranked."""
 
     importance_weighted_bound: float
     id: bytes
@@ -25,16 +25,16 @@ class Ranked(NamedTuple):
     pixels: np.ndarray | None
 
     def to_json(self) -> dict[str, Any]:
-        """Without the picture."""
+        """Returns the values without the picture."""
         return {
-            "id": text_of_id(self.id),
+            "id": printable_id(self.id),
             "nll_bound": self.nll_bound,
             "importance_weighted_bound": self.importance_weighted_bound,
         }
 
 
 class Summary(NamedTuple):
-    """Of some images; the arrays hold QUANTITIES. Mergeable in any order without losing digits (Chan et al., 1983)."""
+    """The summary of some images: arrays of QUANTITIES, mergeable in any order without loss (Chan et al., 1983)."""
 
     images: int
     mean: np.ndarray
@@ -45,7 +45,7 @@ class Summary(NamedTuple):
     most_likely: list[Ranked]
 
     def to_json(self, dimensions: int) -> dict[str, Any]:
-        """Means and standard errors in nats an image; null of no image, and a standard error of one image."""
+        """Returns means and standard errors in nats an image; null without images, and for the error of one image."""
         errors: Sequence[float | None] = [None] * len(QUANTITIES)
         if self.images > 1:
             errors = np.sqrt(self.squares / (self.images - 1) / self.images).tolist()
@@ -63,19 +63,19 @@ class Summary(NamedTuple):
 
 
 class Summarise(beam.CombineFn):
-    """Lists of Scored to their Summary, with so many images at either end."""
+    """Combines lists of Scored to a Summary with so many images at either end."""
 
     def __init__(self, most_likely: int, least_likely: int) -> None:
         self._most_likely = most_likely
         self._least_likely = least_likely
 
     def create_accumulator(self) -> Summary:
-        """Of no image."""
+        """Makes the summary of no image."""
         nothing = np.zeros(len(QUANTITIES))
         return Summary(0, nothing, nothing, [], [])
 
     def add_input(self, summary: Summary, batch: Sequence[Scored]) -> Summary:
-        """With the images of a batch, of which there may be none."""
+        """Adds the images of a batch, which may be empty."""
         if not batch:
             return summary
         values = np.array([[getattr(scored.estimate, name) for name in QUANTITIES] for scored in batch])
@@ -87,14 +87,14 @@ class Summarise(beam.CombineFn):
         return self._merge(summary, Summary(len(batch), mean, np.square(values - mean).sum(axis=0), ranked, ranked))
 
     def merge_accumulators(self, summaries: Iterable[Summary]) -> Summary:
-        """Of the images of all."""
+        """Merges the summaries of disjoint images."""
         merged = self.create_accumulator()
         for summary in summaries:
             merged = self._merge(merged, summary)
         return merged
 
     def extract_output(self, summary: Summary) -> Summary:
-        """As it is."""
+        """Returns the summary itself."""
         return summary
 
     def _merge(self, one: Summary, other: Summary) -> Summary:
@@ -113,12 +113,12 @@ class Summarise(beam.CombineFn):
 
 
 def _rank(ranked: Ranked) -> tuple[float, bytes]:
-    """The id decides between equals, so that the order does not follow from that of the work."""
+    """Orders equals by id, so that the order of the work does not show."""
     return ranked.importance_weighted_bound, ranked.id
 
 
 def as_text(values: dict[str, Any]) -> str:
-    """The summary that a job has written, for people."""
+    """Formats the summary that a job has written, for people."""
     each = f"{values['samples']:,} sample{'s' if values['samples'] > 1 else ''} each"
     lines = [f"{values['images']:,} images scored with {each}, {values['rejected']:,} rejected"]
     if values["images"]:

@@ -17,7 +17,7 @@ _BROKEN = 3
 def check_server(client: Client) -> None:
     """Check that a server keeps to the contract: answers, determinism, refusals, TF Serving's error codes.
 
-    For TF Serving itself and for `draw serve`. Exits with 3 where one of the checks fails.
+    For TF Serving itself and for `draw serve`. Exits with 3 if one of the checks fails.
     """
     broken = 0
     for finding in findings(Server(client)):

@@ -1,4 +1,4 @@
-"""`draw classify`: what a user's images show."""
+"""`draw classify`: the classes of a user's images."""
 
 from __future__ import annotations
 

@@ -10,15 +10,16 @@ import numpy as np
 from serving.cli.server_options import asks_a_server
 from serving.cli.user_images import image_arguments, read
 from serving.client import Client
-from serving.pictures.sheet import save_png, sheet, to_bytes
+from serving.pictures.png import save_png
+from serving.pictures.sheet import sheet_in_rows
 
 _PAIRS = 4
-"""In a row of the sheet."""
+"""Pairs in a row of the sheet."""
 
 
 @click.command()
 @image_arguments
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise; the same gives the same drawings.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
 @click.option(
     "-o",
     "--output",
@@ -29,7 +30,7 @@ _PAIRS = 4
 )
 @asks_a_server
 def reconstruct(client: Client, images: Path, threshold: float | None, seed: int, output: Path) -> None:
-    """Draw images after: a sheet of each image with the model's drawing of it.
+    """Draw images after: a sheet of each image beside the model's drawing of it.
 
     IMAGES is as for `draw score`.
     """
@@ -38,5 +39,5 @@ def reconstruct(client: Client, images: Path, threshold: float | None, seed: int
     originals = read(client, images, threshold)
     drawings = client.reconstruct(originals, seed=seed).image
     pairs = np.stack([originals, drawings], axis=1).reshape(-1, *originals.shape[1:])
-    save_png(sheet(to_bytes(pairs), 2 * min(_PAIRS, len(originals))), output)
+    save_png(sheet_in_rows(pairs, 2 * min(_PAIRS, len(originals))), output)
     click.echo(f"{output}  {len(originals):,} images, each with its drawing to the right")

@@ -10,7 +10,8 @@ import numpy as np
 
 from serving.cli.server_options import asks_a_server
 from serving.client import Client
-from serving.pictures.sheet import save, save_png, sheet, to_bytes
+from serving.pictures.png import save_png, save_whole
+from serving.pictures.sheet import sheet_in_rows
 
 
 @click.command()
@@ -24,7 +25,7 @@ from serving.pictures.sheet import save, save_png, sheet, to_bytes
     show_default=True,
     help="A sheet as .png, or the numbers, float32 [n, H, W, C], as .npy.",
 )
-@click.option("--columns", type=click.IntRange(min=1), help="Of the sheet.  [default: as many as rows]")
+@click.option("--columns", type=click.IntRange(min=1), help="Columns of the sheet.  [default: as many as rows]")
 @asks_a_server
 def sample(client: Client, count: int, seed: int, output: Path, columns: int | None) -> None:
     """Draw images: a sheet of samples from a model server."""
@@ -32,7 +33,7 @@ def sample(client: Client, count: int, seed: int, output: Path, columns: int | N
         raise ValueError(f"The output {output} is neither .png nor .npy.")
     images = client.sample(count, seed=seed)
     if output.suffix == ".npy":
-        save(output, lambda file: np.save(file, images))
+        save_whole(output, lambda file: np.save(file, images))
     else:
-        save_png(sheet(to_bytes(images), columns or math.ceil(math.sqrt(count))), output)
+        save_png(sheet_in_rows(images, columns or math.ceil(math.sqrt(count))), output)
     click.echo(f"{output}  {count:,} images of {images.shape[1]} x {images.shape[2]}, seed {seed}")

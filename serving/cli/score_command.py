@@ -1,4 +1,4 @@
-"""`draw score`: the bound of the negative log-likelihood of a user's images."""
+"""`draw score`: bounds on the negative log-likelihood of a user's images."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from serving.cli.score_table import as_csv, as_table
 from serving.cli.server_options import asks_a_server
 from serving.cli.user_images import image_arguments, read
 from serving.client import Client
-from serving.pictures.sheet import save
+from serving.pictures.png import save_whole
 
 
 @click.command()
 @image_arguments
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise; the same gives the same numbers.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
 @click.option("--csv", "print_csv", is_flag=True, help="Print CSV, every image and every step, instead of the table.")
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file that the CSV is written to as well."
-)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the CSV to this file too.")
 @asks_a_server
 def score(
     client: Client, images: Path, threshold: float | None, seed: int, print_csv: bool, output: Path | None
@@ -32,5 +30,5 @@ def score(
     scores = client.score(read(client, images, threshold), seed=seed)
     text = as_csv(scores)
     if output is not None:
-        save(output, lambda file: file.write(text.encode()))
+        save_whole(output, lambda file: file.write(text.encode()))
     click.echo(text if print_csv else as_table(scores), nl=False)

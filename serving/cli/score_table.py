@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 
 import numpy as np
 
@@ -12,16 +11,11 @@ from serving.client.answers import Scores
 
 COLUMNS = ("nll_bound", "reconstruction", "kl", "log_weight")
 SHOWN = 20
-"""Rows of a table for people."""
-
-
-def bits_per_dimension(nats: float, dimensions: int) -> float:
-    """Nats an image in the unit bits a pixel and channel; of intensities it is no compression cost."""
-    return nats / (math.log(2) * dimensions)
+"""Rows that a table shows."""
 
 
 def as_csv(scores: Scores) -> str:
-    """A heading, then a line an image: its place, the numbers in nats, and the KL of each step."""
+    """Returns a heading, then a line an image: its place, the numbers in nats, and the KL of each step."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     steps = scores.kl_per_step.shape[1]
@@ -33,7 +27,7 @@ def as_csv(scores: Scores) -> str:
 
 
 def as_table(scores: Scores) -> str:
-    """The first images' numbers in nats, and the mean with its standard error over all of them."""
+    """Returns the first images' numbers in nats, and the mean over all images with its standard error."""
     width = max(len(name) for name in COLUMNS) + 2
     lines = ["image ".ljust(8) + "".join(name.rjust(width) for name in COLUMNS)]
     numbers = np.column_stack([getattr(scores, name) for name in COLUMNS])

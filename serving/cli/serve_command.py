@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from serving.native_output import quiet_native_code
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from serving.server import ServerConfig
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
 
 
-class _Command(click.Command):
-    """Takes a switch as TF Serving does too: `--enable_batching=true`."""
+class _ServeCommand(click.Command):
+    """A command that also takes switches as TF Serving does: `--enable_batching=true`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Click knows only `--enable_batching` and `--noenable_batching`."""
+        """Respells switches as Click knows them: `--enable_batching` and `--noenable_batching`."""
         switches = [option.opts[0] for option in self.params if isinstance(option, click.Option) and option.is_flag]
         spelled = {
             f"{name}={value}": name if value in ("true", "1") else name.replace("--", "--no", 1)
@@ -30,11 +32,11 @@ class _Command(click.Command):
         return super().parse_args(ctx, [spelled.get(argument, argument) for argument in args])
 
 
-def _switch(name: str, text: str, *, default: bool = False) -> Callable[[F], F]:
+def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Command], _Command]:
     return click.option(f"--{name}/--no{name}", default=default, show_default=True, help=text)
 
 
-@click.command(cls=_Command)
+@click.command(cls=_ServeCommand)
 @click.argument("model_dir", required=False, type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path))
 @click.option("--model_name", help="The model's name in requests.  [default: the folder's]")
 @click.option(
@@ -46,26 +48,36 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[F], F]:
     type=click.FloatRange(min=0),
     default=0,
     show_default=True,
-    help="How often that file is read again; 0 is never.",
+    help="How often to read that file again; 0 is never.",
 )
 @_switch("allow_version_labels_for_unavailable_models", "Whether a label may name a version that is not loaded.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0 is all.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="Of gRPC; 0 takes any.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="gRPC port; 0 takes any.")
 @click.option(
-    "--rest_api_port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="Of REST; 0 is no REST."
+    "--rest_api_port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="REST port; 0 is no REST."
 )
-@click.option("--rest_api_timeout_in_ms", type=click.IntRange(min=1), default=30_000, show_default=True)
 @click.option(
-    "--rest_api_num_threads", type=click.IntRange(min=1), default=64, show_default=True, help="Open connections."
+    "--rest_api_timeout_in_ms",
+    type=click.IntRange(min=1),
+    default=30_000,
+    show_default=True,
+    help="Milliseconds that a request may take.",
+)
+@click.option(
+    "--rest_api_num_threads",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Connections open at a time.",
 )
 @click.option(
     "--file_system_poll_wait_seconds",
     type=click.FloatRange(min=0),
     default=1,
     show_default=True,
-    help="How often the folders are looked at for new versions; 0 is once.",
+    help="How often to look for new versions; 0 is once.",
 )
-@_switch("enable_batching", "Whether requests that come together are computed together.")
+@_switch("enable_batching", "Whether to compute requests that arrive together in one batch.")
 @click.option("--batching_parameters_file", type=_FILE, help="TF Serving's BatchingParameters; see README.")
 @click.option("--monitoring_config_file", type=_FILE, help="TF Serving's MonitoringConfig.  [default: metrics are on]")
 @_switch("live_page", "Whether REST's port offers the page /live. Not a flag of TF Serving.", default=True)
@@ -74,30 +86,32 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[F], F]:
     type=click.IntRange(min=1),
     help="Requests computed at the same time without batching.  [default: 4 a core]",
 )
-@click.option("--grpc_channel_arguments", default="", help="Of gRPC: key=value,key=value.")
-@click.option("--tensorflow_intra_op_parallelism", type=click.IntRange(min=0), default=0, help="0 is a thread a core.")
-@click.option("--tensorflow_inter_op_parallelism", type=click.IntRange(min=0), default=0, help="0 is a thread a core.")
+@click.option("--grpc_channel_arguments", default="", help="gRPC's own options: key=value,key=value.")
+@click.option(
+    "--tensorflow_intra_op_parallelism",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Threads of an operation; 0 is one a core.",
+)
+@click.option(
+    "--tensorflow_inter_op_parallelism",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Operations at a time; 0 is one a core.",
+)
 @click.option(
     "--max_request_rows",
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
-    help="Without batching; with it, max_batch_size is the bound. Not a flag of TF Serving.",
+    help="Rows of a request without batching; with it, max_batch_size is the limit. Not a flag of TF Serving.",
 )
 def serve(
     model_dir: pathlib.Path | None,
-    model_name: str | None,
     model_base_path: pathlib.Path | None,
-    model_config_file: pathlib.Path | None,
-    enable_batching: bool,
-    batching_parameters_file: pathlib.Path | None,
-    monitoring_config_file: pathlib.Path | None,
-    grpc_max_threads: int | None,
-    grpc_channel_arguments: str,
-    rest_api_port: int,
     tensorflow_intra_op_parallelism: int,
     tensorflow_inter_op_parallelism: int,
-    **others: object,
+    **flags: Any,
 ) -> None:
     """Serve the model in MODEL_DIR over gRPC and REST, as TF Serving does.
 
@@ -106,39 +120,50 @@ def serve(
     when it has answered what is under way.
     """
     folder = model_dir or model_base_path
-    if (model_dir and model_base_path) or (folder and model_config_file):
+    if (model_dir and model_base_path) or (folder and flags["model_config_file"]):
         raise click.UsageError("Name one of MODEL_DIR, --model_base_path and --model_config_file.")
-    if not folder and not model_config_file:
+    if not folder and not flags["model_config_file"]:
         raise click.UsageError("There is no model to serve: name MODEL_DIR, or --model_config_file.")
-    if batching_parameters_file and not enable_batching:
+    if flags["batching_parameters_file"] and not flags["enable_batching"]:
         raise click.UsageError("--batching_parameters_file needs --enable_batching.")
     with quiet_native_code():
         # It imports TensorFlow, which takes seconds.
         from serving.server import server_process
 
     try:
-        options = server_process.ServerConfig(
-            models=server_process.models_from_folder(folder, model_name) if folder else {},
-            model_config_file=model_config_file,
-            rest_api_port=rest_api_port or None,
-            **others,  # type: ignore[arg-type]
-        )
-        if enable_batching:
-            options = dataclasses.replace(options, batching=server_process.read_batching(batching_parameters_file))
-        if monitoring_config_file:
-            options = dataclasses.replace(
-                options, prometheus_path=server_process.read_monitoring(monitoring_config_file)
-            )
-        if grpc_max_threads:
-            options = dataclasses.replace(options, grpc_max_threads=grpc_max_threads)
-        if grpc_channel_arguments:
-            options = dataclasses.replace(
-                options, grpc_channel_arguments=server_process.channel_arguments(grpc_channel_arguments)
-            )
         server_process.serve_until_signal(
-            options,
+            _server_config(folder, **flags),
             intra_op_threads=tensorflow_intra_op_parallelism,
             inter_op_threads=tensorflow_inter_op_parallelism,
         )
     except (OSError, ValueError, server_process.StatusError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _server_config(
+    folder: pathlib.Path | None,
+    *,
+    model_name: str | None,
+    enable_batching: bool,
+    batching_parameters_file: pathlib.Path | None,
+    monitoring_config_file: pathlib.Path | None,
+    grpc_max_threads: int | None,
+    grpc_channel_arguments: str,
+    rest_api_port: int,
+    **same: Any,
+) -> ServerConfig:
+    """Makes the configuration of the flags; `same` are those that it has too. What is not given has its default."""
+    from serving.server import server_process
+
+    given: dict[str, Any] = {}
+    if folder:
+        given["models"] = server_process.models_from_folder(folder, model_name)
+    if enable_batching:
+        given["batching"] = server_process.read_batching(batching_parameters_file)
+    if monitoring_config_file:
+        given["prometheus_path"] = server_process.read_monitoring(monitoring_config_file)
+    if grpc_max_threads:
+        given["grpc_max_threads"] = grpc_max_threads
+    if grpc_channel_arguments:
+        given["grpc_channel_arguments"] = server_process.channel_arguments(grpc_channel_arguments)
+    return server_process.ServerConfig(rest_api_port=rest_api_port or None, **given, **same)

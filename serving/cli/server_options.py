@@ -1,4 +1,4 @@
-"""What the commands that ask a model server have in common: its address, the model, and errors in one message."""
+"""The options of all commands that ask a model server, and how their errors are shown."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def asks_a_server(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options; the command's first argument is then the client, and what it raises is one message."""
+    """Adds the options: the command gets the client as its first argument, and its errors become one message."""
     options = [
         click.option(
-            "--server", envvar="DRAW_SERVER", default=DEFAULT_SERVER, show_default=True, help="HOST:PORT of its gRPC."
+            "--server",
+            envvar="DRAW_SERVER",
+            default=DEFAULT_SERVER,
+            show_default=True,
+            help="HOST:PORT of the server's gRPC.",
         ),
         click.option(
             "--model",
             envvar=["DRAW_MODEL", "TASK"],
             default="digits",
             show_default=True,
-            help="Name under which the server has the model: that of its task.",
+            help="The model's name on the server: that of its task.",
         ),
-        click.option(
-            "--model-version", type=int, help="Number of the version that is to answer.  [default: the newest]"
-        ),
-        click.option("--label", help="Of the version that is to answer, such as `stable`."),
+        click.option("--model-version", type=int, help="Number of the version to ask.  [default: the newest]"),
+        click.option("--label", help="Label of the version to ask, such as `stable`."),
         click.option(
             "--timeout",
             "timeout_seconds",
             type=click.FloatRange(min=0, min_open=True),
             default=60.0,
             show_default=True,
-            help="Seconds for all of it, retries included.",
+            help="Seconds that the call may take, retries included.",
         ),
         click.option("--tls", "use_tls", is_flag=True, help="Secure the channel; the three options below imply it."),
         click.option(
@@ -95,5 +97,5 @@ def _header(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise ValueError(f"The header {text!r} is not NAME=VALUE.")
-    # gRPC takes small letters alone.
+    # gRPC takes lower-case names only.
     return name.lower(), value

@@ -1,4 +1,4 @@
-"""`draw status`: which versions a model server has, and what they can do."""
+"""`draw status`: the versions of a model on a server, and their signatures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOT_AVAILABLE = 3
 def status(client: Client) -> None:
     """Show the versions of a model that a server has, and the signatures of the one that answers.
 
-    Exits with 3 where no version is available.
+    Exits with 3 if no version is available.
     """
     versions = client.status()
     for version in versions:

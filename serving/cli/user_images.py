@@ -1,4 +1,4 @@
-"""The argument IMAGES of a command, read as the model that is asked takes it."""
+"""The argument IMAGES of a command, and how it is read for the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Command = TypeVar("_Command", bound=Callable[..., None])
 
 
 def image_arguments(command: _Command) -> _Command:
-    """Adds IMAGES and --threshold."""
+    """Adds the argument IMAGES and the option --threshold to a command."""
     threshold = click.option(
         "--threshold",
         type=click.FloatRange(0, 1),
@@ -27,7 +27,7 @@ def image_arguments(command: _Command) -> _Command:
 
 
 def read(client: Client, path: Path, threshold: float | None) -> np.ndarray:
-    """[n, H, W, C] float32 as the model takes them. Raises BadImages where the file holds no such images."""
+    """Reads images [n, H, W, C] float32 as the model takes them. Raises BadImages if the file holds none."""
     image_shape = client.metadata().image_shape
     if image_shape is None:
         raise BadImages(f"The model {client.model!r} has no signature that takes images of a fixed size.")

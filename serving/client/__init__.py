@@ -1,4 +1,4 @@
-"""A typed client of TF Serving's gRPC protocol for DRAW's signatures. It needs grpcio, protobuf and NumPy alone."""
+"""A typed client of TF Serving's gRPC protocol for DRAW's signatures; needs only grpcio, protobuf and NumPy."""
 
 from serving.client.answers import (
     Classification,

@@ -1,4 +1,4 @@
-"""What a server answers: arrays whose row i belongs to row i of the request, and what it says of its models."""
+"""A server's answers: arrays whose row i belongs to row i of the request, and facts about its models."""
 
 from __future__ import annotations
 
@@ -9,80 +9,80 @@ import numpy as np
 
 
 class Sequence(NamedTuple):
-    """How images came about, step by step."""
+    """Images drawn step by step."""
 
     canvas: np.ndarray
-    """[n, T, H, W, C] float32: the image's means after each step; the last is the image."""
+    """[n, T, H, W, C] float32: the means after each step; the last is the image."""
     write_window: np.ndarray | None
     """[n, T, 5] float32: centre x, centre y, stride, variance and intensity, in pixels. None without attention."""
 
 
 class Scores(NamedTuple):
-    """How well the model explains images, in nats."""
+    """Bounds of images' likelihoods and their parts, in nats."""
 
     nll_bound: np.ndarray
-    """[n] float32: reconstruction + kl, a bound of the negative log-likelihood."""
+    """[n] float32: reconstruction + kl, a bound on the negative log-likelihood."""
     reconstruction: np.ndarray
     """[n] float32."""
     kl: np.ndarray
     """[n] float32."""
     kl_per_step: np.ndarray
-    """[n, T] float32, whose sum over T is kl."""
+    """[n, T] float32; the sum over T is kl."""
     log_weight: np.ndarray
     """[n] float32: the log of one importance sample of the image's likelihood."""
 
 
 class Reconstruction(NamedTuple):
-    """An image seen and drawn again."""
+    """Drawings of given images."""
 
     image: np.ndarray
     """[n, H, W, C] float32 means."""
     canvas: np.ndarray
     """[n, T, H, W, C] float32 means after each step."""
     read_window: np.ndarray | None
-    """[n, T, 5] float32, as `Sequence.write_window`. None without attention."""
+    """[n, T, 5] float32, like `Sequence.write_window`. None without attention."""
     write_window: np.ndarray | None
 
 
 class Classification(NamedTuple):
-    """Which digit an image shows."""
+    """Classes of images."""
 
     probabilities: np.ndarray
-    """[n, classes] float32, rows sum to 1."""
+    """[n, classes] float32; rows sum to 1."""
     label: np.ndarray
-    """[n] int64, the likeliest class."""
+    """[n] int64: the likeliest class."""
     glimpse_window: np.ndarray | None
-    """[n, T, 5] float32, where the model looked, as `Sequence.write_window`."""
+    """[n, T, 5] float32: where the model looked, like `Sequence.write_window`."""
 
 
 class VersionStatus(NamedTuple):
-    """Of one version of a model."""
+    """The state of one version of a model."""
 
     version: int
     state: str
-    """START, LOADING, AVAILABLE, UNLOADING, END or UNKNOWN. AVAILABLE alone answers."""
+    """START, LOADING, AVAILABLE, UNLOADING, END or UNKNOWN. Only a version that is AVAILABLE answers."""
     error: str
-    """Why a version at END could not be served; empty where nothing went wrong."""
+    """Why a version at END could not be served; empty if nothing went wrong."""
 
 
 class TensorSpec(NamedTuple):
-    """Of an input or an output of a signature."""
+    """The dtype and shape of an input or output of a signature."""
 
     dtype: np.dtype[Any] | None
-    """dtype('O') for strings; None where NumPy has no such type."""
+    """dtype('O') for strings; None if NumPy has no such type."""
     shape: tuple[int | None, ...] | None
-    """None in it is a size that is not fixed; None instead of it, a rank that is not."""
+    """None stands for a dimension of any size, or for any shape at all."""
 
 
 class Signature(NamedTuple):
-    """What a function of the model takes and gives."""
+    """The inputs and outputs of a function of the model."""
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
 
 
 class ModelMetadata(NamedTuple):
-    """Of the version that answers."""
+    """The signatures of the version that answers."""
 
     name: str
     version: int
@@ -90,7 +90,7 @@ class ModelMetadata(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
-        """[H, W, C] of the images that the model takes or gives; None where no signature fixes it."""
+        """[H, W, C] of the images that the model takes or gives; None if no signature fixes it."""
         for signature in self.signatures.values():
             for spec in (signature.inputs.get("image"), signature.outputs.get("image")):
                 if spec and spec.shape and len(spec.shape) == 4 and None not in spec.shape[1:]:

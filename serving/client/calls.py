@@ -1,4 +1,4 @@
-"""Many requests at once, a bounded number in flight, each tried again while the server is unavailable."""
+"""Sends many requests, a bounded number in flight, each again while the server is unavailable."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import queue
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Retry:
-    """How often, and after which pause, a request is sent again that found the server unavailable.
+    """How often, and after which pause, to send a request again if the server is unavailable.
 
-    The pause before the k-th attempt is drawn from [0, first * multiplier**(k - 2)], at most `longest`: clients that
-    failed together do not come back together.
+    The pause before the k-th attempt is drawn from [0, first * multiplier**(k - 2)], at most `longest`, so that clients
+    that failed together do not come back together.
     """
 
     attempts: int = 6
-    """In all."""
+    """How often a request is sent at most."""
     first_seconds: float = 0.1
     multiplier: float = 2.0
     longest_seconds: float = 5.0
@@ -33,13 +33,13 @@ class Retry:
             raise ValueError(f"{self}: expected at least 1 attempt, positive seconds and a multiplier of at least 1.")
 
     def pause(self, failed: int) -> float:
-        """Seconds to wait after `failed` attempts."""
+        """Draws the seconds to wait after `failed` attempts."""
         longest = min(self.first_seconds * self.multiplier ** (failed - 1), self.longest_seconds)
         return random.uniform(0, longest)
 
 
 class CallFailed(Exception):
-    """One of the requests has no answer: gRPC's error, and how often it was tried."""
+    """A request got no answer: gRPC's error, and how often the request was sent."""
 
     def __init__(self, error: grpc.RpcError, attempts: int) -> None:
         super().__init__(str(error))
@@ -56,54 +56,102 @@ def run(
     retry: Retry,
     metadata: Sequence[tuple[str, str | bytes]],
 ) -> Iterator[tuple[int, Any]]:
-    """Yields (index of the request, answer) in the order in which the answers come.
+    """Yields (index of the request, response) in the order in which the responses arrive.
 
-    Left early, or on an error, it cancels what is in flight.
+    When it ends early or with an error, it cancels the requests in flight.
 
     Args:
-      method: of a channel.
+      method: a method of a channel.
       requests: functions that make the requests, called when their turn comes, so that few are in memory.
-      deadline: of all of them together, retries included, by time.monotonic().
-      in_flight: how many may wait for an answer, or for their next attempt, at the same time.
-      retry: what to do where the server is unavailable.
-      metadata: sent with each.
+      deadline: when all of them must have ended, retries included, by time.monotonic().
+      in_flight: how many may wait for a response, or for their next attempt, at the same time.
+      retry: what to do if the server is unavailable.
+      metadata: gRPC metadata sent with each.
 
     Raises:
       CallFailed: at the first request that fails for good.
     """
-    unsent = collections.deque(range(len(requests)))
-    resting: list[tuple[float, int, int]] = []  # (when to try again, index, failed attempts)
-    flying: dict[grpc.Future, tuple[int, int]] = {}  # (index, failed attempts before this one)
-    landed: queue.SimpleQueue[grpc.Future] = queue.SimpleQueue()
-
-    def send(index: int, failed: int) -> None:
-        timeout = max(0.0, deadline - time.monotonic())
-        future = method.future(requests[index](), timeout=timeout, metadata=metadata)
-        flying[future] = (index, failed)
-        future.add_done_callback(landed.put)
-
+    calls = _Calls(method, requests, deadline=deadline, in_flight=in_flight, retry=retry, metadata=metadata)
     try:
-        while unsent or resting or flying:
-            while unsent and len(flying) + len(resting) < in_flight:
-                send(unsent.popleft(), 0)
-            while resting and resting[0][0] <= time.monotonic():
-                _, index, failed = heapq.heappop(resting)
-                send(index, failed)
-            wait = max(0.0, resting[0][0] - time.monotonic()) if resting else None
-            try:
-                future = landed.get(timeout=wait)
-            except queue.Empty:
-                continue
-            index, failed = flying.pop(future)
-            error = future.exception()
-            if error is None:
-                yield index, future.result()
-                continue
-            failed += 1
-            again = time.monotonic() + retry.pause(failed)
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or failed >= retry.attempts or again >= deadline:
-                raise CallFailed(error, failed)
-            heapq.heappush(resting, (again, index, failed))
+        while calls.remain:
+            calls.send_due()
+            response = calls.next_response()
+            if response is not None:
+                yield response
     finally:
-        for future in flying:
+        calls.cancel()
+
+
+class _Attempt(NamedTuple):
+    request: int
+    """The request's index."""
+    failed: int
+    """How many attempts failed before this one."""
+
+
+class _Calls:
+    """The requests of one `run`: each is unsent, in flight, paused before its next attempt, or done."""
+
+    def __init__(
+        self,
+        method: grpc.UnaryUnaryMultiCallable,
+        requests: Sequence[Callable[[], Any]],
+        *,
+        deadline: float,
+        in_flight: int,
+        retry: Retry,
+        metadata: Sequence[tuple[str, str | bytes]],
+    ) -> None:
+        self._method, self._requests, self._metadata = method, requests, metadata
+        self._deadline, self._in_flight, self._retry = deadline, in_flight, retry
+        self._unsent = collections.deque(_Attempt(request, 0) for request in range(len(requests)))
+        self._paused: list[tuple[float, _Attempt]] = []
+        """A heap of attempts by when to send them."""
+        self._sent: dict[grpc.Future, _Attempt] = {}
+        self._ended: queue.SimpleQueue[grpc.Future] = queue.SimpleQueue()
+
+    @property
+    def remain(self) -> bool:
+        """Whether any request has no response yet."""
+        return bool(self._unsent or self._paused or self._sent)
+
+    def send_due(self) -> None:
+        """Sends what is due after its pause, and as many new requests as may be in flight."""
+        while self._paused and self._paused[0][0] <= time.monotonic():
+            self._send(heapq.heappop(self._paused)[1])
+        while self._unsent and len(self._sent) + len(self._paused) < self._in_flight:
+            self._send(self._unsent.popleft())
+
+    def next_response(self) -> tuple[int, Any] | None:
+        """Waits for a response, and returns None where an attempt failed or a pause ended instead."""
+        wait = max(0.0, self._paused[0][0] - time.monotonic()) if self._paused else None
+        try:
+            future = self._ended.get(timeout=wait)
+        except queue.Empty:
+            return None
+        attempt = self._sent.pop(future)
+        error = future.exception()
+        if error is not None:
+            self._pause(attempt, error)
+            return None
+        return attempt.request, future.result()
+
+    def cancel(self) -> None:
+        """Cancels what is in flight."""
+        for future in self._sent:
             future.cancel()
+
+    def _send(self, attempt: _Attempt) -> None:
+        timeout = max(0.0, self._deadline - time.monotonic())
+        future = self._method.future(self._requests[attempt.request](), timeout=timeout, metadata=self._metadata)
+        self._sent[future] = attempt
+        future.add_done_callback(self._ended.put)
+
+    def _pause(self, attempt: _Attempt, error: grpc.RpcError) -> None:
+        """Schedules the next attempt, if one may mend it in time; else raises CallFailed."""
+        failed = attempt.failed + 1
+        again = time.monotonic() + self._retry.pause(failed)
+        may_mend = error.code() is grpc.StatusCode.UNAVAILABLE and failed < self._retry.attempts
+        if not may_mend or again >= self._deadline:
+            raise CallFailed(error, failed)
+        heapq.heappush(self._paused, (again, _Attempt(attempt.request, failed)))

@@ -7,20 +7,20 @@ import dataclasses
 import grpc
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
-"""gRPC's own limit of an answer, 4 MB, is less than the sequences of four SVHN images."""
+"""The limit of a message. gRPC's own, 4 MB, is less than the sequences of four SVHN images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tls:
-    """What secures the channel. All of it is PEM."""
+    """Certificates and keys that secure the channel, all in PEM."""
 
     root_certificates: bytes | None = None
-    """Of those that may sign the server's certificate; None for the host's own."""
+    """Who may sign the server's certificate; None for the host's own list."""
     client_key: bytes | None = None
-    """With `client_certificate`, for a server that asks who its client is."""
+    """Given with `client_certificate` to a server that authenticates its clients."""
     client_certificate: bytes | None = None
     server_name: str | None = None
-    """In the server's certificate, where it is not the name in the address."""
+    """The name in the server's certificate, if it is not that in the address."""
 
     def __post_init__(self) -> None:
         if (self.client_key is None) != (self.client_certificate is None):
@@ -28,15 +28,15 @@ class Tls:
 
 
 def open_channel(server: str, *, tls: Tls | None, max_message_bytes: int) -> grpc.Channel:
-    """A channel to HOST:PORT, which connects at the first call."""
+    """Opens a channel to HOST:PORT, which connects at the first call."""
     options: list[tuple[str, int | str]] = [
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
-        # gRPC waits a second, then two, before it connects anew; until then it fails every attempt without trying.
+        # gRPC waits a second, then two, before it reconnects, and until then fails every attempt without trying.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
-        # The caller decides what is tried again.
+        # The caller decides about retries.
         ("grpc.enable_retries", 0),
     ]
     if tls is None:

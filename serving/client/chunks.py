@@ -1,4 +1,4 @@
-"""Where a large request is cut into chunks."""
+"""Cuts a large request into chunks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from serving.client.answers import Signature, TensorSpec
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chunks:
-    """The most that one message may hold, and how many may be on their way."""
+    """The largest chunk, and how many may be in flight."""
 
     rows: int = 64
     megabytes: float = 3.0
-    """Of the request or the answer, whichever is larger. Below gRPC's own limit of 4 MB, which a proxy may keep."""
+    """Megabytes of the request or the answer, whichever is larger. A proxy may keep gRPC's own limit of 4 MB."""
     in_flight: int = 4
 
     def __post_init__(self) -> None:
@@ -25,9 +25,9 @@ class Chunks:
             raise ValueError(f"{self}: expected at least 1 row, some megabytes and 1 chunk in flight.")
 
     def slices(self, rows: int, row_bytes: int) -> list[slice]:
-        """The chunks of a request of `rows`, in order. Depends on its arguments alone, and so does the answer's bytes.
+        """Returns the chunks of a request of `rows`, in order; they depend on the arguments alone.
 
-        A row that is larger than a chunk may be travels alone.
+        A row that is larger than a chunk travels alone.
         """
         fitting = int(self.megabytes * 2**20) // max(row_bytes, 1)
         size = max(1, min(self.rows, fitting))
@@ -35,7 +35,10 @@ class Chunks:
 
 
 def row_bytes(signature: Signature, inputs: Mapping[str, np.ndarray], output_filter: tuple[str, ...]) -> int:
-    """Of the request's rows or the answer's, whichever are larger. An output of no fixed size counts nothing."""
+    """Returns the bytes of a row of the request or the answer, whichever is larger.
+
+    Only outputs that pass the filter count, and only those of a fixed size.
+    """
     outputs = [spec for name, spec in signature.outputs.items() if not output_filter or name in output_filter]
     return max(
         sum(array[0].nbytes if array.dtype != object else len(array[0]) for array in inputs.values()),

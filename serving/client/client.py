@@ -1,4 +1,4 @@
-"""The client: DRAW's signatures as methods, NumPy arrays in and out."""
+"""The client: a method for each of DRAW's signatures, NumPy arrays in and out."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from serving.client.answers import (
     TensorSpec,
     VersionStatus,
 )
-from serving.client.tensors import dtype_of, from_tensor, to_tensor
+from serving.client.tensor_codec import dtype_of, from_tensor, to_tensor
 
 DEFAULT_SERVER = "127.0.0.1:8500"
-"""TF Serving's own port."""
+"""TF Serving's default port on this host."""
 
 _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 _SIGNATURES = "signature_def"
@@ -37,10 +37,10 @@ Outputs = dict[str, np.ndarray]
 class Client:
     """Asks one model of a server. Threads may share it; `with` closes it.
 
-    A call of more rows than a chunk holds becomes several requests, of which a bounded number is on its way; the rows
-    of its answer are in the order of the request, and all from the same version of the model.
+    A call of more rows than a chunk holds becomes several requests, with a bounded number in flight; the rows of its
+    answer are in the order of the call, and all from the same version of the model.
 
-    Every method raises a `ServingError`, whose class tells what happened and whose message what to do.
+    Every method raises a `ServingError`, whose class says what happened and whose message what to do.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Client:
 
         Args:
           server: HOST:PORT of its gRPC.
-          model: name under which the server has it: the task's.
-          version: number of the version that is to answer.
-          label: of the version that is to answer, such as "stable"; without both, the newest answers.
-          timeout_seconds: within which a call is answered: all its chunks, retries included.
-          retry: of requests that find the server unavailable.
-          chunking: where large requests are cut.
-          max_message_bytes: limit of a single message.
-          tls: secures the channel; None sends everything in the clear.
+          model: the model's name on the server: that of its task.
+          version: the number of the version to ask.
+          label: the label of the version to ask, such as "stable"; without both, the newest answers.
+          timeout_seconds: how long a call may take, with all its chunks and retries.
+          retry: when to send a request again.
+          chunking: how to cut large requests.
+          max_message_bytes: the limit of a single message.
+          tls: secures the channel; None sends everything in plain text.
           metadata: gRPC metadata sent with every request, such as ("authorization", "Bearer ...").
 
         Raises:
@@ -110,13 +110,13 @@ class Client:
         seeds: np.ndarray | None = None,
         timeout_seconds: float | None = None,
     ) -> np.ndarray:
-        """Images drawn from the model: [n, H, W, C] float32, mean probabilities or intensities.
+        """Draws images from the model: [n, H, W, C] float32, mean probabilities or intensities.
 
         Args:
-          n: how many, with the seeds (seed, 0) to (seed, n - 1). More of them begin with the same ones.
-          seed: of all of them.
-          seeds: instead of n and seed, [n, 2] int64, a row an image.
-          timeout_seconds: instead of the client's.
+          n: the number of images, with the seeds (seed, 0) to (seed, n - 1). A greater n begins with the same images.
+          seed: the first half of all seeds.
+          seeds: [n, 2] int64, a row an image, in place of n and seed.
+          timeout_seconds: in place of the client's.
         """
         inputs = {"seed": _given_seeds(n, seed, seeds)}
         return self.predict("sample", inputs, timeout_seconds=timeout_seconds, expected=("image",))["image"]
@@ -129,7 +129,7 @@ class Client:
         seeds: np.ndarray | None = None,
         timeout_seconds: float | None = None,
     ) -> Sequence:
-        """As `sample`, with every step on the way."""
+        """Draws images as `sample` does, and returns every step."""
         inputs = {"seed": _given_seeds(n, seed, seeds)}
         outputs = self.predict("sample_sequence", inputs, timeout_seconds=timeout_seconds, expected=("canvas",))
         return Sequence(outputs["canvas"], outputs.get("write_window"))
@@ -142,13 +142,13 @@ class Client:
         seeds: np.ndarray | None = None,
         timeout_seconds: float | None = None,
     ) -> Scores:
-        """The bound of each image and its parts.
+        """Computes the bound of each image and its parts.
 
         Args:
-          image: [n, H, W, C] float32 in [0, 1], and 0 or 1 where the model's task is binarised.
-          seed: of the noise; image i gets (seed, i).
-          seeds: instead of seed, [n, 2] int64, a row an image.
-          timeout_seconds: instead of the client's.
+          image: [n, H, W, C] float32 in [0, 1], and 0 or 1 for a binarised task.
+          seed: the seed of the noise; image i gets (seed, i).
+          seeds: [n, 2] int64, a row an image, in place of seed.
+          timeout_seconds: in place of the client's.
         """
         inputs = _image_and_seeds(image, seed, seeds)
         outputs = self.predict("score", inputs, timeout_seconds=timeout_seconds, expected=Scores._fields)
@@ -162,7 +162,7 @@ class Client:
         seeds: np.ndarray | None = None,
         timeout_seconds: float | None = None,
     ) -> Reconstruction:
-        """The model's drawing of each image; arguments as of `score`."""
+        """Draws each image after; arguments as for `score`."""
         inputs = _image_and_seeds(image, seed, seeds)
         outputs = self.predict("reconstruct", inputs, timeout_seconds=timeout_seconds, expected=("image", "canvas"))
         return Reconstruction(
@@ -170,7 +170,7 @@ class Client:
         )
 
     def classify(self, image: np.ndarray, *, timeout_seconds: float | None = None) -> Classification:
-        """The class of each image [n, H, W, C] float32 in [0, 1]."""
+        """Classifies images [n, H, W, C] float32 in [0, 1]."""
         outputs = self.predict(
             "classify", {"image": _pixels(image)}, timeout_seconds=timeout_seconds, expected=("probabilities", "label")
         )
@@ -185,14 +185,14 @@ class Client:
         timeout_seconds: float | None = None,
         expected: Series[str] = (),
     ) -> Outputs:
-        """The outputs of any signature, by name, whose row i belongs to row i of the inputs.
+        """Calls any signature and returns its outputs by name; their row i belongs to row i of the inputs.
 
         Args:
-          signature: its name.
-          inputs: by name, all of the same number of rows; strings as bytes in an array of dtype object.
-          output_filter: names of the outputs that the server is to send; all without.
-          timeout_seconds: instead of the client's.
-          expected: outputs without which the answer is none.
+          signature: the signature's name.
+          inputs: arrays by name, all of the same number of rows; strings as bytes in an array of dtype object.
+          output_filter: names of the outputs to send; all if empty.
+          timeout_seconds: in place of the client's.
+          expected: outputs that the answer must have.
         """
         call = _Call(self, timeout_seconds)
         rows = _rows(inputs)
@@ -204,14 +204,14 @@ class Client:
             lambda piece=piece: self._request(signature, inputs, piece, output_filter)  # type: ignore[misc]
             for piece in pieces
         ]
-        answers = self._of_one_version(call, requests)
+        answers = self._from_one_version(call, requests)
         parts = [
             _outputs(answer, piece.stop - piece.start, expected) for answer, piece in zip(answers, pieces, strict=True)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def status(self, *, timeout_seconds: float | None = None) -> list[VersionStatus]:
-        """Of every version that the server knows of, the newest first; of one, where the client names it."""
+        """Returns the state of every version on the server, the newest first, or of the one that the client names."""
         call = _Call(self, timeout_seconds)
         answer = call.one(wire.GET_MODEL_STATUS, wire.GetModelStatusRequest(model_spec=self._spec()))
         statuses = [
@@ -221,11 +221,11 @@ class Client:
         return sorted(statuses, reverse=True)
 
     def metadata(self, *, timeout_seconds: float | None = None) -> ModelMetadata:
-        """The signatures of the version that answers."""
+        """Returns the signatures of the version that answers."""
         return self._read_metadata(_Call(self, timeout_seconds))
 
     def ask(self, method: str, request: Any) -> Any:
-        """The bare answer to a request of `wire`, sent once and as it is; raises grpc.RpcError where it is refused."""
+        """Sends a request of `wire` once, as it is, and returns the response. Raises grpc.RpcError if it is refused."""
         return self._methods[method](request, timeout=self._timeout_seconds, metadata=self._metadata)
 
     def _read_metadata(self, call: _Call) -> ModelMetadata:
@@ -251,8 +251,8 @@ class Client:
         known = self._signatures.get(signature, Signature({}, {}))
         return chunks.row_bytes(known, inputs, output_filter)
 
-    def _of_one_version(self, call: _Call, requests: list[Any]) -> list[Any]:
-        """The answers in order. Where the server took up another version on the way, it is asked for the rest again."""
+    def _from_one_version(self, call: _Call, requests: list[Any]) -> list[Any]:
+        """Returns the answers in order; asks again for those of another version than the last one's."""
         answers: dict[int, Any] = {}
         missing = list(range(len(requests)))
         while missing:
@@ -282,15 +282,15 @@ class Client:
             name, request_serializer=request.SerializeToString, response_deserializer=response.FromString
         )
 
-    def _named(self) -> str:
-        named = f"model {self.model!r}"
+    def _description(self) -> str:
+        text = f"model {self.model!r}"
         if self._version is not None:
-            named += f" of version {self._version}"
-        return named + (f" with label {self._label!r}" if self._label else "")
+            text += f" of version {self._version}"
+        return text + (f" with label {self._label!r}" if self._label else "")
 
 
 class _Call:
-    """One call of a method: the requests that it takes share its deadline."""
+    """One call of a client's method, whose requests share a deadline."""
 
     def __init__(self, client: Client, timeout_seconds: float | None) -> None:
         self._client = client
@@ -318,16 +318,16 @@ class _Call:
             raise errors.from_rpc(
                 failed.error,
                 server=client.server,
-                model=client._named(),
+                model=client._description(),
                 timeout_seconds=self._timeout_seconds,
                 attempts=failed.attempts,
             ) from failed.error
 
 
 def seed_rows(seed: int, n: int) -> np.ndarray:
-    """The seeds of n images: [n, 2] int64, rows (seed, 0) to (seed, n - 1).
+    """Makes the seeds of n images: [n, 2] int64, rows (seed, 0) to (seed, n - 1).
 
-    Raises BadInput where n is less than 1, or the seed no int64.
+    Raises BadInput if n is less than 1, or the seed no int64.
     """
     if n < 1:
         raise errors.BadInput(f"Got n = {n}; expected at least 1.")
@@ -338,7 +338,7 @@ def seed_rows(seed: int, n: int) -> np.ndarray:
 
 def _given_seeds(n: int | None, seed: int, seeds: np.ndarray | None) -> np.ndarray:
     if (n is None) == (seeds is None):
-        raise errors.BadInput("Give either n, how many there shall be, or the seeds themselves.")
+        raise errors.BadInput("Give either n, the number of images, or the seeds themselves.")
     return seed_rows(seed, n) if seeds is None else np.asarray(seeds)  # type: ignore[arg-type]
 
 
@@ -348,7 +348,7 @@ def _image_and_seeds(image: np.ndarray, seed: int, seeds: np.ndarray | None) -> 
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:
-    """As float32, where that says the same."""
+    """Converts floats and booleans to float32."""
     image = np.asarray(image)
     if image.ndim != 4 or len(image) == 0:
         raise errors.BadInput(f"The images have the shape {list(image.shape)}; expected [n, H, W, C], n at least 1.")

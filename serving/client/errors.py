@@ -1,4 +1,4 @@
-"""What may go wrong between a client and a server, each with what to do about it."""
+"""Errors between a client and a server, each with what to do about it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import grpc
 
 
 class ServingError(Exception):
-    """A request without an answer. `code` is gRPC's, or None where the client itself found the fault."""
+    """A request got no answer. `code` is gRPC's, or None if the client itself found the fault."""
 
     def __init__(self, message: str, code: grpc.StatusCode | None = None) -> None:
         super().__init__(message)
@@ -14,7 +14,7 @@ class ServingError(Exception):
 
 
 class ServerUnavailable(ServingError):
-    """No server answers at the address, or it will take no request now, and did not after all retries."""
+    """No server answers at the address, or it takes no request now, after all retries."""
 
 
 class ModelNotFound(ServingError):
@@ -22,7 +22,7 @@ class ModelNotFound(ServingError):
 
 
 class BadInput(ServingError):
-    """The server, or the client before it, refuses the request; the message holds the reason."""
+    """The server, or the client itself, refuses the request; the message says why."""
 
 
 class SignatureNotFound(BadInput):
@@ -42,28 +42,28 @@ class MessageTooLarge(ServingError):
 
 
 class AccessDenied(ServingError):
-    """The server wants credentials that it did not get."""
+    """The server did not get the credentials that it requires."""
 
 
 class ServerFailed(ServingError):
-    """The server met with an error of its own."""
+    """The server failed with an internal error."""
 
 
 class UnexpectedAnswer(ServingError):
-    """The server answered, but not what the signature promises."""
+    """The answer is not what the signature promises."""
 
 
 def from_rpc(error: grpc.RpcError, *, server: str, model: str, timeout_seconds: float, attempts: int) -> ServingError:
-    """The error of ours that says what happened and what to do.
+    """Makes the error that says what happened and what to do.
 
     Args:
-      error: as gRPC raised it.
-      server: the address that was asked.
-      model: what was asked for, in words.
+      error: gRPC's error.
+      server: the server's address.
+      model: the model, and its version or label, in words.
       timeout_seconds: the time that the call had.
-      attempts: how often it was tried.
+      attempts: how often the request was sent.
     """
-    # Each message ends the sentence itself.
+    # Each message below ends the sentence itself.
     code, details = error.code(), " ".join((error.details() or "no details").split()).rstrip(".")
     status = grpc.StatusCode
     if code is status.UNAVAILABLE:

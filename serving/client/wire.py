@@ -1,21 +1,15 @@
 """The part of TF Serving's protocol that a client speaks, as messages that need no TensorFlow.
 
 The generated modules of tensorflow-serving-api import `tensorflow.core...`, and with it all of TensorFlow: ten seconds,
-for a dozen messages. Those are declared here anew, with TF Serving's field numbers, in a descriptor pool of their own,
-so that a program may import TensorFlow's besides; the client is imported in 0.3 s, and its host needs no TensorFlow at
-all. What is on the wire is the same, and a test holds every field against tensorflow-serving-api's.
-
-An enum is declared as int32, which is the same on the wire.
+for a dozen messages. They are declared here again, with TF Serving's field numbers: the client is imported in 0.3 s,
+and its host needs no TensorFlow at all. A test compares every field with tensorflow-serving-api's.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-_PACKAGE = "draw.serving"
+from serving.protos import declare
 
 # From tensorflow/core: framework/tensor.proto, tensor_shape.proto, protobuf/meta_graph.proto.
 # From tensorflow_serving/apis: model.proto, predict.proto, get_model_status.proto, get_model_metadata.proto,
@@ -50,50 +44,7 @@ message PredictLog { PredictRequest request = 1; PredictResponse response = 2; }
 message PredictionLog { PredictLog predict_log = 6; }
 """
 
-_MESSAGE = re.compile(r"message (\w+) \{(.*?)\}", re.DOTALL)
-_FIELD = re.compile(r"(repeated )?(?:map<string, (\w+)>|(\w+)) (\w+) = (\d+);")
-_KIND = descriptor_pb2.FieldDescriptorProto
-
-
-def _declare(declarations: str) -> dict[str, Any]:
-    """The messages' classes by name."""
-    file = descriptor_pb2.FileDescriptorProto(name="draw/serving/client/wire.proto", package=_PACKAGE, syntax="proto3")
-    for name, body in _MESSAGE.findall(declarations):
-        message = file.message_type.add(name=name)
-        for repeated, map_value, kind, field, number in _FIELD.findall(body):
-            if map_value:
-                # What protoc makes of a map field.
-                entry = message.nested_type.add(name="".join(part.title() for part in field.split("_")) + "Entry")
-                entry.options.map_entry = True
-                _add_field(entry, "string", "key", 1)
-                _add_field(entry, map_value, "value", 2)
-                kind, repeated = f"{name}.{entry.name}", "repeated"
-            _add_field(message, kind, field, int(number), repeated=bool(repeated))
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {message.name: _message_class(pool, message.name) for message in file.message_type}
-
-
-def _add_field(message: Any, kind: str, name: str, number: int, *, repeated: bool = False) -> None:
-    field = message.field.add(name=name, number=number)
-    field.label = _KIND.LABEL_REPEATED if repeated else _KIND.LABEL_OPTIONAL
-    scalar = f"TYPE_{kind.upper()}"
-    if scalar in _KIND.Type.DESCRIPTOR.values_by_name:
-        field.type = _KIND.Type.Value(scalar)
-    else:
-        field.type = _KIND.TYPE_MESSAGE
-        field.type_name = f".{_PACKAGE}.{kind}"
-
-
-def _message_class(pool: Any, name: str) -> Any:
-    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")
-    # protobuf 3.20 has the one, protobuf 5 and later the other.
-    if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
-
-
-_CLASSES = _declare(_DECLARATIONS)
+_CLASSES = declare(_DECLARATIONS, package="draw.serving.client")
 
 TensorProto: Any = _CLASSES["TensorProto"]
 TensorInfo: Any = _CLASSES["TensorInfo"]
@@ -116,4 +67,4 @@ METHODS = {
     GET_MODEL_METADATA: (GetModelMetadataRequest, GetModelMetadataResponse),
     GET_MODEL_STATUS: (GetModelStatusRequest, GetModelStatusResponse),
 }
-"""By name as gRPC has it: what it takes and gives."""
+"""Request and response class of each method, by its name in gRPC."""

@@ -1,4 +1,4 @@
-"""All checks of a server, one after the other."""
+"""Runs all checks of a server."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import grpc
 
 from serving.client import ServingError
 from serving.contract import answer_checks, refusal_checks
-from serving.contract.tested_server import ContractBroken, Server, said
+from serving.contract.tested_server import ContractBroken, Server, describe
 
 CHECKS = (*answer_checks.CHECKS, *refusal_checks.CHECKS)
 
 
 class Finding(NamedTuple):
-    """What a check found."""
+    """The result of one check."""
 
     check: str
-    """What should be so, in words."""
+    """What must hold, in words."""
     fault: str
-    """What is so instead; empty where nothing is wrong."""
+    """What is wrong; empty if the check passed."""
 
 
 def check_server(server: Server) -> Iterator[Finding]:
-    """Yields the finding of each check as it is made."""
+    """Yields the finding of each check as soon as it is made."""
     for check in CHECKS:
         fault = ""
         try:
@@ -32,5 +32,5 @@ def check_server(server: Server) -> Iterator[Finding]:
         except (ContractBroken, ServingError) as broken:
             fault = str(broken)
         except grpc.RpcError as error:
-            fault = f"A valid request was refused: {said(error)}"
+            fault = f"A valid request was refused: {describe(error)}"
         yield Finding(check.__name__.replace("_", " "), fault)

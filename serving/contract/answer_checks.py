@@ -1,12 +1,12 @@
-"""Checks of what a server answers to valid requests."""
+"""Checks of a server's answers to valid requests. The functions' names are what `draw check-server` prints."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from serving.client import BadInput, seed_rows, wire
-from serving.client.tensors import from_tensor
-from serving.contract.tested_server import ContractBroken, Outputs, Server, same
+from serving.client.tensor_codec import from_tensor
+from serving.contract.tested_server import ContractBroken, Outputs, Server, require_same
 
 ROWS = 5
 SEED = 1502
@@ -15,8 +15,8 @@ _NEEDS_IMAGE = ("score", "reconstruct", "classify")
 _NEEDS_SEED = ("sample", "sample_sequence", "score", "reconstruct")
 
 
-def inputs_of(server: Server, signature: str, rows: int = ROWS) -> dict[str, np.ndarray]:
-    """A valid request: images of zeros and ones, which every task takes."""
+def valid_inputs(server: Server, signature: str, rows: int = ROWS) -> dict[str, np.ndarray]:
+    """Makes the inputs of a valid request: images of zeros and ones, which every task takes."""
     inputs = {}
     if signature in _NEEDS_SEED:
         inputs["seed"] = seed_rows(SEED, rows)
@@ -29,12 +29,12 @@ def inputs_of(server: Server, signature: str, rows: int = ROWS) -> dict[str, np.
 
 
 def metadata_has_the_signatures_of_the_contract(server: Server) -> None:
-    """Names and dtypes of the inputs."""
-    expected = {name: inputs_of(server, name) for name in (*_NEEDS_SEED, "classify")}
-    found = [name for name in expected if name in server.metadata.signatures]
-    if not found:
+    """Checks names and dtypes of the inputs."""
+    expected = {name: valid_inputs(server, name) for name in (*_NEEDS_SEED, "classify")}
+    present = [name for name in expected if name in server.metadata.signatures]
+    if not present:
         raise ContractBroken(f"There is none of {sorted(expected)}, only {sorted(server.metadata.signatures)}.")
-    for name in found:
+    for name in present:
         inputs = server.signature(name).inputs
         wanted = {key: value.dtype for key, value in expected[name].items()}
         if {key: spec.dtype for key, spec in inputs.items()} != wanted:
@@ -42,47 +42,47 @@ def metadata_has_the_signatures_of_the_contract(server: Server) -> None:
 
 
 def an_answer_names_the_model_its_version_and_the_signature(server: Server) -> None:
-    """TF Serving fills them in where the request leaves them out."""
+    """Checks the fields of `model_spec`, which TF Serving fills in if the request leaves them out."""
     name = _first(server)
-    for asked, told in ((name, name), ("", "serving_default")):
-        request = server.request(asked, inputs_of(server, name, 1))
+    for requested, answered in ((name, name), ("", "serving_default")):
+        request = server.request(requested, valid_inputs(server, name, 1))
         spec = server.ask(wire.PREDICT, request).model_spec
-        if (spec.name, spec.version.value, spec.signature_name) != (server.model, server.metadata.version, told):
-            raise ContractBroken(f"The answer to signature {asked!r} says that it is of {spec}.")
+        if (spec.name, spec.version.value, spec.signature_name) != (server.model, server.metadata.version, answered):
+            raise ContractBroken(f"The answer to signature {requested!r} says that it is of {spec}.")
 
 
 def the_default_signature_is_the_first_of_its_task(server: Server) -> None:
-    """`sample` of a generative model, `classify` of a classifier."""
+    """Checks that it is `sample` of a generative model, and `classify` of a classifier."""
     name = _first(server)
-    answer = server.ask(wire.PREDICT, server.request("", inputs_of(server, name)))
-    for key, expected in server.answer(name, inputs_of(server, name)).items():
-        same(expected, from_tensor(answer.outputs[key], key), f"{key} of the default signature and of {name}")
+    answer = server.ask(wire.PREDICT, server.request("", valid_inputs(server, name)))
+    for key, expected in server.answer(name, valid_inputs(server, name)).items():
+        require_same(expected, from_tensor(answer.outputs[key], key), f"{key} of the default signature and of {name}")
 
 
 def the_same_request_gets_the_same_answer(server: Server) -> None:
-    """All randomness is the caller's."""
-    for name in _asked(server):
-        inputs = inputs_of(server, name)
+    """Checks that all randomness is the caller's."""
+    for name in _signatures(server):
+        inputs = valid_inputs(server, name)
         again = server.answer(name, inputs)
         for key, array in server.answer(name, inputs).items():
-            same(array, again[key], f"{name}: {key} asked twice")
+            require_same(array, again[key], f"{name}: {key} asked twice")
 
 
 def a_row_does_not_depend_on_its_batch(server: Server) -> None:
-    """Alone, in another order, or among others."""
+    """Checks rows alone, in another order, and among others."""
     order = np.array([3, 0, 4, 1, 2])
-    for name in _asked(server):
-        inputs = inputs_of(server, name)
+    for name in _signatures(server):
+        inputs = valid_inputs(server, name)
         together = server.answer(name, inputs)
         shuffled = server.answer(name, {key: value[order] for key, value in inputs.items()})
         alone = server.answer(name, {key: value[2:3] for key, value in inputs.items()})
         for key, array in together.items():
-            same(array[order], shuffled[key], f"{name}: {key} in another order")
-            same(array[2:3], alone[key], f"{name}: {key} of a row alone")
+            require_same(array[order], shuffled[key], f"{name}: {key} in another order")
+            require_same(array[2:3], alone[key], f"{name}: {key} of a row alone")
 
 
 def seeds_make_the_difference(server: Server) -> None:
-    """Either half of a seed."""
+    """Checks either half of a seed."""
     if "sample" not in server.metadata.signatures:
         return
     seeds = np.array([[SEED, 0], [SEED, 1], [SEED + 1, 0], [0, SEED]], np.int64)
@@ -92,24 +92,24 @@ def seeds_make_the_difference(server: Server) -> None:
 
 
 def images_are_means(server: Server) -> None:
-    """In [0, 1], and the last canvas is the image."""
+    """Checks that images are in [0, 1], and that the last canvas is the image."""
     for name in ("sample", "reconstruct"):
         if name in server.metadata.signatures:
-            _in_range(server.answer(name, inputs_of(server, name))["image"], f"{name}: image")
+            _in_range(server.answer(name, valid_inputs(server, name))["image"], f"{name}: image")
     if {"sample", "sample_sequence"} <= server.metadata.signatures.keys():
-        canvas = server.answer("sample_sequence", inputs_of(server, "sample_sequence"))["canvas"]
+        canvas = server.answer("sample_sequence", valid_inputs(server, "sample_sequence"))["canvas"]
         _in_range(canvas, "sample_sequence: canvas")
-        image = server.answer("sample", inputs_of(server, "sample"))["image"]
-        same(image, canvas[:, -1], "The last canvas of sample_sequence and the image of sample")
+        image = server.answer("sample", valid_inputs(server, "sample"))["image"]
+        require_same(image, canvas[:, -1], "The last canvas of sample_sequence and the image of sample")
 
 
 def scores_add_up(server: Server) -> None:
-    """nll_bound = reconstruction + kl, and kl is the sum of its steps."""
+    """Checks that nll_bound = reconstruction + kl, and kl is the sum of its steps."""
     if "score" not in server.metadata.signatures:
         return
-    outputs = server.answer("score", inputs_of(server, "score"))
-    same(outputs["nll_bound"], outputs["reconstruction"] + outputs["kl"], "score: nll_bound and its parts")
-    same(outputs["kl"], outputs["kl_per_step"].sum(axis=1), "score: kl and its steps")
+    outputs = server.answer("score", valid_inputs(server, "score"))
+    require_same(outputs["nll_bound"], outputs["reconstruction"] + outputs["kl"], "score: nll_bound and its parts")
+    require_same(outputs["kl"], outputs["kl_per_step"].sum(axis=1), "score: kl and its steps")
     if outputs["kl_per_step"].min() < -1e-4:
         raise ContractBroken(
             f"score: kl_per_step is down to {outputs['kl_per_step'].min():g}; expected no less than 0."
@@ -117,27 +117,27 @@ def scores_add_up(server: Server) -> None:
 
 
 def a_label_is_the_most_probable_class(server: Server) -> None:
-    """Of probabilities that sum to 1."""
+    """Checks labels and probabilities, which sum to 1."""
     if "classify" not in server.metadata.signatures:
         return
-    answer = server.answer("classify", inputs_of(server, "classify"))
+    answer = server.answer("classify", valid_inputs(server, "classify"))
     probabilities, labels = answer["probabilities"], answer["label"]
     _in_range(probabilities, "classify: probabilities")
-    same(np.ones(len(probabilities), np.float32), probabilities.sum(axis=1), "The sum of the probabilities")
+    require_same(np.ones(len(probabilities), np.float32), probabilities.sum(axis=1), "The sum of the probabilities")
     if not np.array_equal(labels, probabilities.argmax(axis=1)):
         raise ContractBroken(f"classify: the labels are {labels.tolist()} for {probabilities.tolist()}.")
 
 
 def an_output_filter_keeps_what_it_names(server: Server) -> None:
-    """And nothing else."""
-    for name in _asked(server):
-        inputs = inputs_of(server, name, 2)
+    """Checks each output asked for alone."""
+    for name in _signatures(server):
+        inputs = valid_inputs(server, name, 2)
         everything = server.answer(name, inputs)
         for key in everything:
             outputs = _filtered(server, name, inputs, key)
             if outputs.keys() != {key}:
                 raise ContractBroken(f"{name}: asked for {key} alone, got {sorted(outputs)}.")
-            same(everything[key], outputs[key], f"{name}: {key} asked for alone")
+            require_same(everything[key], outputs[key], f"{name}: {key} asked for alone")
 
 
 CHECKS = (
@@ -154,8 +154,8 @@ CHECKS = (
 )
 
 
-def _asked(server: Server) -> list[str]:
-    """The signatures of the contract that the model has."""
+def _signatures(server: Server) -> list[str]:
+    """Returns the signatures of the contract that the model has."""
     return [name for name in (*_NEEDS_SEED, "classify") if name in server.metadata.signatures]
 
 

@@ -1,4 +1,4 @@
-"""Checks of what a server refuses, and that it lives on afterwards."""
+"""Checks of what a server must refuse, and that it answers as before afterwards."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import grpc
 import numpy as np
 
 from serving.client import wire
-from serving.contract.answer_checks import inputs_of
-from serving.contract.tested_server import ContractBroken, Server, said, same
+from serving.contract.answer_checks import valid_inputs
+from serving.contract.tested_server import ContractBroken, Server, describe, require_same
 
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 _NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -17,17 +17,17 @@ _PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 
 _NO_VERSION = 987_654_321
 _BIG = 5 * 2**20
-"""Bytes, beyond gRPC's own limit of a message."""
+"""Bytes of a message that is larger than gRPC's own limit."""
 
 
 def a_model_that_is_not_there_is_not_found(server: Server) -> None:
-    """By name and by version, in each of the three methods."""
+    """Checks names and versions, in each of the three methods."""
     for what, spec in {
         "an unknown model": wire.ModelSpec(name="no-such-model"),
         "an unknown version": wire.ModelSpec(name=server.model, version={"value": _NO_VERSION}),
     }.items():
         name = _any_signature(server)
-        request = server.request(name, inputs_of(server, name, 1))
+        request = server.request(name, valid_inputs(server, name, 1))
         request.model_spec.CopyFrom(spec)
         request.model_spec.signature_name = name
         server.refuses(f"Predict of {what}", _NOT_FOUND, request)
@@ -38,9 +38,9 @@ def a_model_that_is_not_there_is_not_found(server: Server) -> None:
 
 
 def a_request_for_no_model_is_invalid(server: Server) -> None:
-    """No name, a label that no version has, no metadata field or an unknown one."""
+    """Checks requests without a name, or with a label or metadata fields that do not exist."""
     name = _any_signature(server)
-    request = server.request(name, inputs_of(server, name, 1))
+    request = server.request(name, valid_inputs(server, name, 1))
     request.model_spec.version_label = "no-such-label"
     server.refuses("an unknown label", _INVALID, request)
     request.ClearField("model_spec")
@@ -51,15 +51,15 @@ def a_request_for_no_model_is_invalid(server: Server) -> None:
 
 
 def an_unknown_signature_is_a_failed_precondition(server: Server) -> None:
-    """TF Serving's own choice of code."""
+    """Checks for TF Serving's own choice of code."""
     name = _any_signature(server)
-    server.refuses("an unknown signature", _PRECONDITION, server.request("no-such", inputs_of(server, name, 1)))
+    server.refuses("an unknown signature", _PRECONDITION, server.request("no-such", valid_inputs(server, name, 1)))
 
 
 def names_that_are_not_the_signatures_are_invalid(server: Server) -> None:
-    """A missing input, one too many, another name, an unknown output."""
+    """Checks a missing input, one too many, another name, and an unknown output."""
     for name in _signatures(server):
-        inputs = inputs_of(server, name, 2)
+        inputs = valid_inputs(server, name, 2)
         first = next(iter(inputs))
         rest = {key: value for key, value in inputs.items() if key != first}
         server.refuses(f"{name} without {first}", _INVALID, server.request(name, rest))
@@ -75,9 +75,9 @@ def names_that_are_not_the_signatures_are_invalid(server: Server) -> None:
 
 
 def bad_arrays_are_invalid(server: Server) -> None:
-    """Wrong dtypes, ranks, sizes and rows, and none at all."""
+    """Checks wrong dtypes, ranks, sizes and rows, and no rows at all."""
     for name in _signatures(server):
-        inputs = inputs_of(server, name, 2)
+        inputs = valid_inputs(server, name, 2)
         for key, array in inputs.items():
             bad = {
                 "as float64": array.astype(np.float64),
@@ -101,9 +101,9 @@ def bad_arrays_are_invalid(server: Server) -> None:
 
 
 def pixels_out_of_range_are_invalid(server: Server) -> None:
-    """Below 0, above 1, infinite and not a number, in one pixel of one row."""
+    """Checks values below 0, above 1, infinite and not a number, in one pixel of one row."""
     for name in _signatures(server):
-        inputs = inputs_of(server, name, 2)
+        inputs = valid_inputs(server, name, 2)
         if "image" not in inputs:
             continue
         for value in (-0.5, 1.5, 255.0, np.inf, -np.inf, np.nan):
@@ -113,11 +113,11 @@ def pixels_out_of_range_are_invalid(server: Server) -> None:
 
 
 def malformed_tensors_are_invalid(server: Server) -> None:
-    """Content that does not fill the shape, sizes that cannot be, a dtype that is none, examples that are none."""
+    """Checks content that does not fill the shape, impossible sizes, no dtype, and bytes that are no examples."""
     for name in _signatures(server):
-        for key in inputs_of(server, name, 2):
+        for key in valid_inputs(server, name, 2):
             for what, spoil in _SPOILS.items():
-                request = server.request(name, inputs_of(server, name, 2))
+                request = server.request(name, valid_inputs(server, name, 2))
                 spoil(request.inputs[key])
                 server.refuses(f"{name}: {key} with {what}", _INVALID, request)
     for name in ("score_examples", "classify_examples"):
@@ -129,29 +129,29 @@ def malformed_tensors_are_invalid(server: Server) -> None:
 
 
 def a_message_of_5_mb_arrives(server: Server) -> None:
-    """It is refused for what it holds, not for its size."""
+    """Checks that it is refused for what it holds, not for its size."""
     name = _any_signature(server)
-    inputs = inputs_of(server, name, 1)
+    inputs = valid_inputs(server, name, 1)
     key = next(iter(inputs))
     large = np.zeros((1, _BIG // inputs[key].itemsize), inputs[key].dtype)
     server.refuses(f"{name}: {key} of 5 MB", _INVALID, server.request(name, {**inputs, key: large}))
 
 
 def the_server_answers_as_before(server: Server) -> None:
-    """After all that it refused."""
+    """Checks an answer before and after many refusals."""
     name = _any_signature(server)
-    inputs = inputs_of(server, name, 2)
+    inputs = valid_inputs(server, name, 2)
     before = server.answer(name, inputs)
     bad_arrays_are_invalid(server)
     for key, array in server.answer(name, inputs).items():
-        same(before[key], array, f"{name}: {key} before and after refusals")
+        require_same(before[key], array, f"{name}: {key} before and after refusals")
     try:
         status = server.ask(
             wire.GET_MODEL_STATUS,
             wire.GetModelStatusRequest(model_spec=wire.ModelSpec(name=server.model)),
         )
     except grpc.RpcError as error:
-        raise ContractBroken(f"GetModelStatus was refused: {said(error)}") from error
+        raise ContractBroken(f"GetModelStatus was refused: {describe(error)}") from error
     if 30 not in [version.state for version in status.model_version_status]:
         raise ContractBroken(f"No version is AVAILABLE: {status}")
 

@@ -1,4 +1,4 @@
-"""A server as the checks ask it: one request, one answer or its refusal, and nothing in between."""
+"""A server under test: one request gets one answer or one refusal, without retries."""
 
 from __future__ import annotations
 
@@ -9,48 +9,45 @@ import grpc
 import numpy as np
 
 from serving.client import Client, Signature, wire
-from serving.client.tensors import from_tensor, to_tensor
+from serving.client.tensor_codec import from_tensor, to_tensor
 
 Outputs = dict[str, np.ndarray]
 
 
 class ContractBroken(Exception):
-    """The server did something else; the message says what was asked, expected and answered."""
+    """The server broke the contract; the message says what was asked, expected and answered."""
 
 
 class Server:
-    """Of one model, over a client's channel. Unlike the client it sends any request, and tries none again."""
+    """A server's model, asked over a client's channel with any request, valid or not."""
 
     def __init__(self, client: Client) -> None:
-        """Reads the model's metadata.
-
-        Raises ServingError where no server answers there, or it has no such model.
-        """
+        """Reads the model's metadata. Raises ServingError if no server answers, or it has no such model."""
         self._client = client
         self.model = client.model
         self.metadata = client.metadata()
 
     def signature(self, name: str) -> Signature:
-        """Its inputs and outputs."""
+        """Returns the inputs and outputs of a signature."""
         return self.metadata.signatures[name]
 
     def ask(self, method: str, request: Any) -> Any:
-        """The answer to any request; raises grpc.RpcError where it is refused."""
+        """Returns the answer to any request. Raises grpc.RpcError if it is refused."""
         return self._client.ask(method, request)
 
     def request(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Any:
-        """A PredictRequest."""
+        """Makes a PredictRequest."""
         request = wire.PredictRequest(model_spec=wire.ModelSpec(name=self.model, signature_name=signature))
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(to_tensor(array))
         return request
 
     def answer(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Outputs:
-        """The outputs, finite and with the dtypes, shapes and rows that the metadata promise."""
+        """Returns the outputs. Raises ContractBroken unless they are finite and as the metadata promise."""
         try:
             answer = self.ask(wire.PREDICT, self.request(signature, inputs))
         except grpc.RpcError as error:
-            raise ContractBroken(f"{signature} refused a valid request: {said(error)}") from error
+            raise ContractBroken(f"{signature} refused a valid request: {describe(error)}") from error
         outputs = {name: from_tensor(tensor, name) for name, tensor in answer.outputs.items()}
         promised = self.signature(signature).outputs
         if outputs.keys() != promised.keys():
@@ -60,7 +57,7 @@ class Server:
             dtype, shape = promised[name]
             fits = shape is None or (
                 len(shape) == array.ndim
-                and all(size in (None, found) for size, found in zip(shape[1:], array.shape[1:], strict=True))
+                and all(size in (None, actual) for size, actual in zip(shape[1:], array.shape[1:], strict=True))
             )
             if array.dtype != dtype or not fits or array.shape[:1] != (rows,):
                 raise ContractBroken(
@@ -77,19 +74,19 @@ class Server:
             self.ask(method, request)
         except grpc.RpcError as error:
             if error.code() is not code:
-                raise ContractBroken(f"{what}: expected {code.name}, got {said(error)}") from error
+                raise ContractBroken(f"{what}: expected {code.name}, got {describe(error)}") from error
             if not (error.details() or "").strip():
                 raise ContractBroken(f"{what}: refused with {code.name}, but without a reason.") from error
         else:
             raise ContractBroken(f"{what}: expected {code.name}, got an answer.")
 
 
-def said(error: grpc.RpcError) -> str:
-    """A refusal in one line."""
+def describe(error: grpc.RpcError) -> str:
+    """Describes a refusal in one line."""
     return f"{error.code().name}: {' '.join((error.details() or 'no details').split())}"
 
 
-def same(first: np.ndarray, second: np.ndarray, what: str) -> None:
+def require_same(first: np.ndarray, second: np.ndarray, what: str) -> None:
     """Raises ContractBroken unless the two are equal to float32's rounding over a model's steps."""
     allowed = 1e-5 * max(1.0, float(np.abs(first).max()))
     difference = float(np.abs(first.astype(np.float64) - second).max()) if first.shape == second.shape else np.inf

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import numpy as np
-import tensorflow as tf
 
-from serving.pictures.sheet import save_png, sheet, to_bytes
+from serving.pictures.png import save_png
+from serving.pictures.sheet import sheet_in_rows
+from serving.saved_model import SavedModel
 
 
 def write_sample_sheet(
@@ -15,17 +16,11 @@ def write_sample_sheet(
 ) -> None:
     """Writes `rows` x `columns` images of the SavedModel in `model_dir` to `path`, whole or not at all.
 
-    The same model and seed give the same sheet. Raises ValueError where the model has no signature `sample`.
+    The same model and seed give the same sheet. Raises ValueError if the model has no signature `sample`.
     """
     count = rows * columns
     if rows < 1 or columns < 1:
         raise ValueError(f"A sheet of {rows} x {columns} images is empty: give at least 1 row and 1 column.")
-    model = tf.saved_model.load(os.fspath(model_dir))
-    if "sample" not in model.signatures:
-        raise ValueError(
-            f"The model in {model_dir} has no signature 'sample', it has {sorted(model.signatures)}: "
-            "only a generative model draws samples."
-        )
-    seeds = np.stack([np.full(count, seed), np.arange(count)], axis=1).astype(np.int64)
-    images = model.signatures["sample"](seed=tf.constant(seeds))["image"].numpy()
-    save_png(sheet(to_bytes(images), columns), path)
+    seeds = np.stack([np.full(count, seed), np.arange(count)], axis=1)
+    images = SavedModel(model_dir).signature("sample").call({"seed": seeds})["image"]
+    save_png(sheet_in_rows(images, columns), path)

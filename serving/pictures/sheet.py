@@ -1,65 +1,87 @@
-"""A sheet of images in rows, and pictures written whole or not at all."""
+"""Sheets of images in rows and columns, as arrays of pixels."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import IO
-
 import numpy as np
-from PIL import Image
+
+from serving.pictures.windows import draw_frame, frame_widths
 
 _GAP = 2
-_GAP_GREY = 96
+GREY = 96
 """Between the images' black and white, so that the edge of either can be seen."""
 _SMALLEST_SIDE = 56
-"""Pixels; a smaller image is enlarged by a whole factor, each pixel a square."""
+"""Pixels of an image on a sheet; a smaller one is enlarged by a whole factor."""
+_VERMILION = (213, 94, 0)
+"""A colour that all kinds of colour vision tell from every grey."""
+_WIDEST_FRAME = 3
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
-    """Means in [0, 1] as uint8; what lies beyond is clipped."""
-    return np.rint(255 * np.asarray(images).clip(0, 1)).astype(np.uint8)
+    """Converts means in [0, 1] to uint8; what lies beyond is clipped. What is uint8 already stays as it is."""
+    images = np.asarray(images)
+    return images if images.dtype == np.uint8 else np.rint(255 * images.clip(0, 1)).astype(np.uint8)
 
 
 def enlargement(sides: tuple[int, ...], smallest: int) -> int:
-    """The whole factor by which an image is enlarged, so that its shorter side has `smallest` pixels or more."""
+    """Returns the whole factor by which an image's shorter side gets `smallest` pixels or more."""
     return -(-smallest // min(sides))
 
 
-def sheet(pixels: np.ndarray, columns: int) -> Image.Image:
-    """[n, H, W, C] uint8, C 1 or 3: the images in rows of `columns`, with gaps between and around."""
-    factor = enlargement(pixels.shape[1:3], _SMALLEST_SIDE)
-    pixels = pixels.repeat(factor, axis=1).repeat(factor, axis=2)
-    count, height, width, channels = pixels.shape
+def enlarge(images: np.ndarray, factor: int) -> np.ndarray:
+    """Enlarges images [n, H, W, ...], each pixel to a square of factor x factor pixels."""
+    return images.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def tile(images: np.ndarray, columns: int, *, gap: int = 0, edge: int = 0, fill: int = 0) -> np.ndarray:
+    """Puts images [n, H, W, ...] into rows of `columns`: one array [height, width, ...].
+
+    Args:
+      images: all of one size.
+      columns: images in a row; the last row may have fewer.
+      gap: pixels between images.
+      edge: pixels around all of them.
+      fill: the value of gaps, edge and what is left of the last row.
+    """
+    count, height, width = images.shape[:3]
     rows = -(-count // columns)
-    canvas = np.full(
-        (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels), _GAP_GREY, dtype=np.uint8
-    )
-    for place, image in enumerate(pixels):
+    size = (rows * (height + gap) - gap + 2 * edge, columns * (width + gap) - gap + 2 * edge)
+    whole = np.full((*size, *images.shape[3:]), fill, images.dtype)
+    for place, image in enumerate(images):
         row, column = divmod(place, columns)
-        top, left = _GAP + row * (height + _GAP), _GAP + column * (width + _GAP)
-        canvas[top : top + height, left : left + width] = image
-    return Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+        top, left = edge + row * (height + gap), edge + column * (width + gap)
+        whole[top : top + height, left : left + width] = image
+    return whole
 
 
-def save_png(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Writes the picture, and the folder that it is to be in."""
-    save(path, lambda file: image.save(file, format="PNG"))
+def sheet_in_rows(images: np.ndarray, columns: int) -> np.ndarray:
+    """Makes a sheet of images [n, H, W, C] in rows of `columns`, with gaps between and around: uint8 [h, w, C].
+
+    Small images are enlarged. The images are uint8 or means in [0, 1].
+    """
+    pixels = enlarge(to_bytes(images), enlargement(images.shape[1:3], _SMALLEST_SIDE))
+    return tile(pixels, columns, gap=_GAP, edge=_GAP, fill=GREY)
 
 
-def save(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> None:
-    """Writes a file whole or not at all: what `write` puts into the file that it is given."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-        # mkstemp makes a file that nobody else may read; a picture is for showing.
-        os.chmod(unfinished, 0o644)
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+def sheet(images: np.ndarray, windows: np.ndarray | None = None, *, filters: int = 0) -> np.ndarray:
+    """Makes a sheet of images in their rows and columns, like `sheet_in_rows`: uint8 [h, w, C], C = 3 with windows.
+
+    Args:
+      images: [rows, columns, B, A, C], uint8 or means in [0, 1]. Small ones are enlarged.
+      windows: [rows, columns, 5] in pixels; each is drawn as a frame around its filters' centres, the wider the more
+        precise they are. None for no frames.
+      filters: N, along a side of a window.
+    """
+    rows, columns, *shape = images.shape
+    factor = enlargement(images.shape[2:4], _SMALLEST_SIDE)
+    pixels = enlarge(to_bytes(images).reshape(rows * columns, *shape), factor)
+    if windows is not None:
+        pixels = to_colour(pixels)
+        widths = frame_widths(windows[..., 3], _WIDEST_FRAME).ravel()
+        for image, window, width in zip(pixels, windows.reshape(-1, 5), widths, strict=True):
+            draw_frame(image, window, filters, factor=factor, colour=_VERMILION, width=width)
+    return tile(pixels, columns, gap=_GAP, edge=_GAP, fill=GREY)
+
+
+def to_colour(pixels: np.ndarray) -> np.ndarray:
+    """Copies pixels [..., C] of 1 or 3 channels to pixels of 3."""
+    return np.broadcast_to(pixels, (*pixels.shape[:-1], 3)).copy()

@@ -338,7 +338,7 @@ def test_a_model_that_fails_is_not_blessed_and_the_run_goes_on(
 
 @pytest.mark.parametrize(
     ("kind", "line"),
-    [(None, "OSError: SavedModel file does not exist"), (InfiniteBound, "score_examples: nll_bound is not finite.")],
+    [(None, "NotASavedModel: There is no model in"), (InfiniteBound, "score_examples: nll_bound is not finite.")],
 )
 def test_the_reason_is_one_line(
     kind: type[KnownBound] | None,

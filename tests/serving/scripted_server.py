@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 
 from serving.client import wire
-from serving.client.tensors import from_tensor, to_tensor
+from serving.client.tensor_codec import from_tensor, to_tensor
 
 Answer = Callable[[Any, grpc.ServicerContext], Any]
 
@@ -32,16 +32,17 @@ def echo(request: Any, context: grpc.ServicerContext, *, version: int = 1) -> An
 
 
 def metadata(request: Any, context: grpc.ServicerContext) -> Any:
-    """The signature `sample` of images [n, 2, 3, 1] float32."""
+    """The signature `sample`, with `image` [n, 2, 3, 1] and `canvas` [n, 4, 2, 3, 1] float32."""
     del context
     signatures = wire.SignatureDefMap()
     sample = signatures.signature_def["sample"]
     sample.inputs["seed"].dtype = 9
     for size in (-1, 2):
         sample.inputs["seed"].tensor_shape.dim.add(size=size)
-    sample.outputs["image"].dtype = 1
-    for size in (-1, 2, 3, 1):
-        sample.outputs["image"].tensor_shape.dim.add(size=size)
+    for name, shape in (("image", (-1, 2, 3, 1)), ("canvas", (-1, 4, 2, 3, 1))):
+        sample.outputs[name].dtype = 1
+        for size in shape:
+            sample.outputs[name].tensor_shape.dim.add(size=size)
     answer = wire.GetModelMetadataResponse(model_spec=request.model_spec)
     answer.metadata["signature_def"].value = signatures.SerializeToString()
     return answer

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from serving.pictures.animation import border_widths, draw_rectangle
-from serving.pictures.sheet import enlargement, sheet, to_bytes
+from serving.pictures.sheet import sheet
 from trainer.training import objective, optimizer, step
-
-_SMALLEST_SIDE = 56
-"""Pixels of an image on a sheet; a smaller one is enlarged by a whole factor, each pixel a square."""
-_WINDOW_COLOUR = (224, 32, 32)
 
 
 class Summaries:
@@ -51,15 +45,4 @@ def picture(images: objective.Sheet) -> np.ndarray:
 
     A window is a rectangle through the outermost filters' centres, the wider the more precise its filters are.
     """
-    columns, image_shape = images.images.shape[1], images.images.shape[2:]
-    pixels = to_bytes(images.images.reshape(-1, *image_shape))
-    if images.windows is not None:
-        windows = images.windows.reshape(-1, images.windows.shape[2])
-        factor = enlargement(image_shape[:2], _SMALLEST_SIDE)
-        pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3)).repeat(factor, axis=1).repeat(factor, axis=2)
-        drawings = [Image.fromarray(image) for image in pixels]
-        for drawing, window, border in zip(drawings, windows, border_widths(windows[:, 3]), strict=True):
-            draw_rectangle(drawing, window, images.N, factor, colour=_WINDOW_COLOUR, border=int(border))
-        pixels = np.stack([np.asarray(drawing) for drawing in drawings])
-    whole = np.asarray(sheet(pixels, columns))
-    return whole.reshape(1, *whole.shape[:2], -1)
+    return sheet(images.images, images.windows, filters=images.N)[None]

@@ -12,8 +12,8 @@ import pytest
 from pipeline.paper import split_scores
 from pipeline.paper.last_evaluation import LastEvaluation
 from pipeline.paper.split_scores import score_split
-from serving.batch.saved_model import SavedModelScorer
-from serving.batch.seeds import seeds_of_ids, seeds_of_samples
+from serving.batch.saved_model_scorer import SavedModelScorer
+from serving.batch.seeds import seeds_for_ids, seeds_for_samples
 from tests import tiny
 from tests.serving.model_server import export_model
 
@@ -49,7 +49,7 @@ def test_it_is_minus_the_log_of_the_mean_weight_and_computed_once(
     images = tiny.make_images(TASK, IMAGES).astype(np.float32)
     ids = [f"example-{index}".encode() for index in range(IMAGES)]
     samples = np.tile(np.arange(SAMPLES), IMAGES)
-    seeds = seeds_of_samples(np.repeat(seeds_of_ids(ids), SAMPLES, axis=0), samples)
+    seeds = seeds_for_samples(np.repeat(seeds_for_ids(ids), SAMPLES, axis=0), samples)
     scores = SavedModelScorer(str(evaluation.model_dir)).score(np.repeat(images, SAMPLES, axis=0), seeds)
     weights = scores.log_weight.astype(np.float64).reshape(IMAGES, SAMPLES)
     expected = np.log(SAMPLES) - np.logaddexp.reduce(weights, axis=1)

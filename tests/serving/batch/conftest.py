@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.batch.model import SavedModel
+from serving.batch.model_source import SavedModelSource
 from tests import tiny
 from tests.serving.model_server import export_model
 
@@ -22,9 +22,9 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model(versions: Path) -> SavedModel:
+def model(versions: Path) -> SavedModelSource:
     """The version 3, the only one."""
-    return SavedModel.find(str(versions))
+    return SavedModelSource.from_directory(str(versions))
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.cli.main import main
+from serving.batch.blocks import SAMPLES_TOGETHER, blocks, score_blocks
 from serving.batch.job import LOCAL_BEAM_ARGUMENTS, Job, score_batch
-from serving.batch.model import SavedModel, model_source
-from serving.batch.outputs import SCHEMA
-from serving.batch.saved_model import SavedModelScorer
-from serving.batch.scoring import SAMPLES_TOGETHER, blocks, score_blocks
+from serving.batch.model_source import SavedModelSource, model_source
+from serving.batch.saved_model_scorer import SavedModelScorer
+from serving.batch.sinks import SCHEMA
 from tests import tiny
 from tests.reference import draw as reference
 from tests.serving.batch.conftest import COUNT
@@ -62,7 +62,7 @@ def _assert_same(found: dict[str, dict[str, Any]], expected: dict[str, dict[str,
 
 
 @pytest.fixture(scope="module")
-def expected(model: SavedModel, images: np.ndarray) -> dict[str, dict[str, Any]]:
+def expected(model: SavedModelSource, images: np.ndarray) -> dict[str, dict[str, Any]]:
     """The scores of 3 samples of each image, one call an image."""
     scorer = SavedModelScorer(model.directory)
     rows = {}
@@ -94,7 +94,7 @@ def worker_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_the_summary_is_of_the_rows(
-    model: SavedModel, examples: Path, expected: dict[str, dict[str, Any]], tmp_path: Path
+    model: SavedModelSource, examples: Path, expected: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     output = tmp_path / "new" / "out"
     summary = score_batch(Job(model=model, input=str(examples), output=str(output), samples=3, pictures=4))
@@ -112,7 +112,7 @@ def test_the_summary_is_of_the_rows(
 
 
 def test_pictures_show_the_images_at_either_end(
-    model: SavedModel, examples: Path, images: np.ndarray, expected: dict[str, dict[str, Any]], tmp_path: Path
+    model: SavedModelSource, examples: Path, images: np.ndarray, expected: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     score_batch(Job(model=model, input=str(examples), output=str(tmp_path / "out"), samples=3, pictures=2))
     ranked = sorted(range(COUNT), key=lambda place: expected[IDS[place]]["importance_weighted_bound"])
@@ -127,7 +127,7 @@ def test_pictures_show_the_images_at_either_end(
 
 @pytest.mark.parametrize("rows", [1, 7])
 def test_the_size_of_a_batch_changes_nothing(
-    rows: int, model: SavedModel, examples: Path, expected: dict[str, dict[str, Any]], tmp_path: Path
+    rows: int, model: SavedModelSource, examples: Path, expected: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     score_batch(Job(model=model, input=str(examples), output=str(tmp_path / "out"), samples=3, rows=rows))
     _assert_same(_rows(tmp_path / "out"), expected)
@@ -143,7 +143,7 @@ def test_the_size_of_a_batch_changes_nothing(
 )
 def test_the_runner_changes_nothing(
     flags: tuple[str, ...],
-    model: SavedModel,
+    model: SavedModelSource,
     examples: Path,
     expected: dict[str, dict[str, Any]],
     tmp_path: Path,
@@ -156,7 +156,7 @@ def test_the_runner_changes_nothing(
 
 @pytest.mark.slow
 def test_workers_of_an_external_pool_change_nothing(
-    model: SavedModel, examples: Path, expected: dict[str, dict[str, Any]], worker_pool: str, tmp_path: Path
+    model: SavedModelSource, examples: Path, expected: dict[str, dict[str, Any]], worker_pool: str, tmp_path: Path
 ) -> None:
     job = Job(model=model, input=str(examples), output=str(tmp_path / "out"), samples=3, rows=24)
     score_batch(job, (*PORTABLE, "--environment_type=EXTERNAL", f"--environment_config={worker_pool}"))
@@ -172,7 +172,9 @@ def test_a_server_gives_the_same_scores(
     _assert_same(_rows(tmp_path / "out"), expected)
 
 
-def test_samples_of_an_image_are_spread_and_merged_again(model: SavedModel, images: np.ndarray, tmp_path: Path) -> None:
+def test_samples_of_an_image_are_spread_and_merged_again(
+    model: SavedModelSource, images: np.ndarray, tmp_path: Path
+) -> None:
     samples = SAMPLES_TOGETHER + 6
     # Two images of one id are two rows all the same, and a refused one is rejected once.
     grey = np.full((1, 7, 5, 1), 3, np.uint8)
@@ -203,7 +205,7 @@ def _seeds_by_hand(scorer: SavedModelScorer, identity: bytes, samples: int) -> n
 def test_the_importance_weighted_bound_falls_to_the_likelihood(tmp_path: Path) -> None:
     """One latent dimension and one step: the likelihood is an integral over a line."""
     task = tiny.tiny_task(glimpses=1, latent_size=1)
-    model = SavedModel.find(str(export_model(task, tmp_path / "model")))
+    model = SavedModelSource.from_directory(str(export_model(task, tmp_path / "model")))
     images = tiny.make_images(task, 2)
     np.save(tmp_path / "images.npy", images)
 
@@ -226,7 +228,7 @@ def test_the_importance_weighted_bound_falls_to_the_likelihood(tmp_path: Path) -
 
 @pytest.mark.parametrize("file_format", ["csv", "jsonl"])
 def test_text_holds_the_same(
-    file_format: str, model: SavedModel, examples: Path, expected: dict[str, dict[str, Any]], tmp_path: Path
+    file_format: str, model: SavedModelSource, examples: Path, expected: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     score_batch(Job(model=model, input=str(examples), output=str(output), samples=3, file_format=file_format))
@@ -264,14 +266,14 @@ class _Broken(tf.Module):
 
 
 @pytest.fixture
-def broken(model: SavedModel, tmp_path: Path) -> SavedModel:
+def broken(model: SavedModelSource, tmp_path: Path) -> SavedModelSource:
     module = _Broken()
     tf.saved_model.save(module, str(tmp_path / "broken"), signatures={"score": module.score})
     images = dataclasses.replace(model.images, binary=False)
-    return SavedModel(directory=str(tmp_path / "broken"), images=images)
+    return SavedModelSource(directory=str(tmp_path / "broken"), images=images)
 
 
-def test_bad_rows_are_told_and_the_others_scored(broken: SavedModel, tmp_path: Path) -> None:
+def test_bad_rows_are_told_and_the_others_scored(broken: SavedModelSource, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.uniform(0.1, 0.9, (30, 7, 5)).astype(np.float32)
     images[3, 2, 2] = np.nan
@@ -307,20 +309,20 @@ def test_bad_rows_are_told_and_the_others_scored(broken: SavedModel, tmp_path: P
     assert summary["note"] is not None
 
 
-def test_a_job_that_fails_leaves_nothing(model: SavedModel, examples: Path, tmp_path: Path) -> None:
+def test_a_job_that_fails_leaves_nothing(model: SavedModelSource, examples: Path, tmp_path: Path) -> None:
     lost = dataclasses.replace(model, directory=str(tmp_path / "gone"))
     with pytest.raises(Exception, match="gone"):
         score_batch(Job(model=lost, input=str(examples), output=str(tmp_path / "out")))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_outputs_are_not_overwritten(model: SavedModel, examples: Path, tmp_path: Path) -> None:
+def test_outputs_are_not_overwritten(model: SavedModelSource, examples: Path, tmp_path: Path) -> None:
     (tmp_path / "out-summary.json").write_text("{}")
     with pytest.raises(ValueError, match="choose another output"):
         score_batch(Job(model=model, input=str(examples), output=str(tmp_path / "out")))
 
 
-def test_without_input_there_is_no_job(model: SavedModel, tmp_path: Path) -> None:
+def test_without_input_there_is_no_job(model: SavedModelSource, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no file matches"):
         score_batch(Job(model=model, input=str(tmp_path / "*.gz"), output=str(tmp_path / "out")))
 
@@ -332,7 +334,7 @@ def test_the_command_tells_by_its_status(versions: Path, images: np.ndarray, tmp
 
     def draw(output: str, *options: str) -> tuple[int, str]:
         paths = ["--model", str(versions), "--input", str(tmp_path / "images.npy"), "--output", str(tmp_path / output)]
-        result = CliRunner().invoke(main.main, ["score-batch", *paths, *options])
+        result = CliRunner().invoke(main, ["score-batch", *paths, *options])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
         return result.exit_code, result.output
 

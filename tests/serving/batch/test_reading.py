@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image as Pillow
 
-from serving.batch.pixels import ImageFormat
+from serving.batch.elements import Rejected
 from serving.batch.reading import REJECTED, ReadImages, full_pattern
-from serving.batch.records import Rejected
+from serving.image_format import ImageFormat
 from tests import tiny
 from tests.serving.batch.conftest import COUNT
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.batch.estimate import Estimate, estimates, merged
-from serving.batch.saved_model import SavedModelScorer, image_format
-from serving.batch.scoring import SAMPLES_TOGETHER, Refused, blocks, blocks_together, score_blocks
-from serving.batch.seeds import seeds_of_ids, seeds_of_samples
+from serving.batch.blocks import SAMPLES_TOGETHER, Refused, blocks, blocks_together, score_blocks
+from serving.batch.estimate import Estimate, estimate_runs, merge_estimates
+from serving.batch.saved_model_scorer import SavedModelScorer, image_format
+from serving.batch.seeds import seeds_for_ids, seeds_for_samples
 from serving.client.answers import Scores
 from tests import tiny
 from tests.serving.model_server import export_model
@@ -38,13 +38,13 @@ def _images(count: int) -> np.ndarray:
 
 
 def test_sample_0_has_the_seed_of_the_trainer() -> None:
-    np.testing.assert_array_equal(seeds_of_ids(IDS), randomness.seeds_for_ids(tf.constant(IDS)).numpy())
+    np.testing.assert_array_equal(seeds_for_ids(IDS), randomness.seeds_for_ids(tf.constant(IDS)).numpy())
 
 
 def test_samples_of_an_id_have_seeds_and_noise_of_their_own() -> None:
-    seeds = seeds_of_samples(np.repeat(seeds_of_ids(IDS), 5, axis=0), np.tile(np.arange(5), len(IDS)))
+    seeds = seeds_for_samples(np.repeat(seeds_for_ids(IDS), 5, axis=0), np.tile(np.arange(5), len(IDS)))
     assert len(np.unique(seeds, axis=0)) == 5 * len(IDS)
-    np.testing.assert_array_equal(seeds[::5], seeds_of_ids(IDS))
+    np.testing.assert_array_equal(seeds[::5], seeds_for_ids(IDS))
     noise = randomness.row_noise(TASK, tf.constant(seeds)).numpy().transpose(1, 0, 2).reshape(len(seeds), -1)
     correlation = np.corrcoef(noise) - np.eye(len(seeds))
     # Of 12 independent numbers; the noise of the same seed would give 1.
@@ -66,7 +66,7 @@ def test_sample_0_is_what_score_examples_measures(scorer: SavedModelScorer, mode
 def test_an_estimate_is_made_of_its_own_rows() -> None:
     rng = np.random.default_rng(1)
     scores = Scores(*rng.normal(900, 30, (3, 9)).astype(np.float32), np.zeros((9, 2)), rng.normal(-900, 30, 9))
-    for rows, found in zip((slice(0, 2), slice(2, 3), slice(3, 9)), estimates(scores, [2, 1, 6]), strict=True):
+    for rows, found in zip((slice(0, 2), slice(2, 3), slice(3, 9)), estimate_runs(scores, [2, 1, 6]), strict=True):
         bound = scores.nll_bound[rows].astype(np.float64)
         assert found.samples == len(bound)
         assert found.nll_bound == pytest.approx(bound.mean(), rel=1e-12)
@@ -81,15 +81,15 @@ def test_an_estimate_is_made_of_its_own_rows() -> None:
 def test_parts_merge_into_the_whole_in_any_order() -> None:
     rng = np.random.default_rng(2)
     scores = Scores(*rng.normal(90, 3, (3, 10)), np.zeros((10, 2)), rng.normal(-90, 5, 10))
-    (whole,) = estimates(scores, [10])
-    parts = estimates(scores, [1, 4, 3, 2])
+    (whole,) = estimate_runs(scores, [10])
+    parts = estimate_runs(scores, [1, 4, 3, 2])
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
-        np.testing.assert_allclose(merged(parts[place] for place in order), whole, rtol=1e-13)
+        np.testing.assert_allclose(merge_estimates(parts[place] for place in order), whole, rtol=1e-13)
 
 
 def test_a_score_that_is_not_finite_spoils_its_image_alone() -> None:
     values = np.array([1.0, np.nan, 2.0, np.inf, 3.0])
-    spoilt = estimates(Scores(values, values, values, values[:, None], -values), [1, 1, 1, 1, 1])
+    spoilt = estimate_runs(Scores(values, values, values, values[:, None], -values), [1, 1, 1, 1, 1])
     assert [estimate.is_finite for estimate in spoilt] == [True, False, True, False, True]
 
 
@@ -102,7 +102,7 @@ def test_blocks_cover_the_samples_and_give_the_same_numbers_in_any_batch(scorer:
     together = score_blocks(scorer, work)
     alone = [score_blocks(scorer, [block])[0] for block in reversed(work)][::-1]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
-    wholes = [merged(together[place : place + 2]) for place in range(0, len(together), 2)]
+    wholes = [merge_estimates(together[place : place + 2]) for place in range(0, len(together), 2)]
     assert {whole.samples for whole in wholes} == {samples}
     # The bound falls with more samples, on average.
     assert sum(whole.importance_weighted_bound for whole in wholes) < sum(whole.nll_bound for whole in wholes)
@@ -127,7 +127,7 @@ def test_the_images_of_a_model_are_those_of_its_task(model_dir: str, tmp_path: P
     bare = tmp_path / "bare"
     shutil.copytree(model_dir, bare)
     shutil.rmtree(bare / "assets")
-    with pytest.raises(ValueError, match=r"has no assets/task.json"):
+    with pytest.raises(FileNotFoundError, match=r"has no assets/task.json"):
         image_format(str(bare))
 
 
@@ -145,4 +145,4 @@ def test_a_model_that_cannot_score_is_named(tmp_path: Path) -> None:
 
 def test_a_mean_of_one_is_itself() -> None:
     one = Estimate(1, 3.0, 2.0, 1.0, 0.0, -3.0)
-    assert merged([one]) == one and one.importance_weighted_bound == 3.0
+    assert merge_estimates([one]) == one and one.importance_weighted_bound == 3.0

@@ -24,7 +24,7 @@ def draw(tiny_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DRAW_MODEL", MODEL)
 
     def run(*arguments: object) -> tuple[int, str]:
-        result = CliRunner().invoke(main.main, [str(argument) for argument in arguments])
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
         return result.exit_code, result.output
 
@@ -169,14 +169,14 @@ def test_a_mistake_is_one_message_and_status_1(
 
 def test_the_commands_start_without_tensorflow(tiny_server: str, tmp_path: Path) -> None:
     program = (
-        "import sys; from click.testing import CliRunner; from pipeline import cli\n"
+        "import sys; from click.testing import CliRunner; from pipeline.cli.main import main\n"
         f"server = ['--server', {tiny_server!r}, '--model', {MODEL!r}]\n"
         "for words in (['sample', '-n', '2'], ['sequence', '--window-size', '3'], ['status']):\n"
-        "    result = CliRunner().invoke(main.main, [*words, *server])\n"
+        "    result = CliRunner().invoke(main, [*words, *server])\n"
         "    assert result.exit_code == 0, result.output\n"
         "sys.exit(' '.join(sorted({'tensorflow', 'tfx', 'apache_beam'} & set(sys.modules))) or 0)"
     )
-    root = Path(main.__file__).parents[2]
+    root = Path(__file__).parents[3]
     finished = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

@@ -61,7 +61,8 @@ def test_it_serves_until_a_signal_and_answers_what_is_under_way(tmp_path: Path) 
 )
 def test_what_is_wrong_is_told_in_a_line(tmp_path: Path, arguments: list[str], message: str) -> None:
     from click.testing import CliRunner
-    from pipeline.cli.main.main import main
+
+    from pipeline.cli.main import main
 
     (tmp_path / "tiny").mkdir()
     (tmp_path / "wrong").write_text("colour: 5")

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from serving import client as api
 from serving.client import Chunks, Client, Retry, seed_rows, wire
-from serving.client.tensors import from_tensor, to_tensor
+from serving.client.tensor_codec import from_tensor, to_tensor
 from tests.serving.scripted_server import Script, echo, image_of, serve
 
 QUICK = Retry(attempts=4, first_seconds=0.01, longest_seconds=0.02)
@@ -74,11 +74,19 @@ def test_the_last_chunk_is_what_is_left() -> None:
 
 def test_chunks_are_bounded_by_bytes_as_the_metadata_tell_them() -> None:
     script = Script()
-    # A row's answer is 2 x 3 x 1 float32, 24 bytes; its request, two int64, is smaller.
-    chunking = Chunks(rows=100, megabytes=24 * 7 / 2**20, in_flight=1)
+    # A row of the answer is 2 x 3 x 1 float32, 24 bytes, and a canvas of four times that; the request is smaller.
+    chunking = Chunks(rows=100, megabytes=5 * 24 * 7 / 2**20, in_flight=1)
     with serve(script) as server, Client(server, model="m", chunking=chunking) as client:
         client.sample(16)
     assert script.rows() == [7, 7, 2]
+
+
+def test_outputs_that_are_filtered_out_take_no_room_in_a_chunk() -> None:
+    script = Script()
+    chunking = Chunks(rows=100, megabytes=5 * 24 * 7 / 2**20, in_flight=1)
+    with serve(script) as server, Client(server, model="m", chunking=chunking) as client:
+        client.predict("sample", {"seed": seed_rows(0, 60)}, output_filter=("image",))
+    assert script.rows() == [35, 25]
 
 
 def test_a_row_larger_than_a_chunk_travels_alone() -> None:

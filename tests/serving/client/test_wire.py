@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
 
 from serving.client import wire
 from serving.client.errors import BadInput
-from serving.client.tensors import from_tensor, to_tensor
+from serving.client.tensor_codec import from_tensor, to_tensor
 
 OFFICIAL = {
     "PredictRequest": predict_pb2.PredictRequest,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from serving.client import Chunks, Client, seed_rows, wire
-from serving.client.tensors import from_tensor, to_tensor
+from serving.client.tensor_codec import from_tensor, to_tensor
 from serving.contract import answer_checks, refusal_checks
 from serving.contract.all_checks import CHECKS, check_server
 from serving.contract.tested_server import ContractBroken, Server

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from serving.client import Client
-from serving.pictures.animation import window_rectangle
+from serving.pictures.windows import rectangle
 from serving.server import Server, ServerConfig, models_from_folder
 from tests import chromium, tiny
 from tests.serving import model_server
@@ -129,7 +129,7 @@ def _outlines(page: Page, selector: str, window: np.ndarray, size: int) -> None:
     """Fails where a rectangle is not around the window's filters; the page counts from the corner of a pixel."""
     names = ("x", "y", "width", "height")
     left, top, width, height = (float(page.locator(selector).get_attribute(name) or "nan") for name in names)
-    expected = np.array(window_rectangle(window, size)) + 0.5
+    expected = rectangle(window, size) + 0.5
     np.testing.assert_allclose([left, top, left + width, top + height], expected, rtol=1e-5, atol=1e-5)
 
 

@@ -172,7 +172,7 @@ def test_the_sheet_shows_images_with_their_glimpses(
 
 def test_a_model_without_glimpses_is_refused(tmp_path: Path) -> None:
     folder = model_server.export_model(tiny.MODELS["attention"], tmp_path / "generative")
-    with pytest.raises(ValueError, match=r"no signature 'classify', it has .*sample"):
+    with pytest.raises(ValueError, match=r"no signature 'classify', only .*'sample'.*: only a classifier has it"):
         write_glimpse_sheet(folder / str(model_server.VERSION), [], tmp_path / "s.png", rows=1, columns=1, size=2)
 
 

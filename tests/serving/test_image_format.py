@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.batch.pixels import BadImage, ImageFormat
+from serving.image_format import BadImage, ImageFormat
 
 BINARY = ImageFormat(shape=(3, 2, 1), binary=True)
 GREY = ImageFormat(shape=(3, 2, 1), binary=False)
@@ -18,29 +18,31 @@ def _grey(*values: float, dtype: type = np.uint8) -> np.ndarray:
 
 @pytest.mark.parametrize("white", [1, 255])
 def test_binarised_pixels_are_0_and_1_or_0_and_255(white: int) -> None:
-    image = BINARY.of_bytes(bytes([0, white, 0, 0, white, white]))
+    image = BINARY.from_bytes(bytes([0, white, 0, 0, white, white]))
     assert image.dtype == np.float32
     np.testing.assert_array_equal(image, _grey(0, 1, 0, 0, 1, 1)[..., None])
 
 
 def test_integers_of_intensities_are_always_divided() -> None:
-    np.testing.assert_array_equal(GREY.of_pixels(_grey(0, 1, 0, 0, 0, 0)).ravel()[1], np.float32(1 / 255))
-    np.testing.assert_array_equal(GREY.of_pixels(_grey(0, 0.5, 0, 0, 0, 1, dtype=np.float64)).ravel()[[1, 5]], [0.5, 1])
-    np.testing.assert_array_equal(GREY.of_pixels(_grey(0, 1, 0, 0, 0, 1, dtype=bool)).ravel()[[1, 5]], [1, 1])
+    np.testing.assert_array_equal(GREY.from_pixels(_grey(0, 1, 0, 0, 0, 0)).ravel()[1], np.float32(1 / 255))
+    np.testing.assert_array_equal(
+        GREY.from_pixels(_grey(0, 0.5, 0, 0, 0, 1, dtype=np.float64)).ravel()[[1, 5]], [0.5, 1]
+    )
+    np.testing.assert_array_equal(GREY.from_pixels(_grey(0, 1, 0, 0, 0, 1, dtype=bool)).ravel()[[1, 5]], [1, 1])
 
 
 def test_a_threshold_makes_pixels_0_and_1() -> None:
     binary = ImageFormat(shape=(3, 2, 1), binary=True, threshold=0.5)
-    np.testing.assert_array_equal(binary.of_pixels(_grey(0, 127, 128, 255, 3, 200)).ravel(), [0, 0, 1, 1, 0, 1])
-    np.testing.assert_array_equal(binary.of_pixels(_grey(0, 1, 1, 0, 0, 0)).ravel(), np.zeros(6))  # dark, not white
+    np.testing.assert_array_equal(binary.from_pixels(_grey(0, 127, 128, 255, 3, 200)).ravel(), [0, 0, 1, 1, 0, 1])
+    np.testing.assert_array_equal(binary.from_pixels(_grey(0, 1, 1, 0, 0, 0)).ravel(), np.zeros(6))  # dark, not white
 
 
 def test_of_a_larger_image_the_centre_is_taken() -> None:
     stored = np.arange(5 * 5 * 3, dtype=np.uint8).reshape(5, 5, 3)
     expected = stored[1:4, 1:3].astype(np.float32) / 255
-    np.testing.assert_array_equal(COLOUR.of_bytes(stored.tobytes()), expected)
-    np.testing.assert_array_equal(COLOUR.of_pixels(stored), expected)
-    np.testing.assert_array_equal(COLOUR.of_pixels(stored[1:4, 1:3]), expected)
+    np.testing.assert_array_equal(COLOUR.from_bytes(stored.tobytes()), expected)
+    np.testing.assert_array_equal(COLOUR.from_pixels(stored), expected)
+    np.testing.assert_array_equal(COLOUR.from_pixels(stored[1:4, 1:3]), expected)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +60,9 @@ def test_of_a_larger_image_the_centre_is_taken() -> None:
 )
 def test_what_a_model_does_not_take_is_told(images: ImageFormat, pixels: np.ndarray, message: str) -> None:
     with pytest.raises(BadImage, match=message):
-        images.of_pixels(pixels)
+        images.from_pixels(pixels)
 
 
 def test_bytes_of_another_number_are_told() -> None:
     with pytest.raises(BadImage, match=r"it has 7 bytes; expected 18 or 75"):
-        COLOUR.of_bytes(bytes(7))
+        COLOUR.from_bytes(bytes(7))

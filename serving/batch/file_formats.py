@@ -1,4 +1,4 @@
-"""The formats of files that hold images: what a file is cut into, and how its rows are read, one after the other."""
+"""The formats of files that hold images: how a file is cut into pieces, and how its rows are read."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from apache_beam.io.filesystems import FileSystems
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
-from serving.batch import example
-from serving.batch.pixels import BadImage, ImageFormat
+from serving.examples import ExampleFeatures
 from serving.image_files import ARRAY, decode_picture
+from serving.image_format import BadImage, ImageFormat
 
 IDS = "id"
-"""Name of the array or column that holds the images' ids."""
+"""The array or column that holds the images' ids."""
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 _ROWS_A_PIECE = 8192
 _ROWS_AT_ONCE = 256
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, tf.errors.OpError, pa.ArrowException)
-"""What reading a broken file may raise."""
+"""Errors that reading a broken file may raise."""
 
 
 class Row(NamedTuple):
-    """One image of a file, not yet looked at."""
+    """One image of a file, not yet decoded."""
 
     number: int
     id: bytes | None
-    """None where the file gives none."""
+    """None if the file has no ids."""
     read: Callable[[], np.ndarray]
-    """[H, W, C] float32, or BadImage."""
+    """Returns [H, W, C] float32, or raises BadImage."""
 
 
 class Piece(NamedTuple):
-    """Some rows of a file."""
+    """Some rows of a file, read by one worker."""
 
     path: str
     first: int = 0
     rows: int | None = None
     """None for all."""
     group: int | None = None
-    """Row group of a Parquet file."""
+    """The row group of a Parquet file."""
 
 
 def pieces(path: str, images: ImageFormat) -> Iterator[Piece]:
-    """What may be read side by side. Raises one of UNREADABLE."""
+    """Cuts a file into pieces that can be read in parallel. Raises one of UNREADABLE."""
     suffix = _suffix(path)
     if suffix == ".npy":
         with _open(path) as file:
@@ -72,9 +72,9 @@ def pieces(path: str, images: ImageFormat) -> Iterator[Piece]:
 
 
 def rows(piece: Piece, images: ImageFormat) -> Iterator[Row]:
-    """The rows of a piece, of what format its name says: all that has no other known ending holds tf.Examples.
+    """Yields the rows of a piece. The name's ending is the format; a file without a known one holds tf.Examples.
 
-    Raises one of UNREADABLE where the file is broken; the rows before are sound.
+    Raises one of UNREADABLE at the place where a file is broken; the rows before are sound.
     """
     suffix = _suffix(piece.path)
     if suffix == ".npy":
@@ -101,7 +101,7 @@ def _examples(piece: Piece, images: ImageFormat) -> Iterator[Row]:
     records = tf.data.TFRecordDataset(piece.path, compression_type="GZIP" if piece.path.endswith(".gz") else "")
     number = 0
     try:
-        # Many at once, for a call into TensorFlow takes longer than a record.
+        # Many at once, because a call into TensorFlow takes longer than a record.
         for batch in records.batch(_ROWS_AT_ONCE).as_numpy_iterator():
             for serialised in batch:
                 yield _example(number, serialised, images)
@@ -115,10 +115,11 @@ def _examples(piece: Piece, images: ImageFormat) -> Iterator[Row]:
 
 def _example(number: int, serialised: bytes, images: ImageFormat) -> Row:
     try:
-        features = example.parse(serialised)
+        features = ExampleFeatures(serialised)
+        identity, image = features.id, features.image
     except BadImage as error:
         return Row(number, None, lambda error=error: _raise(error))  # type: ignore[misc]
-    return Row(number, features.id, lambda: images.of_bytes(features.image))
+    return Row(number, identity, lambda: images.from_bytes(image))
 
 
 def _raise(error: BadImage) -> np.ndarray:
@@ -130,7 +131,7 @@ def _npy(piece: Piece, images: ImageFormat) -> Iterator[Row]:
         header = _rows_header(file, images)
         file.seek(piece.first * header.row_bytes, io.SEEK_CUR)
         for number, pixels in enumerate(_array_rows(file, header, piece.rows), piece.first):
-            yield Row(number, None, lambda pixels=pixels: images.of_pixels(pixels))  # type: ignore[misc]
+            yield Row(number, None, lambda pixels=pixels: images.from_pixels(pixels))  # type: ignore[misc]
 
 
 def _npz(piece: Piece, images: ImageFormat) -> Iterator[Row]:
@@ -149,7 +150,7 @@ def _npz(piece: Piece, images: ImageFormat) -> Iterator[Row]:
                 raise ValueError(f"it holds {len(ids):,} ids for {header.shape[0]:,} images")
             for number, pixels in enumerate(_array_rows(member, header, None)):
                 identity = None if ids is None else _id(ids[number].item())
-                yield Row(number, identity, lambda pixels=pixels: images.of_pixels(pixels))  # type: ignore[misc]
+                yield Row(number, identity, lambda pixels=pixels: images.from_pixels(pixels))  # type: ignore[misc]
 
 
 class _ArrayHeader(NamedTuple):
@@ -166,7 +167,7 @@ class _ArrayHeader(NamedTuple):
 
 
 def _rows_header(file: IO[bytes], images: ImageFormat) -> _ArrayHeader:
-    """Of the array that follows; a single image gets the axis of rows that it lacks."""
+    """Reads the header of the array that follows; a single image gets the axis of rows that it lacks."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -181,7 +182,7 @@ def _rows_header(file: IO[bytes], images: ImageFormat) -> _ArrayHeader:
 
 
 def _array_rows(file: IO[bytes], header: _ArrayHeader, count: int | None) -> Iterator[np.ndarray]:
-    """The next `count` rows, or all, with only some of them in memory."""
+    """Yields the next `count` rows, or all, with only some of them in memory."""
     remaining = header.shape[0] if count is None else count
     while remaining:
         raw = _read_fully(file, min(remaining, _ROWS_AT_ONCE) * header.row_bytes)
@@ -193,7 +194,7 @@ def _array_rows(file: IO[bytes], header: _ArrayHeader, count: int | None) -> Ite
 
 
 def _read_fully(file: IO[bytes], size: int) -> bytes:
-    """So many bytes, or fewer where the file ends."""
+    """Reads `size` bytes, or fewer at the end of the file."""
     parts = []
     while size and (part := file.read(size)):
         parts.append(part)
@@ -212,41 +213,41 @@ def _parquet(piece: Piece, images: ImageFormat) -> Iterator[Row]:
         for batch in table.iter_batches(_ROWS_AT_ONCE, row_groups=[piece.group], columns=columns):
             for row in batch.to_pylist():
                 identity = None if row.get(IDS) is None else _id(row[IDS])
-                yield Row(number, identity, lambda value=row[ARRAY]: _of_cell(value, images))  # type: ignore[misc]
+                yield Row(number, identity, lambda value=row[ARRAY]: _from_cell(value, images))  # type: ignore[misc]
                 number += 1
 
 
-def _of_cell(value: Any, images: ImageFormat) -> np.ndarray:
-    """From raw pixels, a picture's bytes, alone or as a struct with its path, or lists of numbers."""
+def _from_cell(value: Any, images: ImageFormat) -> np.ndarray:
+    """Decodes raw pixels, a picture's bytes, alone or in a struct with its path, or lists of numbers."""
     if isinstance(value, dict):
         value = value.get("bytes")
     if isinstance(value, bytes):
-        return _of_picture(io.BytesIO(value), images) if images.is_other_size(value) else images.of_bytes(value)
+        return images.from_bytes(value) if images.may_be_pixels(value) else _from_picture(io.BytesIO(value), images)
     if not isinstance(value, list):
         raise BadImage(f"its cell holds {type(value).__name__}; expected bytes or a list of numbers")
     try:
         pixels = np.array(value)
     except ValueError as error:
         raise BadImage("its lists are not of one length") from error
-    return images.of_pixels(pixels.reshape(images.shape) if pixels.shape == (images.dimensions,) else pixels)
+    return images.from_pixels(pixels.reshape(images.shape) if pixels.shape == (images.dimensions,) else pixels)
 
 
 def _picture(piece: Piece, images: ImageFormat) -> Iterator[Row]:
     def read() -> np.ndarray:
         with _open(piece.path) as file:
-            return _of_picture(io.BytesIO(file.read()), images)
+            return _from_picture(io.BytesIO(file.read()), images)
 
     yield Row(0, None, read)
 
 
-def _of_picture(file: IO[bytes], images: ImageFormat) -> np.ndarray:
+def _from_picture(file: IO[bytes], images: ImageFormat) -> np.ndarray:
     try:
         pixels = decode_picture(file, images.shape[2])
     except UnidentifiedImageError as error:  # its own message names an object in memory
         raise BadImage("it is no picture of a known format") from error
     except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
         raise BadImage(f"it cannot be read as a picture: {error}") from error
-    return images.of_pixels(pixels)
+    return images.from_pixels(pixels)
 
 
 def _id(value: Any) -> bytes:

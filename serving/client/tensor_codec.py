@@ -1,4 +1,4 @@
-"""NumPy arrays to TF Serving's tensors and back."""
+"""Converts NumPy arrays to TensorProtos and back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from serving.client import wire
 from serving.client.errors import BadInput, UnexpectedAnswer
 
 STRING = 7
-"""DT_STRING: an array of bytes of any length, dtype object."""
+"""DT_STRING: an array of dtype object that holds bytes."""
 
-# By tensorflow.DataType: the dtype, and the field that holds its values where they are not in tensor_content.
+# By tensorflow.DataType: the dtype, and the field of its values if they are not in tensor_content.
 _DTYPES: dict[int, tuple[np.dtype[Any], str]] = {
     1: (np.dtype(np.float32), "float_val"),
     2: (np.dtype(np.float64), "double_val"),
@@ -28,7 +28,7 @@ _NUMBERS = {dtype: number for number, (dtype, _) in _DTYPES.items()}
 
 
 def to_tensor(array: np.ndarray) -> Any:
-    """A TensorProto with the array's values. An array of dtype object holds bytes.
+    """Makes a TensorProto of an array; one of dtype object holds bytes.
 
     Raises BadInput for a dtype that no signature takes.
     """
@@ -47,11 +47,16 @@ def to_tensor(array: np.ndarray) -> Any:
 
 
 def from_tensor(tensor: Any, name: str) -> np.ndarray:
-    """The tensor's values; `name` is for the message.
+    """Makes an array of a TensorProto.
 
-    TF Serving answers with the typed fields unless it is told otherwise, our server with tensor_content.
+    TF Serving answers with the typed fields by default, our server with tensor_content.
 
-    Raises UnexpectedAnswer for a dtype or a number of values that cannot be.
+    Args:
+      tensor: the TensorProto.
+      name: the tensor's name in errors.
+
+    Raises:
+      UnexpectedAnswer: for an unknown dtype, or a number of values that does not fill the shape.
     """
     dtype = dtype_of(tensor.dtype)
     if dtype is None:
@@ -72,5 +77,5 @@ def from_tensor(tensor: Any, name: str) -> np.ndarray:
 
 
 def dtype_of(number: int) -> np.dtype[Any] | None:
-    """The dtype with tensorflow.DataType's number; None where there is none that a signature has."""
+    """Returns the dtype with tensorflow.DataType's number; None if no signature uses it."""
     return _DTYPES[number][0] if number in _DTYPES else None

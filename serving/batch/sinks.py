@@ -1,4 +1,4 @@
-"""The job's files: scores as Parquet, CSV or JSON lines, and what was rejected as JSON lines."""
+"""Beam sinks of the job: scores as Parquet, CSV or JSON lines, and rejected rows as JSON lines."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from apache_beam.coders import coders
 from apache_beam.io.filebasedsink import FileBasedSink
 from apache_beam.io.filesystem import CompressionTypes
 
-from serving.batch.records import Rejected, Scored, text_of_id
-from serving.cli.score_table import bits_per_dimension
+from serving.batch.elements import Rejected, Scored, printable_id
+from serving.batch.estimate import bits_per_dimension
 
 FORMATS = ("parquet", "csv", "jsonl")
 SCHEMA = pa.schema(
@@ -31,24 +31,24 @@ SCHEMA = pa.schema(
         pa.field("model_version", pa.string(), nullable=False),
     ]
 )
-"""In nats an image, but for the bits. The first three are means over the samples, with the bound's standard error."""
+"""Nats an image, except the bits. The first three are means over the samples; the error is that of the bound."""
 _ROW_GROUP = 16_384
 
 Table = dict[str, list[Any]]
 
 
-class ScoreRows(NamedTuple):
-    """Makes rows of scores, with what is the same in all of them."""
+class ScoreTables(NamedTuple):
+    """Makes tables of scores, with what is the same in all rows."""
 
     dimensions: int
     model_version: str
 
     def table(self, batch: Sequence[Scored]) -> Table:
-        """Columns by SCHEMA."""
+        """Returns the columns of SCHEMA."""
         estimates = [scored.estimate for scored in batch]
         bounds = [estimate.nll_bound for estimate in estimates]
         return {
-            "id": [text_of_id(scored.id) for scored in batch],
+            "id": [printable_id(scored.id) for scored in batch],
             "nll_bound": bounds,
             "reconstruction": [estimate.reconstruction for estimate in estimates],
             "kl": [estimate.kl for estimate in estimates],
@@ -61,18 +61,18 @@ class ScoreRows(NamedTuple):
 
 
 def score_sink(prefix: str, file_format: str) -> FileBasedSink:
-    """Takes tables by SCHEMA. Raises KeyError for a format that is none of FORMATS."""
+    """Makes a sink of tables by SCHEMA. Raises KeyError for a format that is none of FORMATS."""
     writer = {"parquet": _ParquetWriter, "csv": _CsvWriter, "jsonl": _JsonLinesWriter}[file_format]
     return _Sink(prefix, f".{file_format}", writer)
 
 
 def rejected_sink(prefix: str) -> FileBasedSink:
-    """Takes Rejected. Nothing is written where there is none."""
+    """Makes a sink of Rejected, which writes no file if there is none."""
     return _Sink(prefix, ".jsonl", _RejectedWriter, skip_if_empty=True)
 
 
 class _Sink(FileBasedSink):
-    """Files as one of the writers below writes them."""
+    """Writes files with one of the writers below."""
 
     def __init__(
         self, prefix: str, suffix: str, writer: Callable[[IO[bytes]], Any], *, skip_if_empty: bool = False
@@ -87,15 +87,15 @@ class _Sink(FileBasedSink):
         self._writer = writer
 
     def open(self, temp_path: str) -> Any:
-        """Beam calls this its file handle."""
+        """Opens a file; Beam calls the writer its file handle."""
         return self._writer(super().open(temp_path))
 
     def write_record(self, file_handle: Any, value: Any) -> None:
-        """One element of the collection."""
+        """Writes one element of the collection."""
         file_handle.write(value)
 
     def close(self, file_handle: Any) -> None:
-        """The last element was written."""
+        """Ends the file."""
         file_handle.close()
 
 
@@ -107,7 +107,7 @@ class _ParquetWriter:
         self._rows = 0
 
     def write(self, table: Table) -> None:
-        """Row groups are larger than a batch of the model."""
+        # A row group is larger than a batch of the model.
         self._tables.append(pa.table(table, SCHEMA))
         self._rows += self._tables[-1].num_rows
         if self._rows >= _ROW_GROUP:
@@ -159,7 +159,7 @@ class _RejectedWriter:
         self._file = file
 
     def write(self, rejected: Rejected) -> None:
-        identity = None if rejected.id is None else text_of_id(rejected.id)
+        identity = None if rejected.id is None else printable_id(rejected.id)
         line = {"id": identity, "file": rejected.place.path, "row": rejected.place.row, "reason": rejected.reason}
         self._file.write((json.dumps(line) + "\n").encode())
 

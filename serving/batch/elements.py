@@ -1,4 +1,4 @@
-"""What flows through the job: images, their scores, and what was turned away."""
+"""The elements of the job's Beam pipeline: images, their scores, and rejected rows."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from serving.batch.estimate import Estimate
 
 
 class Place(NamedTuple):
-    """Where in the input something stands."""
+    """A file of the input, or a row in it."""
 
     path: str
     row: int | None = None
     """From 0; None for a whole file."""
 
-    def __str__(self) -> str:
-        return self.path if self.row is None else f"{self.path}, row {self.row}"
-
 
 class Image(NamedTuple):
-    """One that the model takes, as far as can be told without asking it."""
+    """An image whose shape and range the model takes."""
 
     id: bytes
     pixels: np.ndarray
@@ -38,15 +35,15 @@ class Rejected(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """An image and what its samples say."""
+    """An image with the estimate from its samples."""
 
     id: bytes
     place: Place
     estimate: Estimate
     pixels: np.ndarray | None
-    """Kept where pictures were asked for."""
+    """Kept if pictures were asked for."""
 
 
-def text_of_id(identity: bytes) -> str:
-    """As outputs show it."""
+def printable_id(identity: bytes) -> str:
+    """Decodes an id as the outputs show it."""
     return identity.decode(errors="backslashreplace")

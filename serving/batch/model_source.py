@@ -8,87 +8,76 @@ import re
 from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
 
-from serving.batch.pixels import ImageFormat
-from serving.batch.saved_model import SavedModelScorer, image_format
-from serving.batch.scoring import Refused, Scorer
+from serving.batch.blocks import Refused, Scorer
+from serving.batch.saved_model_scorer import SavedModelScorer, image_format
 from serving.client import BadInput, Client, Scores
+from serving.image_format import ImageFormat
+from serving.saved_model import newest_version
 
 _SERVER = re.compile(r"[^/\\]+:\d+")
 
 
 class ModelSource(Protocol):
-    """What a worker needs to get at the model; it is sent to the workers."""
+    """What a worker needs to open the model; it is sent to the workers."""
 
     @property
     def images(self) -> ImageFormat:
-        """That it takes."""
+        """The images that the model takes."""
 
     @property
     def version(self) -> str:
-        """As the results name it."""
+        """The version's name in the results."""
 
     def open(self) -> Scorer:
-        """The model itself, ready to score."""
+        """Opens the model, ready to score."""
 
 
 def model_source(model: str, *, name: str, timeout_seconds: float) -> ModelSource:
-    """What a user named: the folder of a SavedModel, one of numbered versions, of which the newest, or HOST:PORT.
+    """Finds the model that a user named.
 
     Args:
-      model: that name.
-      name: under which a server has the model.
-      timeout_seconds: within which a server answers for one batch.
+      model: the folder of a SavedModel; one of numbered versions, of which the newest is taken; or HOST:PORT.
+      name: the name under which a server has the model.
+      timeout_seconds: how long a server may take for one batch.
 
     Raises:
-      ValueError: where there is no model that scores.
-      ServingError: where the server does not answer.
+      ValueError: if there is no model that scores.
+      FileNotFoundError: if the model has no task.
+      ServingError: if the server does not answer.
     """
     if not os.path.isdir(model) and _SERVER.fullmatch(model):
-        return ServedModel.find(model, name, timeout_seconds)
-    return SavedModel.find(model)
-
-
-def newest_version(directory: str) -> str:
-    """`directory` where it is a SavedModel, or that of its folders with the greatest number; ValueError for neither."""
-    directory = directory.rstrip("/")
-    if not tf.io.gfile.exists(os.path.join(directory, "saved_model.pb")):
-        names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
-        versions = [int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal()]
-        if not versions:
-            raise ValueError(f"There is no model in {directory}: expected a SavedModel, or its numbered versions.")
-        directory = os.path.join(directory, str(max(versions)))
-    return directory if "://" in directory else os.path.abspath(directory)
+        return ServedModelSource.from_server(model, name, timeout_seconds)
+    return SavedModelSource.from_directory(model)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SavedModel:
-    """In a folder that every worker can read."""
+class SavedModelSource:
+    """A SavedModel in a folder that every worker can read."""
 
     directory: str
     images: ImageFormat
 
     @classmethod
-    def find(cls, directory: str) -> SavedModel:
-        """The SavedModel in `directory`, or in that of its folders with the greatest number."""
+    def from_directory(cls, directory: str) -> SavedModelSource:
+        """Takes the SavedModel in `directory`, or in the folder there with the greatest number."""
         directory = newest_version(directory)
         return cls(directory=directory, images=image_format(directory))
 
     @property
     def version(self) -> str:
-        """The folder's number, or its path where it has none."""
+        """The folder's number, or its path if it has none."""
         name = os.path.basename(self.directory)
         return name if name.isdecimal() else self.directory
 
     def open(self) -> Scorer:
-        """Loads it."""
+        """Loads the model."""
         return SavedModelScorer(self.directory)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ServedModel:
-    """On a server, always the same version."""
+class ServedModelSource:
+    """A fixed version of a model on a server."""
 
     server: str
     name: str
@@ -97,8 +86,8 @@ class ServedModel:
     images: ImageFormat
 
     @classmethod
-    def find(cls, server: str, name: str, timeout_seconds: float) -> ServedModel:
-        """The newest version that the server has. Whether it takes binarised images alone shows when it is asked."""
+    def from_server(cls, server: str, name: str, timeout_seconds: float) -> ServedModelSource:
+        """Takes the newest version on the server; a request with grey pixels shows whether it refuses them."""
         with Client(server, model=name, timeout_seconds=timeout_seconds) as client:
             metadata = client.metadata()
             if "score" not in metadata.signatures or metadata.image_shape is None:
@@ -120,16 +109,16 @@ class ServedModel:
 
     @property
     def version(self) -> str:
-        """Its number on the server."""
+        """The version's number on the server."""
         return str(self.number)
 
     def open(self) -> Scorer:
         """Opens a channel."""
         client = Client(self.server, model=self.name, version=self.number, timeout_seconds=self.timeout_seconds)
-        return _ServerScorer(client)
+        return _ServedModelScorer(client)
 
 
-class _ServerScorer:
+class _ServedModelScorer:
     def __init__(self, client: Client) -> None:
         self._client = client
 

@@ -1,4 +1,4 @@
-"""Pixels of files as the pixels that a model takes: the right shape, in [0, 1], and 0 or 1 where it is binarised."""
+"""The images that a model takes, made from stored pixels: the right shape, in [0, 1], and 0 or 1 where binarised."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 
 
 class BadImage(ValueError):
-    """This is no image for the model; the message says why."""
+    """An image that the model does not take; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageFormat:
-    """The images that a model takes."""
+    """Shape and range of a model's images."""
 
     shape: tuple[int, int, int]
     """[H, W, C]."""
     margin: tuple[int, int] = (0, 0)
-    """By how many rows and columns an image may be larger; of such a one the centre is taken, as in training."""
+    """Rows and columns by which a stored image may be larger; its centre is taken, as in evaluation."""
     binary: bool
     """Pixels are 0 or 1."""
     threshold: float | None = None
-    """Above which a pixel becomes 1, and 0 otherwise; None leaves it as it is."""
+    """Pixels above it become 1 and the others 0; None leaves them as they are."""
 
     @property
     def dimensions(self) -> int:
@@ -32,34 +32,35 @@ class ImageFormat:
         return math.prod(self.shape)
 
     @property
-    def _stored_shape(self) -> tuple[int, int, int]:
+    def stored_shape(self) -> tuple[int, int, int]:
+        """[H, W, C] with the margin."""
         height, width, channels = self.shape
         return height + self.margin[0], width + self.margin[1], channels
 
-    def is_other_size(self, raw: bytes) -> bool:
-        """Whether these bytes cannot be raw pixels."""
-        return len(raw) not in (math.prod(self.shape), math.prod(self._stored_shape))
+    def may_be_pixels(self, raw: bytes) -> bool:
+        """Whether there are as many bytes as an image has raw pixels, with or without the margin."""
+        return len(raw) in (math.prod(self.shape), math.prod(self.stored_shape))
 
-    def of_bytes(self, raw: bytes) -> np.ndarray:
-        """[H, W, C] float32 from raw uint8 pixels, row by row. Raises BadImage."""
+    def from_bytes(self, raw: bytes) -> np.ndarray:
+        """Makes [H, W, C] float32 of raw uint8 pixels, row by row. Raises BadImage."""
         pixels = np.frombuffer(raw, np.uint8)
-        for shape in (self.shape, self._stored_shape):
+        for shape in (self.shape, self.stored_shape):
             if len(pixels) == math.prod(shape):
-                return self.of_pixels(pixels.reshape(shape))
-        raise BadImage(f"it has {len(raw):,} bytes; expected {self._told(math.prod)}")
+                return self.from_pixels(pixels.reshape(shape))
+        raise BadImage(f"it has {len(raw):,} bytes; expected {self._expected(math.prod)}")
 
-    def of_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """[H, W, C] float32 from [H, W, C], or [H, W] where C is 1: integers from 0 to 255 or floats from 0 to 1.
+    def from_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Makes [H, W, C] float32 of [H, W, C], or [H, W] where C is 1: integers from 0 to 255 or floats from 0 to 1.
 
-        Integers are divided by 255, but for 0 and 1 of a binarised image without a threshold. Raises BadImage.
+        Integers are divided by 255, except 0 and 1 of a binarised image without a threshold. Raises BadImage.
         """
         if pixels.ndim == 2 and self.shape[2] == 1:
             pixels = pixels[..., None]
-        if pixels.shape == self._stored_shape:
+        if pixels.shape == self.stored_shape:
             top, left = (margin // 2 for margin in self.margin)
             pixels = pixels[top : top + self.shape[0], left : left + self.shape[1]]
         if pixels.shape != self.shape:
-            raise BadImage(f"its shape is {list(pixels.shape)}; expected {self._told(list)}")
+            raise BadImage(f"its shape is {list(pixels.shape)}; expected {self._expected(list)}")
         image = self._scaled(pixels)
         if self.threshold is not None:
             return (image > self.threshold).astype(np.float32)
@@ -85,5 +86,5 @@ class ImageFormat:
             raise BadImage(f"its pixels reach from {low:g} to {high:g}; expected floats from 0 to 1")
         return pixels.astype(np.float32)
 
-    def _told(self, of_shape: Callable[[tuple[int, int, int]], object]) -> str:
-        return " or ".join(str(of_shape(shape)) for shape in dict.fromkeys((self.shape, self._stored_shape)))
+    def _expected(self, describe: Callable[[tuple[int, int, int]], object]) -> str:
+        return " or ".join(str(describe(shape)) for shape in dict.fromkeys((self.shape, self.stored_shape)))

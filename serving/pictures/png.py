@@ -1,0 +1,52 @@
+"""PNG files and other files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+
+def png_bytes(pixels: np.ndarray, *, optimize: bool = False) -> bytes:
+    """Encodes pixels [H, W, C] uint8, C 1 or 3."""
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, format="PNG", optimize=optimize)
+    return file.getvalue()
+
+
+def data_uri(pixels: np.ndarray) -> str:
+    """Encodes pixels [H, W, C] uint8 as an image inside a page; as small as a PNG gets."""
+    return f"data:image/png;base64,{base64.b64encode(png_bytes(pixels, optimize=True)).decode()}"
+
+
+def save_png(pixels: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """Writes pixels [H, W, C] uint8 as `save_whole` does."""
+    save_whole(path, lambda file: file.write(png_bytes(pixels)))
+
+
+def save_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> None:
+    """Writes a file whole or not at all, and the folder that it is in.
+
+    Args:
+      path: the file.
+      write: writes the content into the open file that it is given.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+        # mkstemp makes a file that nobody else may read; a picture is for showing.
+        os.chmod(unfinished, 0o644)
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise

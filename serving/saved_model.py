@@ -1,0 +1,351 @@
+"""An exported SavedModel: its signatures called with NumPy arrays, and the task that is written beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from serving.image_format import ImageFormat
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# TensorFlow, which takes seconds to import, is imported where a model is loaded or a file lies in a bucket.
+
+GRAPH_FILE = "saved_model.pb"
+"""A folder without this file holds no SavedModel, or a half copied one."""
+TASK_FILE = os.path.join("assets", "task.json")
+DEFAULT_SIGNATURE = "serving_default"
+
+Arrays = dict[str, np.ndarray]
+
+_KINDS = {
+    **dict.fromkeys(
+        ("sample", "sample_sequence", "score", "score_examples", "reconstruct"), "only a generative model has it"
+    ),
+    **dict.fromkeys(("classify", "classify_examples"), "only a classifier has it"),
+}
+"""Which models have a signature of our contract."""
+
+
+class NotASavedModel(ValueError):
+    """The file or folder holds no SavedModel."""
+
+
+class NoServingGraph(NotASavedModel):
+    """The SavedModel has no graph that is tagged for serving."""
+
+
+class TensorSpec(NamedTuple):
+    """One input or output of a signature."""
+
+    dtype: np.dtype[Any]
+    """`object` for strings."""
+    shape: tuple[int | None, ...] | None
+    """None stands for a dimension of any size, or for any shape at all."""
+
+
+class SavedModel:
+    """A model in this process. Threads may share it."""
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        """Loads the SavedModel in `directory`, or the newest of the numbered versions there.
+
+        Raises:
+          ValueError: if there is none.
+          Exception: whatever TensorFlow raises for a broken one.
+        """
+        import tensorflow as tf
+
+        self.directory = newest_version(directory)
+        loaded = tf.saved_model.load(self.directory)
+        self.signatures = {
+            name: Signature(name, function, loaded, self.directory) for name, function in loaded.signatures.items()
+        }
+
+    def signature(self, name: str) -> Signature:
+        """Returns the signature `name`. Raises ValueError if there is none."""
+        if name not in self.signatures:
+            raise _no_signature(name, self.directory, self.signatures)
+        return self.signatures[name]
+
+    def task(self) -> ExportedTask:
+        """Reads the task. Raises FileNotFoundError if the model has none."""
+        return require_task(self.directory)
+
+
+class Signature:
+    """A function of a SavedModel: arrays in, arrays out."""
+
+    def __init__(
+        self, name: str, function: tf.types.experimental.ConcreteFunction, owner: object, directory: str
+    ) -> None:
+        self.name = name
+        self.inputs = {alias: _spec(spec) for alias, spec in function.structured_input_signature[1].items()}
+        self.outputs = {alias: _spec(spec) for alias, spec in function.structured_outputs.items()}
+        self._function = function
+        # Kept because it owns the variables that the function uses.
+        self._owner = owner
+        self._directory = directory
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[H, W, C] of the input `image`. Raises ValueError if there is no image of a fixed size."""
+        spec = self.inputs.get("image")
+        if spec is None or spec.shape is None or len(spec.shape) != 4 or None in spec.shape[1:]:
+            raise ValueError(f"{self.name!r} of {self._directory} takes no image [n, H, W, C] of a fixed size.")
+        height, width, channels = (int(size or 0) for size in spec.shape[1:])
+        return height, width, channels
+
+    @property
+    def only_input(self) -> str:
+        """The name of the input of a signature that takes one, such as serialised tf.Examples; else ValueError."""
+        if len(self.inputs) != 1:
+            raise ValueError(
+                f"{self.name!r} of {self._directory} takes {sorted(self.inputs)}; expected one input, serialised "
+                "tf.Examples [n]."
+            )
+        return next(iter(self.inputs))
+
+    def require_outputs(self, *names: str) -> None:
+        """Raises ValueError if the signature lacks one of these outputs."""
+        missing = set(names) - self.outputs.keys()
+        if missing:
+            raise ValueError(
+                f"{self.name!r} of {self._directory} lacks the outputs {sorted(missing)}; it gives "
+                f"{sorted(self.outputs)}."
+            )
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+        """Calls the function once and returns whatever it gives, unchecked. Other Python threads run meanwhile.
+
+        An array is converted to the input's dtype; where that is a float, uint8 pixels are divided by 255.
+
+        Raises:
+          ValueError: for other inputs than the signature takes.
+          tf.errors.InvalidArgumentError: for an input that the model refuses.
+        """
+        import tensorflow as tf
+
+        if inputs.keys() != self.inputs.keys():
+            raise ValueError(f"{self.name!r} of {self._directory} takes {sorted(self.inputs)}; got {sorted(inputs)}.")
+        arguments = {}
+        for alias, value in inputs.items():
+            dtype = self.inputs[alias].dtype
+            arguments[alias] = tf.constant(_converted(value, dtype), tf.as_dtype(dtype))
+        return {alias: value.numpy() for alias, value in self._function(**arguments).items()}
+
+    def call(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        outputs: Mapping[str, str] | None = None,
+        batch_rows: int | None = None,
+        finite: bool = False,
+    ) -> Arrays:
+        """Calls the function as `run` does, in batches, and checks that each input row has an output row.
+
+        Args:
+          inputs: arrays of equally many rows, at least one.
+          outputs: which to return, with their shapes, such as `[n, T]`, of which the rank is checked; None for all.
+          batch_rows: at most so many rows a call; None for one call.
+          finite: whether a NaN or an infinity is an error.
+
+        Raises:
+          ValueError: if an answer has another shape, or is not finite where it must be.
+        """
+        rows = len(next(iter(inputs.values())))
+        step = batch_rows or rows
+        parts = [
+            self.run({alias: value[first : first + step] for alias, value in inputs.items()})
+            for first in range(0, rows, step)
+        ]
+        answer = {name: np.concatenate([part[name] for part in parts]) for name in (outputs or self.outputs)}
+        for name, values in answer.items():
+            shape = outputs[name] if outputs else "[n, ...]"
+            if len(values) != rows or (outputs and values.ndim != shape.count(",") + 1):
+                raise ValueError(
+                    f"{self.name!r} of {self._directory} gave {name} of shape {values.shape} for {rows} rows; expected "
+                    f"{shape}."
+                )
+            if finite and np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+                raise ValueError(f"{self.name!r} of {self._directory} gave {name} that is not finite.")
+        return answer
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedTask:
+    """The task of an exported model, as plain data: another version of the project may have written it.
+
+    A property raises KeyError if that version did not write its value.
+    """
+
+    values: Mapping[str, Any]
+    """All of assets/task.json."""
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return str(self.values["name"])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[H, W, C] of the images that the model takes."""
+        height, width, channels = self.values["image_shape"]
+        return height, width, channels
+
+    @property
+    def crop_margin(self) -> tuple[int, int]:
+        """Rows and columns by which the stored images are larger."""
+        rows, columns = self.values["data"]["crop_margin"]
+        return rows, columns
+
+    @property
+    def binary(self) -> bool:
+        """Whether the model's pixels are 0 or 1."""
+        return bool(self.values["binarisation"] != "none")
+
+    @property
+    def steps(self) -> int:
+        """T: the glimpses that a model takes of an image."""
+        return int(self.values["glimpses"])
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes; None of a generative model."""
+        return self.values.get("classes")
+
+    @property
+    def read_filters(self) -> int | None:
+        """N along a side of the read window; None of a model without attention."""
+        return self.values["read"] if "read" in self.values else self._attention("read")
+
+    @property
+    def write_filters(self) -> int | None:
+        """N along a side of the write window; None of a classifier, and of a model without attention."""
+        return self._attention("write")
+
+    @property
+    def test_split(self) -> str:
+        """The split that decides on the model."""
+        return str(self.values["data"]["test"])
+
+    def image_format(self, split: str | None = None) -> ImageFormat:
+        """Returns the format of the model's images, or of the stored ones of a split, which may keep intensities."""
+        keeps_intensities = self.values["binarisation"] == "stochastic_each_epoch" and split == self._data("train")
+        return ImageFormat(
+            shape=self.image_shape, margin=self.crop_margin, binary=self.binary and not keeps_intensities
+        )
+
+    def _attention(self, side: str) -> int | None:
+        attention = self.values.get("attention", "none")
+        return None if attention == "none" else int(attention[side])
+
+    def _data(self, field: str) -> Any:
+        return self.values["data"][field]
+
+
+def read_task(directory: str | os.PathLike[str]) -> ExportedTask | None:
+    """Reads the task of the SavedModel in `directory`; None if it has none. Imports no TensorFlow for a local file."""
+    try:
+        return ExportedTask(json.loads(_read_file(os.path.join(directory, TASK_FILE))))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def require_task(directory: str | os.PathLike[str]) -> ExportedTask:
+    """Reads the task as `read_task` does. Raises FileNotFoundError if the SavedModel has none."""
+    task = read_task(directory)
+    if task is None:
+        raise FileNotFoundError(
+            f"The SavedModel {os.fspath(directory)} has no {TASK_FILE}, so its images are not known. Export it with "
+            "its task."
+        )
+    return task
+
+
+def newest_version(directory: str | os.PathLike[str]) -> str:
+    """Returns `directory` if it is a SavedModel, or the folder in it with the greatest number; else ValueError."""
+    import tensorflow as tf
+
+    path = os.fspath(directory).rstrip("/")
+    if not tf.io.gfile.exists(os.path.join(path, GRAPH_FILE)):
+        names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else []
+        versions = [int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal()]
+        if not versions:
+            raise NotASavedModel(f"There is no model in {path}: expected a SavedModel, or its numbered versions.")
+        path = os.path.join(path, str(max(versions)))
+    return path if "://" in path else os.path.abspath(path)
+
+
+def signature_definitions(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads the SignatureDefs of a SavedModel, by name, without loading it.
+
+    Raises:
+      NotASavedModel: if the file is no SavedModel.
+      NoServingGraph: if no graph of it is for serving.
+      FileNotFoundError: if there is none.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = os.path.join(directory, GRAPH_FILE)
+    try:
+        graphs = saved_model_pb2.SavedModel.FromString(_read_file(path)).meta_graphs
+    except DecodeError as error:
+        raise NotASavedModel(f"{path} is no SavedModel: {error}") from error
+    for graph in graphs:
+        if "serve" in graph.meta_info_def.tags:
+            # TensorFlow's own, such as the one for initialisation, begin with two underscores.
+            return {name: graph.signature_def[name] for name in sorted(graph.signature_def) if name[:2] != "__"}
+    tags = sorted({tag for graph in graphs for tag in graph.meta_info_def.tags})
+    raise NoServingGraph(f"{os.fspath(directory)} has no graph tagged 'serve', only {tags}: export one.")
+
+
+def require_signature(directory: str | os.PathLike[str], name: str) -> None:
+    """Raises ValueError if the SavedModel has no signature `name`. Loads nothing."""
+    names = signature_definitions(directory)
+    if name not in names:
+        raise _no_signature(name, directory, names)
+
+
+def refusal(error: tf.errors.InvalidArgumentError) -> str:
+    """Returns what the model's own assertion says, without TensorFlow's account of where it stands."""
+    message = error.message or str(error)
+    _, is_assertion, text = message.partition("assertion failed: [")
+    return text.partition("]")[0] if is_assertion else message.splitlines()[0]
+
+
+def _no_signature(name: str, directory: str | os.PathLike[str], names: Mapping[str, Any]) -> ValueError:
+    hint = _KINDS.get(name, "export the model with the signatures of our contract")
+    return ValueError(f"The SavedModel {os.fspath(directory)} has no signature {name!r}, only {sorted(names)}: {hint}.")
+
+
+def _converted(value: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    value = np.asarray(value)
+    if value.dtype == np.uint8 and np.issubdtype(dtype, np.floating):
+        return value.astype(dtype) / dtype.type(255)
+    return value.astype(dtype, copy=False)
+
+
+def _spec(spec: tf.TensorSpec) -> TensorSpec:
+    shape = None if spec.shape.rank is None else tuple(spec.shape.as_list())
+    return TensorSpec(np.dtype(spec.dtype.as_numpy_dtype), shape)
+
+
+def _read_file(path: str) -> bytes:
+    """Raises FileNotFoundError if there is none."""
+    if "://" not in path:
+        return Path(path).read_bytes()
+    import tensorflow as tf
+
+    if not tf.io.gfile.exists(path):
+        raise FileNotFoundError(f"There is no file {path}.")
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return bytes(file.read())
