@@ -1,7 +1,7 @@
-"""Loads the model server with requests for samples: `python -m benchmarks.serving`.
+"""Measures the model server under load with requests for samples: `python -m benchmarks.serving`.
 
-A model of the size of task `digits`, with untrained weights, is served by `draw serve` in a process of its own; this
-one asks it over the loopback interface, one image a request. Every answer is compared with the SavedModel's own.
+`draw serve` serves a model of the size of task `digits`, with untrained weights, in its own process; this process
+sends requests for one image each over the loopback interface, and compares every answer with the SavedModel's own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CONCURRENCIES = (1, 8, 64)
 _SWAPS = 3
 _SEEDS = 256
 _TOLERANCE = 1e-5
-"""By how much an answer may differ from the SavedModel's own."""
+"""Largest difference allowed between an answer and the SavedModel's own."""
 _START_SECONDS = 120.0
 _CALL_SECONDS = 30.0
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -47,7 +47,7 @@ _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """One load, from its first request to its last answer."""
+    """The result of one load, from its first request to its last answer."""
 
     load: str
     batching: bool
@@ -62,12 +62,12 @@ class Measurement:
 
     @property
     def throughput(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return self.requests / self.seconds
 
 
 class Load:
-    """Requests for one image each, and the answers that the SavedModel gives to them."""
+    """Requests for one image each, and the SavedModel's own answers to them."""
 
     def __init__(self, model_dir: pathlib.Path) -> None:
         seeds = np.stack([np.full(_SEEDS, 1502), np.arange(_SEEDS)], axis=1).astype(np.int64)
@@ -77,7 +77,7 @@ class Load:
         self._requests = [_request(seed[None]).SerializeToString() for seed in seeds]
 
     async def run(self, channel: grpc.aio.Channel, concurrency: int, done: asyncio.Event) -> dict[str, Any]:
-        """So many callers ask until `done`, each one request after the other."""
+        """Runs that many callers until `done`, each with one request at a time."""
         predict = channel.unary_unary(_PREDICT)
         latencies: list[float] = []
         answers: list[tuple[int, bytes]] = []
@@ -162,7 +162,7 @@ async def _measure(load: Load, base: pathlib.Path, port: int, batching: bool, se
 
 
 async def _swap(base: pathlib.Path, channel: grpc.aio.Channel, done: asyncio.Event) -> None:
-    """Brings one version after the other, each when the one before has taken over."""
+    """Publishes one version after the other, each when the one before has taken over."""
     stub = model_service_pb2_grpc.ModelServiceStub(channel)
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = _MODEL
@@ -191,7 +191,7 @@ def _after(seconds: float) -> asyncio.Event:
 
 @contextlib.contextmanager
 def _server(base: pathlib.Path, batching: bool) -> Iterator[int]:
-    """The port of a `draw serve` that runs meanwhile."""
+    """Runs `draw serve` and yields its port."""
     command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "serve", str(base), "--port=0"]
     command += ["--rest_api_port=0", *(["--enable_batching"] if batching else [])]
     # A file, for nobody reads while the load runs, and a full pipe would stop the server.
@@ -209,15 +209,15 @@ def _server(base: pathlib.Path, batching: bool) -> Iterator[int]:
 def _port(process: subprocess.Popen[bytes], log: int) -> int:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        found = re.search(r"Serving gRPC at \S+:(\d+)", _read(log))
-        if found:
-            return int(found[1])
+        match = re.search(r"Serving gRPC at \S+:(\d+)", _read(log))
+        if match:
+            return int(match[1])
         time.sleep(0.1)
     raise RuntimeError(f"The server did not start: {_read(log)}")
 
 
 def _read(file: int) -> str:
-    # At a place of its own: the server writes at the end through the same open file.
+    # Leaves the offset alone: the server writes through the same open file.
     return os.pread(file, 1 << 20, 0).decode(errors="replace")
 
 

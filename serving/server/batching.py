@@ -25,17 +25,17 @@ from serving.server.servable import Arrays, Signature
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchingParameters:
-    """As in TF Serving's file of the same name, with its defaults."""
+    """TF Serving's batching parameters, with its defaults."""
 
     max_batch_size: int = 1000
-    """Rows of the greatest batch, and of the greatest request."""
+    """Most rows of a batch, and of a request."""
     batch_timeout_micros: int = 0
-    """How long a batch that is not full waits for company while a thread is free."""
+    """Microseconds that a batch that is not full waits for more requests while a thread is free."""
     max_enqueued_batches: int = 10
     """Batches of one signature that may wait; a request that would begin one more gets RESOURCE_EXHAUSTED."""
     num_batch_threads: int = dataclasses.field(default_factory=lambda: os.cpu_count() or 1)
     allowed_batch_sizes: tuple[int, ...] = ()
-    """Sizes that a batch is padded to, rising, the last one max_batch_size. Empty: any size."""
+    """Sizes that batches are padded to: rising, the last one max_batch_size. Empty: no padding."""
 
     def __post_init__(self) -> None:
         for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
@@ -51,7 +51,7 @@ class BatchingParameters:
             )
 
     def padded(self, rows: int) -> int:
-        """The size that a batch of so many rows is computed at."""
+        """Returns the size that a batch of this many rows is padded to."""
         if not self.allowed_batch_sizes:
             return rows
         return self.allowed_batch_sizes[bisect.bisect_left(self.allowed_batch_sizes, rows)]
@@ -59,7 +59,7 @@ class BatchingParameters:
 
 @dataclasses.dataclass(eq=False)
 class _Task:
-    """One request on its way to its outputs."""
+    """A request that waits for its outputs."""
 
     signature: Signature
     inputs: Arrays
@@ -67,11 +67,11 @@ class _Task:
     deadline: float
     """On time.monotonic's clock; infinite where the caller set none."""
     answer: asyncio.Future[Arrays]
-    """Belongs to the caller's event loop, and may be touched there alone."""
+    """Belongs to the caller's event loop; only code on that loop may touch it."""
     enqueued: float = dataclasses.field(default_factory=time.monotonic)
 
     def claim(self) -> bool:
-        """Whether it is to be computed; one that was cancelled or is too late is not, and its caller is told."""
+        """Returns whether to compute the request: not one that was cancelled, nor one whose deadline has passed."""
         if self.answer.cancelled():
             return False
         if time.monotonic() < self.deadline:
@@ -84,7 +84,7 @@ class _Task:
 
 
 def _settle(outcomes: Sequence[tuple[_Task, Arrays | Exception]]) -> None:
-    """Gives callers their answers, or what was raised.
+    """Delivers outputs or errors to the callers.
 
     All that belong to one event loop in one step: a wake-up for each would hand Python's lock to the loop and wait to
     have it back, once a request, and a batch would take longer to deliver than to compute.
@@ -109,14 +109,14 @@ def _set(settled: Sequence[tuple[asyncio.Future[Arrays], Arrays | Exception]]) -
 
 
 class Scheduler(abc.ABC):
-    """Computes requests on threads of its own."""
+    """Computes requests on its own threads."""
 
     max_rows: int
-    """The most rows that a request may have."""
+    """Most rows of a request."""
 
     @abc.abstractmethod
     def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
-        """The outputs to come, for inputs that fit the signature. Called on the event loop that waits for them.
+        """Queues inputs that fit the signature; called on the event loop that awaits the outputs.
 
         The future fails with what TensorFlow raises on the inputs, or with StatusError, DEADLINE_EXCEEDED, where the
         deadline passed before they were computed.
@@ -131,7 +131,7 @@ class Scheduler(abc.ABC):
 
 
 class UnbatchedScheduler(Scheduler):
-    """Each request is computed by itself."""
+    """Computes each request by itself."""
 
     def __init__(self, *, threads: int, max_rows: int, max_waiting: int, metrics: Metrics) -> None:
         self.max_rows = max_rows
@@ -141,7 +141,7 @@ class UnbatchedScheduler(Scheduler):
         self._metrics = metrics
 
     def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
-        """As Scheduler says."""
+        """Queues the request for a thread of the pool."""
         if not self._places.acquire(blocking=False):
             raise status_error.StatusError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -153,7 +153,7 @@ class UnbatchedScheduler(Scheduler):
         return task.answer
 
     def close(self) -> None:
-        """As Scheduler says."""
+        """Computes what waits, and ends the threads."""
         self._pool.shutdown()
 
     def _compute(self, task: _Task) -> None:
@@ -177,7 +177,7 @@ class _Queue:
         self._open_rows = 0
 
     def add(self, task: _Task, parameters: BatchingParameters) -> bool:
-        """Whether there was a place."""
+        """Adds the task to a batch; returns False where the queue is full."""
         if self.batches and self._open_rows + task.rows <= parameters.max_batch_size:
             self.batches[-1].append(task)
             self._open_rows += task.rows
@@ -189,7 +189,7 @@ class _Queue:
         return True
 
     def due(self, parameters: BatchingParameters) -> float:
-        """When the first batch may be computed: at once where no request can join it any more."""
+        """Returns when the first batch is due: at once where no request can join it any more."""
         if len(self.batches) > 1 or self._open_rows >= parameters.max_batch_size:
             return 0.0
         return self.batches[0][0].enqueued + parameters.batch_timeout_micros / 1e6
@@ -220,7 +220,7 @@ class BatchingScheduler(Scheduler):
             thread.start()
 
     def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
-        """As Scheduler says."""
+        """Adds the request to a batch of its signature and shape."""
         if not signature.has_rows:
             return self._alone.submit(signature, inputs, deadline=deadline)
         # A signature belongs to one version of one model, so this tells versions apart too.
@@ -240,7 +240,7 @@ class BatchingScheduler(Scheduler):
         return task.answer
 
     def close(self) -> None:
-        """As Scheduler says."""
+        """Computes what waits, and ends the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -259,7 +259,7 @@ class BatchingScheduler(Scheduler):
                 self._compute(tasks)
 
     def _next_batch(self) -> list[_Task] | None:
-        """Waits for a batch that is due; None when there will be none."""
+        """Waits for a batch that is due; returns None when closed and empty."""
         with self._changed:
             while True:
                 now = time.monotonic()
@@ -302,7 +302,7 @@ class BatchingScheduler(Scheduler):
         )
 
     def _merged(self, tasks: Sequence[_Task], rows: int) -> Arrays:
-        """The inputs of all, one after the other, and then the last row again up to an allowed size."""
+        """Concatenates the inputs, and repeats the last row up to an allowed size."""
         missing = self._parameters.padded(rows) - rows
         merged = {}
         for alias, value in tasks[-1].inputs.items():

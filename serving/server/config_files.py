@@ -1,4 +1,4 @@
-"""TF Serving's configuration files: models.config, the batching parameters and the monitoring, in text format."""
+"""Reads TF Serving's configuration files: models.config, batching parameters, monitoring."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _WRAPPED_INTEGERS = (
 
 
 def read_models(path: pathlib.Path) -> dict[str, ModelConfig]:
-    """The models of a models.config.
+    """Reads the models of a models.config.
 
     Raises:
-      ValueError: where the file is no such configuration; the message names the file and the place.
+      ValueError: where the file is no such configuration; the message names the file and the line.
       OSError: where it cannot be read.
     """
     config = model_server_config_pb2.ModelServerConfig()
@@ -44,40 +44,40 @@ def read_models(path: pathlib.Path) -> dict[str, ModelConfig]:
 
 
 def read_batching(path: pathlib.Path) -> BatchingParameters:
-    """The batching parameters of a file. Raises as `read_models`."""
-    given = _messages()["BatchingParameters"]()
-    _parse(path, given)
-    values = {name: getattr(given, name).value for name in _WRAPPED_INTEGERS if given.HasField(name)}
+    """Reads a file of batching parameters. Raises as `read_models`."""
+    parsed = _messages()["BatchingParameters"]()
+    _parse(path, parsed)
+    values = {name: getattr(parsed, name).value for name in _WRAPPED_INTEGERS if parsed.HasField(name)}
     try:
-        if given.pad_variable_length_inputs:
+        if parsed.pad_variable_length_inputs:
             raise ValueError("this server does not pad inputs of various lengths: leave out pad_variable_length_inputs")
-        if given.enable_large_batch_splitting.value or "max_execution_batch_size" in values:
+        if parsed.enable_large_batch_splitting.value or "max_execution_batch_size" in values:
             raise ValueError(
                 "this server does not split requests: leave out enable_large_batch_splitting and "
                 "max_execution_batch_size, and send at most max_batch_size rows"
             )
-        return BatchingParameters(**values, allowed_batch_sizes=tuple(given.allowed_batch_sizes))
+        return BatchingParameters(**values, allowed_batch_sizes=tuple(parsed.allowed_batch_sizes))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def read_monitoring(path: pathlib.Path) -> str | None:
-    """The path that Prometheus asks for, or None where the file does not enable it. Raises as `read_models`."""
-    given = _messages()["MonitoringConfig"]()
-    _parse(path, given)
-    if not given.prometheus_config.enable:
+    """Reads the path that Prometheus scrapes; None where the file does not enable it. Raises as `read_models`."""
+    parsed = _messages()["MonitoringConfig"]()
+    _parse(path, parsed)
+    if not parsed.prometheus_config.enable:
         return None
-    chosen = given.prometheus_config.path or PROMETHEUS_PATH
+    chosen = parsed.prometheus_config.path or PROMETHEUS_PATH
     if not chosen.startswith("/"):
         raise ValueError(f"{path}: the path {chosen!r} must begin with /.")
     return str(chosen)
 
 
 def model_configs(config: model_server_config_pb2.ModelServerConfig) -> dict[str, ModelConfig]:
-    """The models of a ModelServerConfig, by name.
+    """Converts a ModelServerConfig to models by name.
 
     Raises:
-      ValueError: where it has none, or one that this server cannot serve.
+      ValueError: where it lists no models, or one that this server cannot serve.
     """
     if config.WhichOneof("config") != "model_config_list":
         raise ValueError("a configuration must have a model_config_list; there is no other kind.")

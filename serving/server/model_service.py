@@ -1,4 +1,4 @@
-"""TF Serving's ModelService on gRPC: where versions are on their way, and another configuration."""
+"""TF Serving's ModelService on gRPC: the status of versions, and reloading of the configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving.server.served_models import ServedModels
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """The two calls."""
+    """Answers GetModelStatus and HandleReloadConfigRequest."""
 
     def __init__(
         self, models: ServedModels, reload: Callable[[model_server_config_pb2.ModelServerConfig], None]
@@ -27,7 +27,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """The state of each version, the greatest first, and what it failed of."""
+        """Answers with the state of each version, the greatest first, and why it failed."""
         try:
             if not request.HasField("model_spec"):
                 raise status_error.invalid("The request has no model_spec: name the model.")
@@ -49,11 +49,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 def status_response(statuses: dict[int, Status]) -> get_model_status_pb2.GetModelStatusResponse:
-    """As TF Serving answers it."""
+    """Makes the response that TF Serving would send, the greatest version first."""
     response = get_model_status_pb2.GetModelStatusResponse()
     for version, status in sorted(statuses.items(), reverse=True):
-        shown = response.model_version_status.add(version=version, state=status.state)
+        added = response.model_version_status.add(version=version, state=status.state)
         if status.error is not None:
-            shown.status.error_code = status.error.code.value[0]
-            shown.status.error_message = status.error.message
+            added.status.error_code = status.error.code.value[0]
+            added.status.error_message = status.error.message
     return response

@@ -1,4 +1,4 @@
-"""The versions of one model: which of those on disk are wanted, and each one's way from START to END."""
+"""The versions of one model: which of those on disk to serve, and the state of each from LOADING to END."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ State = get_model_status_pb2.ModelVersionStatus.State
 
 _DRAIN_SECONDS = 60.0
 _ENDED_KEPT = 100
-"""Versions at their end that are still listed; a server that lives long sees more than anybody reads."""
+"""Ended versions that are still listed; a server that lives long sees more than anybody reads."""
 
 _log = logging.getLogger(__name__)
 
 Load = Callable[[str, int, pathlib.Path], Servable]
-"""load(model, version, path): a warm version, ready to be asked."""
+"""load(model, version, path): loads a version and warms it up."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Latest:
-    """The greatest version numbers."""
+    """Serves the versions with the greatest numbers."""
 
     count: int = 1
 
     def choose(self, versions: list[int]) -> list[int]:
-        """Those that are wanted, of all on disk."""
+        """Chooses the versions to serve from those on disk."""
         return sorted(versions)[-self.count :]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class All:
-    """Every version."""
+    """Serves every version."""
 
     def choose(self, versions: list[int]) -> list[int]:
-        """Those that are wanted, of all on disk."""
+        """Chooses the versions to serve from those on disk."""
         return sorted(versions)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Specific:
-    """The versions of these numbers."""
+    """Serves the versions with these numbers."""
 
     versions: tuple[int, ...]
 
     def choose(self, versions: list[int]) -> list[int]:
-        """Those that are wanted, of all on disk."""
+        """Chooses the versions to serve from those on disk."""
         return sorted(set(versions) & set(self.versions))
 
 
@@ -61,7 +61,7 @@ VersionPolicy = Latest | All | Specific
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """Where a version is on its way, and what it failed of."""
+    """A version's state, and why it failed."""
 
     state: int
     error: status_error.StatusError | None = None
@@ -85,37 +85,37 @@ class ModelVersions:
         self._broken: dict[int, object] = {}
 
     def statuses(self) -> dict[int, Status]:
-        """Of all versions seen so far."""
+        """Returns the status of each version seen so far."""
         with self._lock:
             return dict(self._statuses)
 
     def acquire(self, version: int | None) -> Servable | None:
-        """The version of that number, or the greatest, acquired for the caller; None where it is not available."""
+        """Acquires the version of that number, or the greatest; returns None where it is not available."""
         with self._lock:
             if version is None:
                 version = max(self._servables, default=None)
             servable = None if version is None else self._servables.get(version)
-            # Under the lock, so that nobody finds it idle before it is used.
+            # Under the lock, so that it is not unloaded before it is used.
             if servable is not None:
                 servable.acquire()
             return servable
 
     def reconcile(self) -> None:
-        """Loads what is wanted and not there, and then takes away what is there and not wanted."""
+        """Loads the versions that are wanted and missing, then unloads those that are not wanted."""
         wanted = self.policy.choose(self._on_disk())
         for version in reversed(wanted):
             if version not in self._servables and self._broken.get(version) != self._content(version):
-                self._bring(version)
+                self._load_version(version)
         # A new version that is broken leaves the old one where it is; so does a folder that became empty.
         if any(version in self._servables for version in wanted):
             for version in [version for version in self._servables if version not in wanted]:
-                self._take_away(version)
+                self._start_unloading(version)
         self._forget_ended()
 
     def retire(self) -> None:
-        """Takes all versions away."""
+        """Unloads all versions."""
         for version in list(self._servables):
-            self._take_away(version)
+            self._start_unloading(version)
 
     def _on_disk(self) -> list[int]:
         try:
@@ -137,17 +137,17 @@ class ModelVersions:
         )
 
     def _content(self, version: int) -> object:
-        """Changes when any of the version's files does."""
+        """Returns the sizes and times of the version's files, to see when one changes."""
         try:
             path = self._path(version)
             stats = {str(file.relative_to(path)): file.stat() for file in path.rglob("*")}
         except (OSError, StopIteration):
-            return None  # It is being changed or removed under our eyes.
+            return None  # It is being changed or removed right now.
         return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
-    def _bring(self, version: int) -> None:
+    def _load_version(self, version: int) -> None:
         content = self._content(version)
-        self._set(version, Status(State.LOADING))
+        self._set_status(version, Status(State.LOADING))
         try:
             path = self._path(version)
             _log.info("Loading version %d of %s from %s", version, self.model, path)
@@ -157,7 +157,7 @@ class ModelVersions:
             reason = status_error.from_exception(error)
             _log.error("Version %d of %s cannot be served: %s", version, self.model, reason.message)
             self._broken[version] = content
-            self._set(version, Status(State.END, reason))
+            self._set_status(version, Status(State.END, reason))
             return
         self._broken.pop(version, None)
         with self._lock:
@@ -165,7 +165,7 @@ class ModelVersions:
             self._statuses[version] = Status(State.AVAILABLE)
         _log.info("Version %d of %s is available", version, self.model)
 
-    def _take_away(self, version: int) -> None:
+    def _start_unloading(self, version: int) -> None:
         with self._lock:
             servable = self._servables.pop(version)
             self._statuses[version] = Status(State.UNLOADING)
@@ -174,14 +174,14 @@ class ModelVersions:
 
     def _unload(self, servable: Servable) -> None:
         if not servable.wait_until_idle(_DRAIN_SECONDS):
-            _log.warning("Version %d of %s still computes; it goes when it has done", servable.version, self.model)
+            _log.warning("Version %d of %s still computes; it goes when it has finished", servable.version, self.model)
         with self._lock:
-            # It may have been brought back meanwhile.
+            # It may have been loaded again meanwhile.
             if self._statuses[servable.version].state == State.UNLOADING:
                 self._statuses[servable.version] = Status(State.END)
         _log.info("Version %d of %s is unloaded", servable.version, self.model)
 
-    def _set(self, version: int, status: Status) -> None:
+    def _set_status(self, version: int, status: Status) -> None:
         with self._lock:
             self._statuses[version] = status
 

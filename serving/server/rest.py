@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server import json_tensors, predictor, status_error
-from serving.server.live import LivePage
+from serving.server.live_page_files import LivePage
 from serving.server.model_service import status_response
 from serving.server.predictor import Predictor
 from serving.server.prometheus_metrics import Metrics

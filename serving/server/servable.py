@@ -1,4 +1,4 @@
-"""One loaded version of a SavedModel: its signatures, what they take, and who is using it."""
+"""One loaded version of a SavedModel: its signatures, what they take, and how many requests use it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serving.server import status_error
 from serving.server.tensor_protos import TensorSpec
 
 GRAPH_FILE = "saved_model.pb"
-"""A folder without this file is no version: it may be half copied."""
+"""The file that makes a folder a version; without it, the folder may be half copied."""
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -43,7 +43,7 @@ class Signature:
         return bool(self.inputs) and all(spec.has_rows for spec in specs)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
-        """The outputs for inputs that fit. Other Python threads go on while TensorFlow computes."""
+        """Computes the outputs for inputs that fit. Other Python threads run while TensorFlow computes."""
         tensors = {alias: tf.constant(value, self.inputs[alias].dtype) for alias, value in inputs.items()}
         return {alias: value.numpy() for alias, value in self._function(**tensors).items()}
 
@@ -52,7 +52,7 @@ class Servable:
     """A version in memory. It stays there until the last request that it works for is answered."""
 
     def __init__(self, model: str, version: int, path: pathlib.Path) -> None:
-        """Loads it.
+        """Loads the version from its folder.
 
         Raises:
           StatusError: where the folder holds no SavedModel for serving.
@@ -79,13 +79,13 @@ class Servable:
             self._leases += 1
 
     def release(self) -> None:
-        """Gives it back."""
+        """Ends one `acquire`."""
         with self._idle:
             self._leases -= 1
             self._idle.notify_all()
 
     def wait_until_idle(self, timeout: float) -> bool:
-        """Whether all who acquired it released it within so many seconds."""
+        """Waits until nobody uses it; returns False where that takes longer than so many seconds."""
         with self._idle:
             return self._idle.wait_for(lambda: not self._leases, timeout)
 

@@ -1,4 +1,4 @@
-"""All models of the server: its configuration, the polling of their folders, and who is asked by a request."""
+"""All models of the server: their configuration, the polling of their folders, the version that answers a request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ModelConfig:
     """Holds a folder for each version, named by its number."""
     policy: VersionPolicy = Latest()  # noqa: RUF009  It is frozen.
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Names that stand for versions."""
+    """Version numbers by label."""
 
 
 class ServedModels:
@@ -36,7 +36,7 @@ class ServedModels:
     def __init__(
         self, load: Load, *, allow_labels_of_missing_versions: bool = False, on_change: Callable[[], None] | None = None
     ) -> None:
-        """`on_change` is called after the folders have been looked at, by the thread that did it."""
+        """`on_change` is called each time that the folders have been read, by the thread that did it."""
         self._load = load
         self._allow_labels_of_missing_versions = allow_labels_of_missing_versions
         self._on_change = on_change or (lambda: None)
@@ -48,15 +48,15 @@ class ServedModels:
         self._poller: threading.Thread | None = None
 
     def has(self, model: str) -> bool:
-        """Whether a model of that name is configured."""
+        """Returns whether a model of that name is configured."""
         return model in self._versions
 
     def configure(self, configs: Mapping[str, ModelConfig]) -> None:
         """Serves these models and no others; returns when all their versions are loaded, or known to be broken.
 
         Raises:
-          StatusError: FAILED_PRECONDITION where a label names a version that is not available. The models are as the
-            configuration says then, but the labels are as before.
+          StatusError: FAILED_PRECONDITION where a label names a version that is not available. As in TF Serving, the
+            models are then those of the configuration, and all labels stay as before.
         """
         with self._changing:
             before = self._versions
@@ -76,14 +76,14 @@ class ServedModels:
                 self._on_change()
 
     def poll(self) -> None:
-        """Looks at the folders once."""
+        """Loads and unloads versions as the folders now ask for."""
         with self._changing:
             for versions in self._versions.values():
                 versions.reconcile()
             self._on_change()
 
     def start_polling(self, seconds: float) -> None:
-        """Looks at the folders at this interval from now on."""
+        """Polls the folders at this interval from now on, on a thread."""
         self._poller = threading.Thread(target=self._poll_until_stopped, args=(seconds,), name="poll", daemon=True)
         self._poller.start()
 
@@ -95,11 +95,10 @@ class ServedModels:
 
     @contextlib.contextmanager
     def lease(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
-        """The version that a request asks for, kept in memory meanwhile.
+        """Yields the version that a request asks for, and keeps it in memory meanwhile.
 
         Raises:
-          StatusError: NOT_FOUND where there is none, INVALID_ARGUMENT where the spec names no model or no label that
-            there is.
+          StatusError: NOT_FOUND where there is none, INVALID_ARGUMENT where it names no model or an unknown label.
         """
         servable = self._acquire(spec)
         try:
@@ -108,45 +107,41 @@ class ServedModels:
             servable.release()
 
     def statuses(self, spec: model_pb2.ModelSpec) -> dict[int, Status]:
-        """Of the version that the spec names, or of all the model's.
+        """Returns the status of the version that the spec names, or of each of the model's versions.
 
         Raises:
           StatusError: NOT_FOUND where there is none, INVALID_ARGUMENT as for `lease`.
         """
         statuses = self._find(spec.name).statuses()
-        choice = spec.WhichOneof("version_choice")
-        if choice is not None:
-            version = spec.version.value if choice == "version" else self.labelled(spec.name, spec.version_label)
+        version = self._version(spec)
+        if version is not None:
             statuses = {number: status for number, status in statuses.items() if number == version}
         if not statuses:
-            asked = "versions" if choice is None else f"version {version}"
-            raise status_error.StatusError(
-                grpc.StatusCode.NOT_FOUND,
-                f"There {'are' if choice is None else 'is'} no {asked} of model {spec.name!r}.",
-            )
+            missing = "are no versions" if version is None else f"is no version {version}"
+            raise status_error.StatusError(grpc.StatusCode.NOT_FOUND, f"There {missing} of model {spec.name!r}.")
         return statuses
 
     def all_statuses(self) -> dict[str, dict[int, Status]]:
-        """Of all versions of all models."""
+        """Returns the status of each version of each model."""
         return {name: versions.statuses() for name, versions in self._versions.items()}
 
-    def labelled(self, model: str, label: str) -> int:
-        """The version that the label stands for."""
-        labels = self._labels.get(model, {})
-        if label not in labels:
-            raise status_error.invalid(f"Model {model!r} has no version label {label!r}, only {sorted(labels)}.")
-        return labels[label]
+    def _version(self, spec: model_pb2.ModelSpec) -> int | None:
+        """Returns the version that the spec names by number or label, None where it names neither."""
+        choice = spec.WhichOneof("version_choice")
+        if choice != "version_label":
+            return spec.version.value if choice == "version" else None
+        labels = self._labels.get(spec.name, {})
+        if spec.version_label not in labels:
+            raise status_error.invalid(
+                f"Model {spec.name!r} has no version label {spec.version_label!r}, only {sorted(labels)}."
+            )
+        return labels[spec.version_label]
 
     def _acquire(self, spec: model_pb2.ModelSpec) -> Servable:
-        name, choice = spec.name, spec.WhichOneof("version_choice")
-        version = None
-        if choice == "version":
-            version = spec.version.value
-        elif choice == "version_label":
-            version = self.labelled(name, spec.version_label)
+        name, version = spec.name, self._version(spec)
         versions = self._find(name)
         servable = versions.acquire(version)
-        # Between the two the configuration may have put another folder in the place of this one.
+        # In between, the configuration may have put another folder in the place of this one.
         while servable is None and self._versions.get(name) is not versions:
             versions = self._find(name)
             servable = versions.acquire(version)
@@ -171,7 +166,7 @@ class ServedModels:
         return versions
 
     def _versions_of(self, name: str, config: ModelConfig) -> ModelVersions:
-        """The same as before where its folder is, so that what is loaded stays loaded."""
+        """Returns the model's versions: the present ones where the folder is the same, so that they stay loaded."""
         versions = self._versions.get(name)
         if versions is None or versions.base_path != config.base_path:
             return ModelVersions(name, config.base_path, config.policy, self._load)
@@ -179,9 +174,9 @@ class ServedModels:
         return versions
 
     def _expect_available(self, labels: Mapping[str, Mapping[str, int]]) -> None:
-        for name, of_model in labels.items():
+        for name, model_labels in labels.items():
             statuses = self._versions[name].statuses()
-            for label, version in of_model.items():
+            for label, version in model_labels.items():
                 if version not in statuses or statuses[version].state != State.AVAILABLE:
                     raise status_error.StatusError(
                         grpc.StatusCode.FAILED_PRECONDITION,
@@ -195,4 +190,4 @@ class ServedModels:
                 self.poll()
             # A disk that fails once must not leave the models as they are for ever.
             except Exception:
-                _log.exception("The model folders could not be looked at; they will be again in %g s", seconds)
+                _log.exception("The model folders cannot be read; trying again in %g s", seconds)

@@ -50,7 +50,7 @@ class Server:
         self._models = ServedModels(
             self._load,
             allow_labels_of_missing_versions=config.allow_version_labels_for_unavailable_models,
-            on_change=self._tell_states,
+            on_change=self._publish_states,
         )
         self._loop = asyncio.new_event_loop()
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True)
@@ -63,12 +63,12 @@ class Server:
 
     @property
     def grpc_port(self) -> int:
-        """That gRPC listens on."""
+        """The port that gRPC listens on."""
         return self._grpc_port
 
     @property
     def rest_port(self) -> int:
-        """That REST listens on; 0 where it is not offered."""
+        """The port that REST listens on; 0 where it is not offered."""
         return self._rest.port if self._rest is not None else 0
 
     def __enter__(self) -> Server:
@@ -81,12 +81,12 @@ class Server:
         self.stop()
 
     def start(self) -> None:
-        """Loads the models and then answers. A model whose versions are all broken is served as such.
+        """Loads the models, then starts to answer. A model whose versions are all broken ends only in its status.
 
         Raises:
           OSError: where a port is taken, or a file cannot be read.
           ValueError: where the models.config is wrong.
-          StatusError: where a label of it names a version that is not available.
+          StatusError: where one of its labels names a version that is not available.
         """
         config = self._config
         self._loop_thread.start()
@@ -94,7 +94,7 @@ class Server:
             configs = dict(config.models)
             if config.model_config_file is not None:
                 configs = config_files.read_models(config.model_config_file)
-            # Before the models are loaded, so that a port that is taken is told at once.
+            # Before the models are loaded, so that a port that is taken is reported at once.
             self._wait(self._bind())
             self._models.configure(configs)
             self._wait(self._serve())
@@ -110,7 +110,7 @@ class Server:
             self._config_poller.start()
 
     def stop(self) -> None:
-        """Answers what is under way, within the grace period, and ends. Does nothing where it does not run."""
+        """Answers what is under way, within the grace period, and ends. Does nothing where the server does not run."""
         if self._stopping.is_set() or not self._loop_thread.is_alive():
             return
         self._stopping.set()
@@ -130,7 +130,7 @@ class Server:
         self._loop.close()
 
     def wait_until_available(self, model: str, version: int | None = None, timeout: float = 30.0) -> None:
-        """Returns when the version, or any where it is None, answers requests.
+        """Waits until the version, or any where it is None, answers requests.
 
         Raises:
           TimeoutError: where it does not within so many seconds; the message says where the versions are.
@@ -142,8 +142,8 @@ class Server:
             if available and version in (None, *available):
                 return
             if time.monotonic() > deadline:
-                shown = {number: (State.Name(status.state), status.error) for number, status in statuses.items()}
-                raise TimeoutError(f"Model {model!r} is not available within {timeout:g} s; its versions are {shown}.")
+                states = {number: (State.Name(status.state), status.error) for number, status in statuses.items()}
+                raise TimeoutError(f"Model {model!r} is not available within {timeout:g} s; its versions are {states}.")
             time.sleep(0.02)
 
     def _load(self, model: str, version: int, path: pathlib.Path) -> Servable:
@@ -237,8 +237,8 @@ class Server:
             except Exception as error:
                 _log.error("The models stay as they are: %s", error)
 
-    def _tell_states(self) -> None:
-        """To metrics and to health, which is SERVING while every model has a version that answers."""
+    def _publish_states(self) -> None:
+        """Updates the metrics, and health: SERVING while every model has a version that answers."""
         statuses = self._models.all_statuses()
         self._metrics.set_version_states(
             (model, version, State.Name(status.state))

@@ -1,4 +1,4 @@
-"""What a server is told when it starts, checked."""
+"""The configuration of a model server, checked."""
 
 from __future__ import annotations
 
@@ -16,43 +16,44 @@ from serving.server.served_models import ModelConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """Named after TF Serving's flags."""
+    """Settings of a model server, named after TF Serving's flags."""
 
     models: Mapping[str, ModelConfig] = dataclasses.field(default_factory=dict)
     model_config_file: pathlib.Path | None = None
-    """Read again at intervals where model_config_file_poll_wait_seconds is not 0."""
+    """Replaces `models`."""
     model_config_file_poll_wait_seconds: float = 0.0
+    """Seconds between two looks at that file; 0 reads it once."""
     host: str = "127.0.0.1"
     port: int = 0
-    """Of gRPC; 0 takes a free one."""
+    """gRPC's port; 0 takes a free one."""
     rest_api_port: int | None = 0
-    """0 takes a free one; None offers no REST."""
+    """REST's port; 0 takes a free one, None offers no REST."""
     rest_api_timeout_in_ms: int = 30_000
     rest_api_num_threads: int = 64
-    """Connections that are served at the same time."""
+    """Most connections that are open at the same time."""
     file_system_poll_wait_seconds: float = 1.0
-    """0 looks at the folders once."""
+    """Seconds between two looks at the models' folders; 0 looks once."""
     batching: BatchingParameters | None = None
     """None computes each request by itself."""
     grpc_max_threads: int = dataclasses.field(default_factory=lambda: 4 * (os.cpu_count() or 1))
-    """Requests that are computed at the same time where they are not merged."""
+    """Requests that are computed at the same time without batching."""
     grpc_channel_arguments: Mapping[str, int | str] = dataclasses.field(default_factory=dict)
     prometheus_path: str | None = config_files.PROMETHEUS_PATH
-    """None offers no metrics."""
+    """Where REST offers the metrics; None offers none."""
     live_page: bool = True
     """Whether REST's port offers a page on which the models can be tried."""
     allow_version_labels_for_unavailable_models: bool = False
     max_request_bytes: int = 64 * 2**20
     max_response_bytes: int = 256 * 2**20
     max_request_rows: int = 1000
-    """Where requests are not merged; else max_batch_size is the bound."""
+    """Most rows of a request without batching; with it, max_batch_size is the bound."""
     max_waiting_requests: int = 1000
-    """Beyond those that are computed, where they are not merged."""
+    """Most requests that wait to be computed without batching."""
     grace_seconds: float = 10.0
-    """That the requests under way have when the server is told to stop."""
+    """Seconds that requests under way get to finish on shutdown."""
 
     def __post_init__(self) -> None:
-        least = {
+        minimums = {
             "rest_api_timeout_in_ms": 1,
             "rest_api_num_threads": 1,
             "grpc_max_threads": 1,
@@ -64,9 +65,9 @@ class ServerConfig:
             "max_waiting_requests": 0,
             "grace_seconds": 0,
         }
-        for name, bound in least.items():
-            if not getattr(self, name) >= bound:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {bound}.")
+        for name, minimum in minimums.items():
+            if not getattr(self, name) >= minimum:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {minimum}.")
         if not self.models and self.model_config_file is None:
             raise ValueError("There is no model to serve: name the folder of one, or a model_config_file.")
         if self.port and self.port == self.rest_api_port:
@@ -74,10 +75,10 @@ class ServerConfig:
 
 
 def models_from_folder(folder: pathlib.Path, name: str | None = None) -> dict[str, ModelConfig]:
-    """The model in a folder of versions, or in the folder of one version, under `name` or the folder's own name.
+    """Reads a folder of versions, or the folder of one version, as a model named `name` or as the folder is.
 
     Raises:
-      ValueError: where it is neither.
+      ValueError: where the folder is neither.
     """
     folder = folder.resolve()
     if not folder.is_dir():

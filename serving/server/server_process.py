@@ -1,4 +1,4 @@
-"""What `draw serve` does: reads TF Serving's files, serves until a signal, and says so on standard error."""
+"""The process of `draw serve`: reads TF Serving's files, serves until a signal, and logs to standard error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 import tensorflow as tf
 
-from serving.server import live
+from serving.server import live_page_files
 from serving.server.batching import BatchingParameters
 from serving.server.config_files import read_batching as _read_batching
 from serving.server.config_files import read_monitoring
@@ -33,12 +33,12 @@ _log = logging.getLogger(__name__)
 
 
 def read_batching(path: pathlib.Path | None) -> BatchingParameters:
-    """The parameters in the file, or TF Serving's defaults. Raises as `config_files.read_batching`."""
+    """Reads the parameters in the file; None gives TF Serving's defaults. Raises as `config_files.read_batching`."""
     return BatchingParameters() if path is None else _read_batching(path)
 
 
 def channel_arguments(text: str) -> dict[str, int | str]:
-    """`key=value,key=value`; a value that is a number is one. Raises ValueError on anything else."""
+    """Parses `key=value,key=value`, with whole numbers as such. Raises ValueError on anything else."""
     arguments: dict[str, int | str] = {}
     for pair in text.split(","):
         key, equals, value = pair.strip().partition("=")
@@ -61,14 +61,14 @@ def serve_until_signal(config: ServerConfig, *, intra_op_threads: int = 0, inter
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
     if inter_op_threads:
         tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
-    told = threading.Event()
+    stop_requested = threading.Event()
 
-    def tell(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         del number, frame
-        told.set()
+        stop_requested.set()
 
-    # Before the models are loaded, so that a signal while they are ends the server in the same way.
-    before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+    # Before the models are loaded, so that a signal during the loading ends the server in the same way.
+    handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
     server = Server(config)
     try:
         server.start()
@@ -76,12 +76,12 @@ def serve_until_signal(config: ServerConfig, *, intra_op_threads: int = 0, inter
         rest = f", REST at {url}/v1/models" if server.rest_port else ""
         _log.info("Serving gRPC at %s:%d%s", config.host, server.grpc_port, rest)
         if server.rest_port and config.live_page:
-            _log.info("To watch it draw, and to draw yourself: %s%s", url, live.PATH)
-        told.wait()
+            _log.info("To watch it draw, and to draw yourself: %s%s", url, live_page_files.PATH)
+        stop_requested.wait()
         _log.info("Stopping: requests under way have %g s", config.grace_seconds)
     finally:
         server.stop()
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
     _log.info("Stopped")
 

@@ -1,4 +1,4 @@
-"""An answer other than OK: the status code and the reason that the caller is told."""
+"""The error that ends a request: a status code of gRPC, and the reason that the caller gets."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class StatusError(Exception):
 
 
 def invalid(message: str) -> StatusError:
-    """INVALID_ARGUMENT: the caller must change the request."""
+    """Makes an INVALID_ARGUMENT error: the caller must change the request."""
     return StatusError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def from_exception(error: Exception) -> StatusError:
-    """What a caller is told of an exception: TensorFlow's own code where it has one, and else INTERNAL."""
+    """Makes any exception a StatusError, with TensorFlow's own code where it has one, and else INTERNAL."""
     if isinstance(error, StatusError):
         return error
     if isinstance(error, tf.errors.OpError):
@@ -40,7 +40,7 @@ def from_exception(error: Exception) -> StatusError:
 
 
 def _reason(message: str) -> str:
-    """TensorFlow's message without the stack of the exporter's program and the names of nodes around it."""
+    """Strips the stack of the exporter's program and the names of nodes from TensorFlow's message."""
     lines = [re.sub(r"\s*\[\[?\{\{node.*", "", line).strip() for line in message.splitlines()]
     lines = [line for line in lines if line and not line.startswith(_AROUND)]
     failed = [line.partition("assertion failed:")[2].strip() for line in lines if "assertion failed:" in line]

@@ -1,4 +1,4 @@
-"""TensorProtos to NumPy arrays and back, checked against a signature before TensorFlow sees a byte."""
+"""Converts TensorProtos to NumPy arrays and back, checked against a signature before TensorFlow sees a byte."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VALUE_FIELDS = {
 
 
 class TensorSpec(NamedTuple):
-    """What a signature takes or gives under one name. Plain, because it is looked at in every request."""
+    """The dtype and shape of one input or output; a plain tuple, because every request reads it."""
 
     dtype: tf.DType
     shape: tuple[int | None, ...] | None
@@ -38,22 +38,22 @@ class TensorSpec(NamedTuple):
 
     @property
     def has_rows(self) -> bool:
-        """Whether the first dimension is open."""
+        """Whether the first dimension may have any size."""
         return bool(self.shape) and self.shape[0] is None  # type: ignore[index]
 
     def __str__(self) -> str:
-        """As a message names it: `int64 [?, 2]`."""
+        """Returns the form that messages show: `int64 [?, 2]`."""
         if self.shape is None:
             return f"{self.dtype.name} of any shape"
         return f"{self.dtype.name} [{', '.join('?' if size is None else str(size) for size in self.shape)}]"
 
 
 def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: TensorSpec, *, max_rows: int) -> np.ndarray:
-    """The tensor as an array that shares the message's memory where that is possible.
+    """Converts a tensor to an array, which shares the message's memory where that is possible.
 
     Args:
       alias: the input's name in the signature, for messages.
-      proto: what was sent.
+      proto: the tensor that was sent.
       spec: what the signature takes.
       max_rows: the greatest first dimension, where the signature leaves it open.
 

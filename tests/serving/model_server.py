@@ -1,4 +1,4 @@
-"""A real model on the real local server, for the tests that ask over a socket."""
+"""A real model on the real server, for tests that ask over a socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSION = 3
 def export_model(
     task: GenerativeTask | ClassifyingTask, folder: Path, *, version: int = VERSION, seed: int = 6
 ) -> Path:
-    """Exports the task's model with weights that are none of neutral, as that version; returns the versions' folder."""
+    """Exports the task's model with random weights, as that version; returns the folder of versions."""
     make_case = tiny.make_classifier_case if isinstance(task, ClassifyingTask) else tiny.make_case
     parameters = make_case(task, rows=2, scale=0.7, seed=seed).weights
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def export_model(
 
 @contextmanager
 def serve(folder: Path, model: str = MODEL, **options: Any) -> Iterator[Server]:
-    """The server of a folder of versions, which answers when this is entered."""
+    """Serves a folder of versions; yields when the server answers."""
     with Server(ServerConfig(models=models_from_folder(folder, model), **options)) as server:
         server.wait_until_available(model, timeout=120)
         yield server

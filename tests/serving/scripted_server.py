@@ -1,4 +1,4 @@
-"""A real gRPC server on a socket whose answers a test writes: what a model server does when things go wrong."""
+"""A real gRPC server whose answers a test writes, to show what a client does when things go wrong."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Answer = Callable[[Any, grpc.ServicerContext], Any]
 
 
 def image_of(seed: np.ndarray) -> np.ndarray:
-    """What `echo` answers to seeds [n, 2]: images [n, 2, 3, 1] that tell them."""
+    """Encodes seeds [n, 2] in images [n, 2, 3, 1], as `echo` answers them."""
     return (seed[:, :1] * 1000 + seed[:, 1:] + np.arange(6)).astype(np.float32).reshape(-1, 2, 3, 1)
 
 
 def echo(request: Any, context: grpc.ServicerContext, *, version: int = 1) -> Any:
-    """An answer to `sample`."""
+    """Answers `sample` with images that encode the seeds."""
     del context
     answer = wire.PredictResponse()
     answer.model_spec.version.value = version
@@ -32,7 +32,7 @@ def echo(request: Any, context: grpc.ServicerContext, *, version: int = 1) -> An
 
 
 def metadata(request: Any, context: grpc.ServicerContext) -> Any:
-    """The signature `sample`, with `image` [n, 2, 3, 1] and `canvas` [n, 4, 2, 3, 1] float32."""
+    """Answers with one signature, `sample`: `image` [n, 2, 3, 1] and `canvas` [n, 4, 2, 3, 1], float32."""
     del context
     signatures = wire.SignatureDefMap()
     sample = signatures.signature_def["sample"]
@@ -49,7 +49,7 @@ def metadata(request: Any, context: grpc.ServicerContext) -> Any:
 
 
 class Script:
-    """Answers Predict as `answer` does, and keeps what was asked."""
+    """Answers Predict as `answer` does, and records the requests."""
 
     def __init__(self, answer: Answer = echo) -> None:
         self.answer = answer
@@ -74,7 +74,7 @@ class Script:
                 self.busy -= 1
 
     def rows(self) -> list[int]:
-        """Of each request."""
+        """Returns the number of rows of each request."""
         return [len(from_tensor(request.inputs["seed"], "seed")) for request in self.requests]
 
 

@@ -24,7 +24,7 @@ Outputs = dict[str, tf.Tensor]
 
 
 class Tiny(tf.Module):
-    """`double` answers offset + 2x; the other signatures are for what only they can show."""
+    """A model whose `double` is offset + 2 x; each other signature shows what `double` cannot."""
 
     def __init__(self, offset: float) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Tiny(tf.Module):
         input_signature=[tf.TensorSpec([None], tf.int64, name="turns"), tf.TensorSpec([None], tf.int64, name="number")]
     )
     def spin(self, turns: tf.Tensor, number: tf.Tensor) -> Outputs:
-        """Takes as long as the greatest of `turns`; `size` is the number of rows that are computed together."""
+        """Counts to the greatest of `turns`; `size` is the number of rows that are computed together."""
         limit = tf.reduce_max(turns)
         turned = tf.while_loop(lambda i: i < limit, lambda i: (i + 1,), (tf.constant(0, tf.int64),))[0]
         return {"number": number + 0 * turned, "size": tf.fill(tf.shape(number), tf.size(number))}
@@ -64,7 +64,7 @@ class Tiny(tf.Module):
 
 
 def save(
-    base: pathlib.Path, version: int, offset: float, *, warm_up: Sequence[predict_pb2.PredictRequest] = ()
+    base: pathlib.Path, version: int, offset: float, *, warm_up: Sequence[prediction_log_pb2.PredictionLog] = ()
 ) -> None:
     """Writes the version as an exporter does: whole or not at all."""
     tiny = Tiny(offset)
@@ -75,9 +75,8 @@ def save(
     if warm_up:
         (unfinished / "assets.extra").mkdir()
         with tf.io.TFRecordWriter(str(unfinished / "assets.extra" / "tf_serving_warmup_requests")) as writer:
-            for request in warm_up:
-                log = prediction_log_pb2.PredictLog(request=request)
-                writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+            for log in warm_up:
+                writer.write(log.SerializeToString())
     base.mkdir(exist_ok=True)
     unfinished.rename(base / str(version))
 
@@ -91,7 +90,7 @@ def request(
     version: int | None = None,
     label: str | None = None,
 ) -> predict_pb2.PredictRequest:
-    """A Predict request of arrays."""
+    """Makes a Predict request of arrays."""
     made = predict_pb2.PredictRequest(output_filter=outputs)
     made.model_spec.name, made.model_spec.signature_name = model, signature
     if version is not None:
@@ -103,13 +102,18 @@ def request(
     return made
 
 
+def predict_log(made: predict_pb2.PredictRequest) -> prediction_log_pb2.PredictionLog:
+    """Makes an entry of a warm-up file."""
+    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=made))
+
+
 def rows(*values: float) -> dict[str, np.ndarray]:
-    """Inputs of `double` with a row for each value: the value, and it plus 1 and 2."""
+    """Makes inputs of `double` with a row for each value: the value, and it plus 1 and 2."""
     return {"x": np.array(values, np.float32)[:, None] + np.arange(3, dtype=np.float32)}
 
 
 def example(value: float | None) -> tf.train.Example:
-    """A tf.Example for `classify` and `measure`; None leaves its feature out."""
+    """Makes a tf.Example for `classify` and `measure`; None leaves its feature out."""
     made = tf.train.Example()
     if value is not None:
         made.features.feature["value"].float_list.value.append(value)
@@ -136,7 +140,7 @@ class Client:
 
 @contextlib.contextmanager
 def client(port: int) -> Iterator[Client]:
-    """Of the server on that port of this machine."""
+    """Connects to the server on that port of this machine."""
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
         yield Client(channel)

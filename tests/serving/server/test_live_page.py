@@ -46,7 +46,7 @@ Opener = Callable[..., Page]
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Opener]:
-    """Opens the page of a server, as one who wants no motion unless told otherwise; it must leave no console error."""
+    """Opens the page of a server, with reduced motion by default; fails on a console error."""
     complaints: list[str] = []
     contexts = []
 
@@ -110,8 +110,8 @@ def test_a_stroke_is_scored_and_rebuilt_as_the_server_does_the_same_pixels(serve
     expect(page.locator("#nll_bound")).to_have_text(f"{scores.nll_bound[0]:.1f}")
     expect(page.locator("#reconstruction")).to_have_text(f"{scores.reconstruction[0]:.1f}")
     expect(page.locator("#kl")).to_have_text(f"{scores.kl[0]:.1f}")
-    told = ", ".join(f"{kl:.1f}" for kl in scores.kl_per_step[0])
-    expect(page.locator(".bars")).to_have_attribute("aria-label", f"KL at each of {STEPS} steps, in nats: {told}")
+    shown = ", ".join(f"{kl:.1f}" for kl in scores.kl_per_step[0])
+    expect(page.locator(".bars")).to_have_attribute("aria-label", f"KL at each of {STEPS} steps, in nats: {shown}")
     expect(page.locator(".usual")).to_have_text(re.compile(r"^40 of its own drawings get \d+ to \d+ nats\.$"))
     # The steps come when the pen rests, and the KL's bars lead to them.
     expect(page.locator("#try .of")).to_have_text(f"{STEPS} of {STEPS}")
@@ -190,14 +190,14 @@ def test_a_loaded_picture_is_classified_and_its_glimpses_are_shown(
     expect(page.locator("#watch")).to_be_hidden()
     page.locator("#file").set_input_files(tmp_path / "picture.png")
     with _client(server, "looks") as client:
-        found = client.classify(picture[None] / np.float32(255))
-    shares = [f"{place}{100 * share:.1f}%" for place, share in enumerate(found.probabilities[0])]
+        result = client.classify(picture[None] / np.float32(255))
+    shares = [f"{place}{100 * share:.1f}%" for place, share in enumerate(result.probabilities[0])]
     expect(page.locator(".probabilities li")).to_have_text(shares)
-    expect(page.locator(".probabilities .now")).to_have_text(shares[found.label[0]])
+    expect(page.locator(".probabilities .now")).to_have_text(shares[result.label[0]])
     np.testing.assert_array_equal(_pixels(page.locator("canvas.pad")), picture)
     expect(page.locator("rect.read")).to_have_count(STEPS)
     page.locator("#try .step").press("Home")
-    _outlines(page, "rect.read", found.glimpse_window[0, 0], tiny.SMALL_N)
+    _outlines(page, "rect.read", result.glimpse_window[0, 0], tiny.SMALL_N)
     (tmp_path / "notes.png").write_text("no picture")
     page.locator("#file").set_input_files(tmp_path / "notes.png")
     expect(page.locator("#try .error")).to_have_text("notes.png is no picture that this browser reads.")

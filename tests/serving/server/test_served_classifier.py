@@ -1,4 +1,4 @@
-"""A classifier that was really exported, on the real server: contract, client, Classify, REST, and its picture."""
+"""An exported classifier on the real server: contract, client, Classify, REST, and its picture."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def examples() -> tuple[np.ndarray, list[bytes]]:
-    """Images, uint8, and their tf.Examples with labels that the model does not always find."""
+    """Images, uint8, and their tf.Examples, with labels that the model does not always predict."""
     images = tiny.make_images(TASK, COUNT)
     return images, [tiny.serialize(image, str(place), place) for place, image in enumerate(images)]
 
@@ -50,7 +50,7 @@ def model_dir(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def requests(model_dir: Path, examples: tuple[np.ndarray, list[bytes]]) -> list[model_check.Request]:
-    """What the serving check asked; they become the warm-up of the model that is served here."""
+    """The serving check's requests, which become the warm-up of the model that is served here."""
     made = model_check.check(str(model_dir), examples[1])
     (model_dir / "assets.extra").mkdir()
     model_check.write_warmup(str(model_dir / "assets.extra" / "tf_serving_warmup_requests"), made)
@@ -71,7 +71,7 @@ def client(server: ModelServer) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def answer(model_dir: Path, examples: tuple[np.ndarray, list[bytes]]) -> dict[str, np.ndarray]:
-    """What the SavedModel says of the images."""
+    """The SavedModel's own answer for the images."""
     model = tf.saved_model.load(str(model_dir))
     images = tf.constant(examples[0].astype(np.float32) / 255)
     return {name: value.numpy() for name, value in model.signatures["classify"](image=images).items()}
@@ -96,10 +96,10 @@ def test_the_server_keeps_the_contract(made, client: Client) -> None:
 def test_the_client_classifies(
     client: Client, examples: tuple[np.ndarray, list[bytes]], answer: dict[str, np.ndarray]
 ) -> None:
-    found = client.classify(examples[0].astype(np.float32) / 255)
-    assert found.probabilities.shape == (COUNT, CLASSES)
-    assert found.glimpse_window is not None and found.glimpse_window.shape == (COUNT, STEPS, 5)
-    for name, value in found._asdict().items():
+    result = client.classify(examples[0].astype(np.float32) / 255)
+    assert result.probabilities.shape == (COUNT, CLASSES)
+    assert result.glimpse_window is not None and result.glimpse_window.shape == (COUNT, STEPS, 5)
+    for name, value in result._asdict().items():
         np.testing.assert_allclose(value, answer[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
@@ -147,7 +147,7 @@ def test_a_user_classifies_a_picture(
     path = tmp_path / "image.png"
     Image.fromarray(examples[0][2]).save(path)
     options = ["--server", f"127.0.0.1:{server.grpc_port}", "--model", model_server.MODEL]
-    result = CliRunner().invoke(main.main, ["classify", str(path), *options])
+    result = CliRunner().invoke(main, ["classify", str(path), *options])
     assert result.exit_code == 0, result.output
     label = answer["label"][2]
     assert result.output.splitlines()[1].split() == ["0", str(label), f"{answer['probabilities'][2, label]:.4f}"]
@@ -176,7 +176,7 @@ def test_a_model_without_glimpses_is_refused(tmp_path: Path) -> None:
         write_glimpse_sheet(folder / str(model_server.VERSION), [], tmp_path / "s.png", rows=1, columns=1, size=2)
 
 
-# What the serving check finds
+# What the serving check rejects
 
 
 class Judge(tf.Module):
@@ -252,7 +252,7 @@ class ClassesOfTheBatch(Judge):
         (ClassesOfTheBatch, "classify_examples: rows of classes depend on the batch"),
     ],
 )
-def test_a_classifier_that_misbehaves_is_told(
+def test_a_classifier_that_misbehaves_is_rejected(
     kind: type[Judge], reason: str, examples: tuple[np.ndarray, list[bytes]], tmp_path: Path
 ) -> None:
     model_check.check(Judge().save(tmp_path / "good"), examples[1])

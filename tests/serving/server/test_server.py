@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import math
 import pathlib
 import re
 import shutil
+import socket
 import threading
 import time
 import urllib.error
@@ -31,6 +33,7 @@ from tensorflow_serving.apis import (
     inference_pb2,
     model_management_pb2,
     predict_pb2,
+    prediction_log_pb2,
     regression_pb2,
 )
 
@@ -38,7 +41,7 @@ from serving.server import Server, ServerConfig, models_from_folder
 from serving.server.batching import BatchingParameters
 from serving.server.served_models import ModelConfig
 from tests.serving import tiny_servable
-from tests.serving.tiny_servable import NAME, Client, State, request, rows
+from tests.serving.tiny_servable import NAME, Client, State, predict_log, request, rows
 
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 _POLL = 0.05
@@ -143,7 +146,7 @@ _BAD = {
 
 
 @pytest.mark.parametrize("case", _BAD)
-def test_a_bad_request_is_told_why(client: Client, case: str) -> None:
+def test_a_bad_request_is_refused_with_the_reason(client: Client, case: str) -> None:
     made, code, message = _BAD[case]
     refusal = _refusal(lambda: client.predict(made))
     assert refusal.code() == code
@@ -283,7 +286,7 @@ def test_regress_and_multi_inference_are_not_implemented(client: Client) -> None
         ("classify", [0.5] * 41, "41 examples.*at most 40"),
     ],
 )
-def test_a_bad_classification_is_told_why(
+def test_a_bad_classification_is_refused_with_the_reason(
     client: Client, signature: str, examples: list[float | None], message: str
 ) -> None:
     made = classification_pb2.ClassificationRequest()
@@ -376,12 +379,12 @@ def test_a_version_stays_for_the_requests_that_it_works_for_and_for_no_others(ba
         _wait_for(lambda: client.states() == {1: State.END, 2: State.AVAILABLE})
 
 
-def test_a_broken_version_is_told_of_and_the_old_one_stays(base: pathlib.Path) -> None:
+def test_a_broken_version_is_reported_and_the_old_one_stays(base: pathlib.Path) -> None:
     with _served(base) as server, tiny_servable.client(server.grpc_port) as client:
         # A folder without the graph may still be copied, and is no version yet.
         (base / "5").mkdir()
         (base / "temp-6").mkdir()
-        tiny_servable.save(base, 2, offset=2.0, warm_up=[request(rows(1), model="any", version=9)])
+        tiny_servable.save(base, 2, offset=2.0, warm_up=[predict_log(request(rows(1), model="any", version=9))])
         server.wait_until_available(NAME, 2)
         assert 5 not in client.states()
         (base / "5" / "saved_model.pb").write_bytes(b"no graph")
@@ -404,15 +407,32 @@ def test_a_broken_version_is_told_of_and_the_old_one_stays(base: pathlib.Path) -
         np.testing.assert_array_equal(client.predict(request(rows(0)))["y"], [[5, 7, 9]])
 
 
+def _classify_log(value: float | None) -> prediction_log_pb2.PredictionLog:
+    log = prediction_log_pb2.PredictionLog()
+    made = log.classify_log.request
+    made.model_spec.signature_name = "classify"
+    made.input.example_list.examples.append(tiny_servable.example(value))
+    return log
+
+
 def test_a_version_that_fails_its_warm_up_is_not_served(base: pathlib.Path) -> None:
+    good = [predict_log(request(rows(1))), _classify_log(0.5)]
+    bad = {
+        2: (predict_log(request(rows(math.nan))), r"Warm-up request 3 .* x is out of range"),
+        3: (_classify_log(None), r"Warm-up request 3 .*value"),
+        4: (prediction_log_pb2.PredictionLog(regress_log={}), "Warm-up request 3 .*predict and classify logs only"),
+    }
     with _served(base) as server, tiny_servable.client(server.grpc_port) as client:
-        tiny_servable.save(base, 2, offset=2.0, warm_up=[request(rows(1)), request(rows(math.nan))])
-        _wait_for(lambda: client.states().get(2) == State.END)
         asked = get_model_status_pb2.GetModelStatusRequest()
         asked.model_spec.name = NAME
-        broken = client.models.GetModelStatus(asked).model_version_status[0]
-        assert broken.version == 2 and "Warm-up request 2" in broken.status.error_message
+        for version, (log, reason) in bad.items():
+            tiny_servable.save(base, version, offset=2.0, warm_up=[*good, log])
+            _wait_for(lambda version=version: client.states().get(version) == State.END)
+            broken = client.models.GetModelStatus(asked).model_version_status[0]
+            assert broken.version == version and re.search(reason, broken.status.error_message)
         assert client.prediction.Predict(request(rows(0))).model_spec.version.value == 1
+        tiny_servable.save(base, 5, offset=5.0, warm_up=good)
+        server.wait_until_available(NAME, 5)
 
 
 def test_health_says_when_one_of_two_models_cannot_be_asked(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -527,7 +547,30 @@ def test_a_stop_answers_what_is_under_way(
         server.stop()
 
 
-def test_a_port_that_is_taken_is_told_of(base: pathlib.Path) -> None:
+def test_a_stop_waits_for_a_rest_caller_that_reads_slowly(folder: pathlib.Path) -> None:
+    server = _served(folder)
+    server.start()
+    body = json.dumps({"signature_name": "shout", "instances": ["a" * 10 * 2**20]}).encode()
+    with socket.socket() as caller:
+        # Less than the answer, which would else fit into the buffers of the two sockets.
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        caller.settimeout(20)
+        caller.connect(("127.0.0.1", server.rest_port))
+        head = f"POST /v1/models/{NAME}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        caller.sendall(head.encode() + body)
+        with caller.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.1 200")
+            stopping = threading.Thread(target=server.stop)
+            stopping.start()
+            stopping.join(0.5)
+            assert stopping.is_alive()
+            headers = http.client.parse_headers(answer)
+            assert len(answer.read(int(headers["Content-Length"]))) > 20 * 2**20
+            stopping.join(20)
+            assert not stopping.is_alive()
+
+
+def test_a_port_that_is_taken_is_reported(base: pathlib.Path) -> None:
     with _served(base) as server:
         with pytest.raises(OSError, match=f"gRPC cannot listen on 127.0.0.1:{server.grpc_port}"):
             _served(base, port=server.grpc_port).start()
@@ -546,5 +589,5 @@ def _code_of(client: Client, made: predict_pb2.PredictRequest) -> grpc.StatusCod
 def _wait_for(condition: object, seconds: float = 20.0) -> None:
     until = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until, "It did not come about in time."
+        assert time.monotonic() < until, "The condition did not hold in time."
         time.sleep(0.01)

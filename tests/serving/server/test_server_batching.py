@@ -265,5 +265,5 @@ def test_parameters_that_make_no_sense_are_refused(parameters: dict[str, Any], m
 async def _until(condition: Any) -> None:
     until = time.monotonic() + 20
     while not condition():
-        assert time.monotonic() < until, "It did not come about in time."
+        assert time.monotonic() < until, "The condition did not hold in time."
         await asyncio.sleep(0.001)

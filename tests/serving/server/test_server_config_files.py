@@ -72,7 +72,7 @@ _MODEL = 'name: "a" base_path: "/a"'
         ),
     ],
 )
-def test_wrong_models_are_told_with_file_and_place(tmp_path: pathlib.Path, text: str, message: str) -> None:
+def test_wrong_models_are_refused_with_file_and_line(tmp_path: pathlib.Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"(?s){tmp_path}/file.*{message}"):
         read_models(_written(tmp_path, text))
 
@@ -109,7 +109,7 @@ def test_batching_parameters(tmp_path: pathlib.Path) -> None:
         ("max_execution_batch_size { value: 4 }", "does not split"),
     ],
 )
-def test_wrong_batching_parameters_are_told(tmp_path: pathlib.Path, text: str, message: str) -> None:
+def test_wrong_batching_parameters_are_refused(tmp_path: pathlib.Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"{tmp_path}/file.*{message}"):
         read_batching(_written(tmp_path, text))
 

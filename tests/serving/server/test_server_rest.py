@@ -146,11 +146,13 @@ def test_status_and_metadata(server: Server) -> None:
         ("/v1/models", None, 400, "Malformed request: GET"),
     ],
 )
-def test_a_bad_request_is_told_why(server: Server, path: str, body: object, status: int, message: str) -> None:
+def test_a_bad_request_is_refused_with_the_reason(
+    server: Server, path: str, body: object, status: int, message: str
+) -> None:
     answered, text = _ask(server, "GET" if body is None else "POST", path, body)
     assert answered == status, text
-    ((name, told),) = json.loads(text).items()
-    assert name == "error" and re.search(message, told), told
+    ((name, reason),) = json.loads(text).items()
+    assert name == "error" and re.search(message, reason), reason
 
 
 def test_a_body_of_exactly_the_limit_is_taken(server: Server) -> None:

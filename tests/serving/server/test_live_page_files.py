@@ -1,4 +1,4 @@
-"""The live page's files and its list of models, asked over a socket without a browser."""
+"""The live page's files and its list of models, without a browser."""
 
 from __future__ import annotations
 
@@ -74,6 +74,6 @@ def test_the_models_are_listed_with_the_tasks_of_their_versions(server: Server) 
     assert (status, json.loads(body)) == (200, {model_server.MODEL: {str(model_server.VERSION): task}})
 
 
-def test_a_server_may_be_told_to_have_no_page(tiny_folder: Path) -> None:
+def test_a_server_may_have_no_page(tiny_folder: Path) -> None:
     with model_server.serve(tiny_folder, live_page=False) as server:
         assert [_get(server, path)[0] for path in ("/", "/live/", "/live/models.json")] == [404] * 3

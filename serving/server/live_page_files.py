@@ -1,4 +1,4 @@
-"""The live page: the files of the folder live_page, and the list of models that they ask for."""
+"""Serves the live page: the files of the folder live_page, and the list of models that they ask for."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _HEADERS = {
 }
 
 
-class Answer(NamedTuple):
-    """Of HTTP."""
+class HttpAnswer(NamedTuple):
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -47,18 +47,18 @@ class LivePage:
         self._files = {PATH + file.name: _file(file) for file in _FOLDER.iterdir()}
         self._files[PATH] = self._files[f"{PATH}index.html"]
 
-    def get(self, path: str, query: str) -> Answer | None:
-        """None where the page has nothing of that path."""
+    def get(self, path: str, query: str) -> HttpAnswer | None:
+        """Answers a path, or returns None where the page has nothing there."""
         if path in ("/", PATH[:-1]):
             # Relative, for a proxy may have put a prefix before it.
             location = PATH[1:] + (f"?{query}" if query else "")
-            return Answer(302, b"", {"Location": location})
+            return HttpAnswer(302, b"", {"Location": location})
         if path == f"{PATH}models.json":
-            return Answer(200, json.dumps(self._tasks()).encode(), {**_HEADERS, "Content-Type": "application/json"})
+            return HttpAnswer(200, json.dumps(self._tasks()).encode(), {**_HEADERS, "Content-Type": "application/json"})
         return self._files.get(path)
 
     def _tasks(self) -> dict[str, dict[str, Any]]:
-        """The task that is written beside each version that answers, None where there is none."""
+        """Reads the task that lies beside each available version, None where there is none."""
         return {
             name: {
                 str(version): self._task(name, version)
@@ -74,10 +74,10 @@ class LivePage:
         try:
             with self._models.lease(spec) as servable:
                 return json.loads((servable.path / "assets" / "task.json").read_bytes())
-        # Another's model has none; and a version may go while it is listed.
+        # A model from elsewhere has none; and a version may go while it is listed.
         except (OSError, ValueError, StatusError):
             return None
 
 
-def _file(path: pathlib.Path) -> Answer:
-    return Answer(200, path.read_bytes(), {**_HEADERS, "Content-Type": f"{_KINDS[path.suffix]}; charset=utf-8"})
+def _file(path: pathlib.Path) -> HttpAnswer:
+    return HttpAnswer(200, path.read_bytes(), {**_HEADERS, "Content-Type": f"{_KINDS[path.suffix]}; charset=utf-8"})
