@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import functools
 import pathlib
-from collections.abc import Mapping
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format, wrappers_pb2
+from google.protobuf import message, text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
+from serving import protos
 from serving.server.batching import BatchingParameters
 from serving.server.model_versions import All, Latest, Specific, VersionPolicy
 from serving.server.served_models import ModelConfig
 
 PROMETHEUS_PATH = "/monitoring/prometheus/metrics"
 
-_PACKAGE = "draw.serving"
-
-# The two messages that tensorflow-serving-api does not carry, as TF Serving's session_bundle_config.proto and
-# monitoring_config.proto have them. Text format knows fields by name, so the numbers are ours.
-_WRAPPED_INTEGERS = (
-    "max_batch_size",
-    "batch_timeout_micros",
-    "max_enqueued_batches",
-    "num_batch_threads",
-    "max_execution_batch_size",
+# The messages of session_bundle_config.proto and monitoring_config.proto, which tensorflow-serving-api does not carry.
+# Text format knows fields by name, so the numbers are ours.
+_MESSAGES = protos.declare(
+    """
+    message Int64Value { int64 value = 1; }
+    message BoolValue { bool value = 1; }
+    message StringValue { string value = 1; }
+    message BatchingParameters {
+      Int64Value max_batch_size = 1; Int64Value batch_timeout_micros = 2; Int64Value max_enqueued_batches = 3;
+      Int64Value num_batch_threads = 4; Int64Value max_execution_batch_size = 5; StringValue thread_pool_name = 6;
+      repeated int64 allowed_batch_sizes = 7; bool pad_variable_length_inputs = 8;
+      BoolValue enable_large_batch_splitting = 9;
+    }
+    message PrometheusConfig { bool enable = 1; string path = 2; }
+    message MonitoringConfig { PrometheusConfig prometheus_config = 1; }
+    """,
+    package="draw.serving.server",
 )
 
 
@@ -45,13 +51,15 @@ def read_models(path: pathlib.Path) -> dict[str, ModelConfig]:
 
 def read_batching(path: pathlib.Path) -> BatchingParameters:
     """Reads a file of batching parameters. Raises as `read_models`."""
-    parsed = _messages()["BatchingParameters"]()
+    parsed = _MESSAGES["BatchingParameters"]()
     _parse(path, parsed)
-    values = {name: getattr(parsed, name).value for name in _WRAPPED_INTEGERS if parsed.HasField(name)}
+    # Those that BatchingParameters has under the same name, where the file gives them.
+    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
+    values = {name: getattr(parsed, name).value for name in names if parsed.HasField(name)}
     try:
         if parsed.pad_variable_length_inputs:
             raise ValueError("this server does not pad inputs of various lengths: leave out pad_variable_length_inputs")
-        if parsed.enable_large_batch_splitting.value or "max_execution_batch_size" in values:
+        if parsed.enable_large_batch_splitting.value or parsed.HasField("max_execution_batch_size"):
             raise ValueError(
                 "this server does not split requests: leave out enable_large_batch_splitting and "
                 "max_execution_batch_size, and send at most max_batch_size rows"
@@ -63,7 +71,7 @@ def read_batching(path: pathlib.Path) -> BatchingParameters:
 
 def read_monitoring(path: pathlib.Path) -> str | None:
     """Reads the path that Prometheus scrapes; None where the file does not enable it. Raises as `read_models`."""
-    parsed = _messages()["MonitoringConfig"]()
+    parsed = _MESSAGES["MonitoringConfig"]()
     _parse(path, parsed)
     if not parsed.prometheus_config.enable:
         return None
@@ -122,51 +130,3 @@ def _parse(path: pathlib.Path, target: message.Message) -> None:
     except (text_format.ParseError, UnicodeDecodeError) as error:
         name = target.DESCRIPTOR.name
         raise ValueError(f"{path} is no {name} in protobuf's text format: {error}") from error
-
-
-@functools.cache
-def _messages() -> Mapping[str, type[message.Message]]:
-    """BatchingParameters and MonitoringConfig, by name."""
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="draw/serving/tf_serving_files.proto",
-        package=_PACKAGE,
-        syntax="proto3",
-        dependency=[wrappers_pb2.DESCRIPTOR.name],
-    )
-
-    def add(
-        owner: descriptor_pb2.DescriptorProto, name: str, kind: int, type_name: str = "", many: bool = False
-    ) -> None:
-        owner.field.add(
-            name=name,
-            number=len(owner.field) + 1,
-            type=kind,
-            type_name=type_name or None,
-            label=field.LABEL_REPEATED if many else field.LABEL_OPTIONAL,
-        )
-
-    batching = file.message_type.add(name="BatchingParameters")
-    for name in _WRAPPED_INTEGERS:
-        add(batching, name, field.TYPE_MESSAGE, ".google.protobuf.Int64Value")
-    add(batching, "thread_pool_name", field.TYPE_MESSAGE, ".google.protobuf.StringValue")
-    add(batching, "allowed_batch_sizes", field.TYPE_INT64, many=True)
-    add(batching, "pad_variable_length_inputs", field.TYPE_BOOL)
-    add(batching, "enable_large_batch_splitting", field.TYPE_MESSAGE, ".google.protobuf.BoolValue")
-    prometheus = file.message_type.add(name="PrometheusConfig")
-    add(prometheus, "enable", field.TYPE_BOOL)
-    add(prometheus, "path", field.TYPE_STRING)
-    monitoring = file.message_type.add(name="MonitoringConfig")
-    add(monitoring, "prometheus_config", field.TYPE_MESSAGE, f".{_PACKAGE}.PrometheusConfig")
-
-    pool = descriptor_pool.Default()
-    pool.AddSerializedFile(file.SerializeToString())
-    return {name: _class(pool, name) for name in ("BatchingParameters", "MonitoringConfig")}
-
-
-def _class(pool: descriptor_pool.DescriptorPool, name: str) -> type[message.Message]:
-    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")
-    # Protobuf 3.20, which the older line has, knows only the factory object, and protobuf 6 only the function.
-    if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
