@@ -1,12 +1,15 @@
-"""TFX components: data sets in, tf.Example out; then the gates between training and serving. One folder each."""
+"""TFX components: images in, tf.Examples out, then the gates and the report between training and serving.
+
+A component that is several ideas is a folder, one that is a single idea a file.
+"""
 
 from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Kubeflow's entry point finds an artifact's type by its TYPE_NAME, `components.RunReport`.
+    """Finds an artifact type by its TYPE_NAME, `components.RunReport`, as Kubeflow's entry point does.
 
-    Only when it is asked for: who imports a data set or a table of this package does not pay for importing TFX.
+    Imports it on demand, so that a data set or a table of this package does not cost an import of TFX.
     """
     if name == "RunReport":
         from components.run_report.artifact import RunReport

@@ -20,7 +20,9 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from components import exported_task
+from components.model_artifact import saved_model_dir
+from serving.examples import match_files, read_records
+from serving.saved_model import require_task
 
 SPLIT_KEY = "split"
 TIMEOUT_SECONDS_KEY = "timeout_seconds"
@@ -67,8 +69,8 @@ class Executor(BaseExecutor):
         timeout_seconds = int(exec_properties[TIMEOUT_SECONDS_KEY])
         if timeout_seconds <= 0:
             raise ValueError(f"timeout_seconds is {timeout_seconds}; expected at least 1.")
-        model_dir = exported_task.saved_model_dir(model)
-        split = exec_properties.get(SPLIT_KEY) or exported_task.judging_split(model_dir)
+        model_dir = saved_model_dir(model)
+        split = exec_properties.get(SPLIT_KEY) or require_task(model_dir).test_split
         examples = _first_examples(input_dict[standard_component_specs.EXAMPLES_KEY], split)
 
         with tempfile.TemporaryDirectory() as scratch:
@@ -142,11 +144,11 @@ def _check(model_dir: str, examples: list[bytes], timeout_seconds: int, warmup_f
 
 def _first_examples(examples: list[types.Artifact], split: str) -> list[bytes]:
     """Reads the first serialised tf.Examples of a split; raises ValueError if it is empty."""
-    patterns = [io_utils.all_files_pattern(uri) for uri in artifact_utils.get_split_uris(examples, split)]
-    files = [name for pattern in patterns for name in sorted(tf.io.gfile.glob(pattern))]
-    records = [r.numpy() for r in tf.data.TFRecordDataset(files, compression_type="GZIP").take(_EXAMPLES)]
+    uris = artifact_utils.get_split_uris(examples, split)
+    files = [name for uri in uris for name in match_files(io_utils.all_files_pattern(uri))]
+    records = list(read_records(files, rows=_EXAMPLES))
     if not records:
-        raise ValueError(f"The split {split!r} is empty: {patterns}. There is nothing to ask the model.")
+        raise ValueError(f"The split {split!r} is empty: {uris}. There is nothing to ask the model.")
     return records
 
 

@@ -14,7 +14,7 @@ from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import proto_utils
 
-from components import exported_task
+from components.model_artifact import address_for
 
 SERVING_DIR_KEY = "serving_dir"
 
@@ -32,7 +32,7 @@ class Executor(pusher.Executor):
         serving_dir = exec_properties[SERVING_DIR_KEY]
         # A blessing that was refused holds no model.
         if self.CheckBlessing(input_dict):
-            serving_dir = exported_task.address_for(serving_dir, self.GetModelPath(input_dict))
+            serving_dir = address_for(serving_dir, self.GetModelPath(input_dict))
         destination = pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
         )

@@ -166,10 +166,14 @@ class Signature:
             self.run({alias: value[first : first + step] for alias, value in inputs.items()})
             for first in range(0, rows, step)
         ]
-        answer = {name: np.concatenate([part[name] for part in parts]) for name in (outputs or self.outputs)}
+        answer = {
+            # A number where rows should be cannot be joined, only reported.
+            name: np.concatenate([part[name] for part in parts]) if len(parts) > 1 else parts[0][name]
+            for name in (outputs or self.outputs)
+        }
         for name, values in answer.items():
             shape = outputs[name] if outputs else "[n, ...]"
-            if len(values) != rows or (outputs and values.ndim != shape.count(",") + 1):
+            if values.shape[:1] != (rows,) or (outputs and values.ndim != shape.count(",") + 1):
                 raise ValueError(
                     f"{self.name!r} of {self._directory} gave {name} of shape {values.shape} for {rows} rows; expected "
                     f"{shape}."

@@ -23,6 +23,7 @@ from components.evaluator.score_split import (
     PARTS,
     Measure,
 )
+from serving.saved_model import ExportedTask
 from trainer.task import ErrorGate, Gate
 
 EVALUATION_FILE = "evaluation.json"
@@ -43,8 +44,8 @@ class Evaluation(abc.ABC):
     """What a comparison shares beside the examples, as the end of a sentence."""
 
     model_uri: str
-    task: Mapping[str, Any] | None
-    """The model's task as JSON, None if it is unknown."""
+    task: ExportedTask | None
+    """The model's task, None if it is unknown."""
     baseline_uri: str | None
     baseline_ignored: str | None
     """Why there is a baseline that was not scored, or None."""
@@ -142,8 +143,8 @@ class BoundEvaluation(Evaluation):
                 moments = overall[name]
                 lines.append(_row(title, moments.mean, moments.standard_error, moments.standard_deviation))
         # Intensities have a bound in bits per dimension too, which a reader could take for a code length.
-        if self.task is not None and self.task["binarisation"] == "none":
-            bits = overall["nll_bound"].mean / (math.log(2) * math.prod(self.task["image_shape"]))
+        if self.task is not None and not self.task.binary:
+            bits = overall["nll_bound"].mean / (math.log(2) * math.prod(self.task.image_shape))
             lines += ["", f"The bound is {_text(bits)} bits per dimension. {NO_COMPRESSION_COST}"]
         if self.labels:
             lines += ["", "| label | examples | bound | standard error | reconstruction | KL |", "|---|" + "---:|" * 5]

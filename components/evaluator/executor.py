@@ -16,7 +16,6 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
-from components import exported_task
 from components.evaluator.evaluation import (
     EVALUATION_FILE,
     REPORT_FILE,
@@ -27,6 +26,8 @@ from components.evaluator.evaluation import (
 from components.evaluator.gate import Verdict, incomparable, judge, latest_other_version
 from components.evaluator.moments import Moments, Summary
 from components.evaluator.score_split import OVERALL, ScoreSplit
+from components.model_artifact import address_for, saved_model_dir
+from serving.saved_model import read_task, require_task
 from trainer import tasks
 from trainer.task import ErrorGate, Gate
 
@@ -67,8 +68,8 @@ class EvaluatorExecutor(BaseBeamExecutor):
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
-        model_dir = exported_task.saved_model_dir(model)
-        split = exec_properties.get(SPLIT_KEY) or exported_task.judging_split(model_dir)
+        model_dir = saved_model_dir(model)
+        split = exec_properties.get(SPLIT_KEY) or require_task(model_dir).test_split
         gate = self._gate(exec_properties, model_dir)
 
         baseline = _baseline(input_dict, exec_properties, model_dir)
@@ -85,7 +86,7 @@ class EvaluatorExecutor(BaseBeamExecutor):
         )
         result = self.EVALUATION(
             model_uri=model.uri,
-            task=exported_task.read(model_dir),
+            task=read_task(model_dir),
             baseline_uri=None if baseline is None else baseline.uri,
             baseline_ignored=ignored,
             split=split,
@@ -103,7 +104,7 @@ class EvaluatorExecutor(BaseBeamExecutor):
         """Builds the gate, with the numbers of the model's task for those that the run leaves open."""
         numbers = {key: float(exec_properties[key]) for key in (self.GATE.LIMIT, TOLERANCE_KEY)}
         if tasks.TASK_DEFAULT in numbers.values():
-            own = exported_task.require(model_dir)["gate"]
+            own = require_task(model_dir).values["gate"]
             numbers = {key: own[key] if value == tasks.TASK_DEFAULT else value for key, value in numbers.items()}
         return self.GATE(**numbers)
 
@@ -169,11 +170,11 @@ def _baseline(
     artifacts = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY)
     if artifacts:
         artifact = artifact_utils.get_single_instance(artifacts)
-        return _Baseline(uri=artifact.uri, model_dir=exported_task.saved_model_dir(artifact), artifact_id=artifact.id)
+        return _Baseline(uri=artifact.uri, model_dir=saved_model_dir(artifact), artifact_id=artifact.id)
     pushed_models = exec_properties.get(PUSHED_MODELS_KEY)
     if not pushed_models:
         return None
-    version = latest_other_version(exported_task.address_for(pushed_models, model_dir), model_dir)
+    version = latest_other_version(address_for(pushed_models, model_dir), model_dir)
     return None if version is None else _Baseline(uri=version, model_dir=version, artifact_id=None)
 
 

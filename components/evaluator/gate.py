@@ -8,12 +8,10 @@ import os
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from components import exported_task
 from components.evaluator.moments import Summary
 from components.evaluator.score_split import Measure
+from serving.saved_model import GRAPH_FILE, TASK_FILE, read_task, require_task
 from trainer.task import ErrorGate, Gate
-
-_GRAPH_FILE = "saved_model.pb"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,16 +68,15 @@ def incomparable(model_dir: str, baseline_dir: str) -> str | None:
     Raises:
       FileNotFoundError: if the model to judge does not say what its task is.
     """
-    task = exported_task.require(model_dir)
-    baseline_task = exported_task.read(baseline_dir)
-    if baseline_task is None:
-        return f"it has no {exported_task.TASK_FILE}, so its task is unknown"
+    task, baseline = require_task(model_dir).values, read_task(baseline_dir)
+    if baseline is None:
+        return f"it has no {TASK_FILE}, so its task is unknown"
     differences = [
         f"{name} is {theirs!r} there and {ours!r} here"
         for name, ours, theirs in (
-            ("data.builder", task["data"]["builder"], baseline_task["data"]["builder"]),
-            ("binarisation", task["binarisation"], baseline_task["binarisation"]),
-            ("image_shape", task["image_shape"], baseline_task["image_shape"]),
+            ("data.builder", task["data"]["builder"], baseline.values["data"]["builder"]),
+            ("binarisation", task["binarisation"], baseline.values["binarisation"]),
+            ("image_shape", task["image_shape"], baseline.values["image_shape"]),
         )
         if ours != theirs
     ]
@@ -119,7 +116,7 @@ def _versions(base_path: str) -> list[str]:
     """Names the complete versions: Pusher copies the graph last."""
     # Object stores list folders with a slash at their end.
     names = (name.rstrip("/") for name in fileio.listdir(base_path))
-    return [name for name in names if name.isdecimal() and fileio.exists(os.path.join(base_path, name, _GRAPH_FILE))]
+    return [name for name in names if name.isdecimal() and fileio.exists(os.path.join(base_path, name, GRAPH_FILE))]
 
 
 def _fingerprint(model_dir: str) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import SupportsFloat
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
-from components.evaluator.example_signature import ExampleSignature
 from components.evaluator.moments import Moments, Summary, merge_summaries
+from serving.examples import ExampleFeatures
+from serving.saved_model import SavedModel
+from trainer.task import CLASSIFIER, GENERATIVE
 
 OVERALL = "overall"
 """The slice of all examples; every other slice has the name of its label."""
@@ -69,10 +70,10 @@ class Measure:
 def load_bound(model_dir: str) -> Score:
     """Loads a generative model, which scores in nats: [n] each, and [n, T] for `kl_per_step`."""
     outputs = {**dict.fromkeys((*PARTS, "log_weight"), "[n]"), KL_PER_STEP: "[n, T]"}
-    signature = ExampleSignature(model_dir, "score_examples", outputs)
+    call = _load_signature(model_dir, "score_examples", outputs)
 
     def score(examples: Sequence[bytes]) -> Scores:
-        return {name: values.astype(np.float64) for name, values in signature(examples).items()}
+        return {name: values.astype(np.float64) for name, values in call(examples).items()}
 
     return score
 
@@ -82,12 +83,13 @@ def load_error(model_dir: str) -> Score:
 
     The scoring function raises ValueError for an example without a label, or with one that the model has no class for.
     """
-    signature = ExampleSignature(model_dir, "classify_examples", {"classes": "[n, classes]", "scores": "[n, classes]"})
+    outputs = {"classes": "[n, classes]", "scores": "[n, classes]"}
+    call = _load_signature(model_dir, "classify_examples", outputs)
 
     def score(examples: Sequence[bytes]) -> Scores:
-        answer = signature(examples)
+        answer = call(examples)
         classes, probabilities = answer["classes"].astype(str), answer["scores"].astype(np.float64)
-        labels = np.array([str(_label(example)) for example in examples])
+        labels = np.array([str(ExampleFeatures(example).label) for example in examples])
         is_label = classes == labels[:, None]
         if not (is_label.sum(axis=1) == 1).all():
             unknown = np.unique(labels[is_label.sum(axis=1) != 1]).tolist()
@@ -108,10 +110,32 @@ def load_error(model_dir: str) -> Score:
     return score
 
 
+def _load_signature(
+    model_dir: str, name: str, outputs: Mapping[str, str]
+) -> Callable[[Sequence[bytes]], dict[str, np.ndarray]]:
+    """Loads a signature of serialised tf.Examples; raises ValueError if it is not there or lacks an output."""
+    signature = SavedModel(model_dir).signature(name)
+    signature.require_outputs(*outputs)
+    only_input = signature.only_input
+    return lambda examples: signature.call({only_input: np.array(examples, object)}, outputs=outputs)
+
+
 BOUND_MEASURE = Measure(
-    load=load_bound, metric="nll_bound", noun="bound", unit=" nats", number_format=".4f", limit_format="g"
+    load=load_bound,
+    metric=GENERATIVE.metric,
+    noun=GENERATIVE.metric_noun,
+    unit=" nats",
+    number_format=".4f",
+    limit_format="g",
 )
-ERROR_MEASURE = Measure(load=load_error, metric=ERROR, noun="error", unit="", number_format=".2%", limit_format=".2%")
+ERROR_MEASURE = Measure(
+    load=load_error,
+    metric=CLASSIFIER.metric,
+    noun=CLASSIFIER.metric_noun,
+    unit="",
+    number_format=".2%",
+    limit_format=".2%",
+)
 
 
 class ScoreSplit(beam.PTransform):
@@ -167,7 +191,7 @@ class _ScoreBatch(beam.DoFn):
                 difference = scores[metric] - baseline
             scores = {**scores, self._measure.baseline: baseline, self._measure.difference: difference}
         yield OVERALL, _summary(scores)
-        labels = np.array([_label(example) for example in examples])
+        labels = np.array([ExampleFeatures(example).label for example in examples])
         for label in set(labels) - {None}:
             rows = labels == label
             yield str(label), _summary({name: values[rows] for name, values in scores.items()})
@@ -175,13 +199,6 @@ class _ScoreBatch(beam.DoFn):
     def _load(self) -> _Models:
         load = self._measure.load
         return _Models(load(self._model_dir), None if self._baseline_dir is None else load(self._baseline_dir))
-
-
-def _label(serialised: bytes) -> int | None:
-    """Reads the label of a tf.Example; None if it has none."""
-    features = tf.train.Example.FromString(serialised).features.feature
-    # Asked with `in`: indexing a protobuf map would add what is missing.
-    return features["label"].int64_list.value[0] if "label" in features else None
 
 
 def _summary(scores: Scores) -> Summary:

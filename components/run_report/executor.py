@@ -14,7 +14,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
 from components.evaluator.evaluation import EVALUATION_FILE
-from components.exported_task import saved_model_dir
+from components.model_artifact import saved_model_dir
 from components.run_report import report_page
 from components.run_report.artifact import REPORT_FILE
 from components.run_report.run import Run

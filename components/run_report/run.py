@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.exported_task import TASK_FILE
 from components.run_report import event_curves, examples
 from components.run_report.event_curves import Curves
 from components.run_report.examples import Images
 from components.run_report.model import Model
+from serving.saved_model import TASK_FILE
 from trainer.task import ClassifyingTask, GenerativeTask, Task
 
 _MAX_IMAGES = 5_000

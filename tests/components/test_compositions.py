@@ -316,6 +316,7 @@ def test_the_examples_fit_the_curated_schema(
     validate(task, examples, tmp_path)
 
 
+@pytest.mark.slow  # Quick: the labels in every curated schema, and StrictExampleValidator on such a label.
 def test_a_label_out_of_range_ends_the_run_before_training(
     data_dir: pathlib.Path, tmp_path: pathlib.Path, few: None
 ) -> None:

@@ -243,7 +243,7 @@ def known_bound(tmp_path_factory: pytest.TempPathFactory) -> types.Artifact:
 
 @pytest.fixture
 def run(digits_examples: standard_artifacts.Examples, tmp_path: pathlib.Path) -> Callable[..., types.Artifact]:
-    def execute(model: types.Artifact, *, timeout_seconds: int = 120, split: str = "test") -> types.Artifact:
+    def execute(model: types.Artifact, *, timeout_seconds: int = 120, split: str | None = None) -> types.Artifact:
         blessing = standard_artifacts.InfraBlessing()
         blessing.uri = str(tmp_path / "blessing")
         pathlib.Path(blessing.uri).mkdir()

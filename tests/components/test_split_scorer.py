@@ -22,7 +22,9 @@ from tests.components.tiny_models import KL_PER_STEP, KnownBound, Outputs, bound
 BEAM_ARGUMENTS = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
 
 
-def _score(model: types.Artifact, examples: types.Artifact, uri: pathlib.Path, split: str = "test") -> pathlib.Path:
+def _score(
+    model: types.Artifact, examples: types.Artifact, uri: pathlib.Path, split: str | None = None
+) -> pathlib.Path:
     scores = standard_artifacts.InferenceResult()
     scores.uri = str(uri)
     uri.mkdir()
@@ -79,7 +81,7 @@ def test_a_model_that_cannot_score_is_refused(
     model = standard_artifacts.Model()
     model.uri = str(tmp_path / "model")
     with pytest.raises(ValueError, match="has no signature 'score'"):
-        _score(model, digits_examples, tmp_path / "scores")
+        _score(model, digits_examples, tmp_path / "scores", split="test")
 
 
 def test_the_number_of_samples_may_be_a_runtime_parameter() -> None:

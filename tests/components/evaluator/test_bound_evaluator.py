@@ -21,11 +21,11 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import La
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import standard_artifacts
 
-from components import exported_task
 from components.evaluator.component import BoundEvaluator
 from components.evaluator.executor import BoundExecutor
 from components.evaluator.moments import Summary
 from components.evaluator.score_split import BOUND_MEASURE, OVERALL, ScoreSplit
+from components.model_artifact import PLACEHOLDER
 from tests.components import tiny_models
 from tests.components.evaluator.execution import Result, execute
 from tests.components.ingestion import DIGITS, records
@@ -219,7 +219,7 @@ def test_what_is_not_given_is_as_the_models_own_task_says(
         split=None,
         max_nll_bound=tasks.TASK_DEFAULT,
         tolerance=tasks.TASK_DEFAULT,
-        pushed_models=str(tmp_path / "serving" / exported_task.PLACEHOLDER),
+        pushed_models=str(tmp_path / "serving" / PLACEHOLDER),
     ).evaluation
     assert (evaluation["split"], evaluation["max_nll_bound"], evaluation["tolerance"]) == (task.data.test, 3.0, 0.25)
     assert evaluation["baseline"] == str(tmp_path / "serving" / "digits" / "1")
@@ -398,7 +398,7 @@ class NoKl(KnownBound):
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [(OneWeightForAll, r"gave log_weight of shape \(\) for 128 examples"), (NoKl, r"lacks the outputs \['kl'\]")],
+    [(OneWeightForAll, r"gave log_weight of shape \(\) for 128 rows"), (NoKl, r"lacks the outputs \['kl'\]")],
 )
 def test_a_model_that_breaks_the_contract_is_named(
     kind: type[KnownBound], message: str, evaluate: Callable[..., Result], tmp_path: pathlib.Path

@@ -1,4 +1,4 @@
-"""What the stages behind the Trainer take from the task in an export."""
+"""What the stages behind the Trainer take from the model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components import exported_task
+from components.model_artifact import address_for
+from serving.saved_model import require_task
 from trainer import tasks
 
 
@@ -21,14 +22,14 @@ def mnist_dir(tmp_path: Path) -> str:
 
 
 def test_a_model_is_judged_on_the_test_split(mnist_dir: str) -> None:
-    assert exported_task.judging_split(mnist_dir) == tasks.get("mnist").data.test
+    assert require_task(mnist_dir).test_split == tasks.get("mnist").data.test
 
 
 def test_an_address_has_the_name_of_the_task_and_keeps_other_braces(mnist_dir: str) -> None:
-    assert exported_task.address_for("/models/{task}/{other}", mnist_dir) == "/models/mnist/{other}"
+    assert address_for("/models/{task}/{other}", mnist_dir) == "/models/mnist/{other}"
 
 
 def test_an_address_without_a_task_needs_no_model(tmp_path: Path) -> None:
-    assert exported_task.address_for("/models/x", str(tmp_path / "missing")) == "/models/x"
+    assert address_for("/models/x", str(tmp_path / "missing")) == "/models/x"
     with pytest.raises(FileNotFoundError, match=r"missing has no assets/task\.json.*Export it with its task"):
-        exported_task.address_for("/models/{task}", str(tmp_path / "missing"))
+        address_for("/models/{task}", str(tmp_path / "missing"))
