@@ -1,1 +1,1 @@
-"""What this project's speed is measured with."""
+"""Measurements of speed, and comparisons of recipes."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.accelerator FOLDER`: the exported training step on a GPU or TPU, by JAX alone.
+"""`python -m benchmarks.accelerator FOLDER`: run the exported training step on a GPU or TPU with JAX alone.
 
 Prints the milliseconds of a step for each program in the folder. With --train, trains on the images in the folder and
 writes the state, an `initial_state` of `trainer.training.loop.train`. Needs jax and numpy, and no network.
@@ -32,7 +32,7 @@ def _run(
     program: Any,
     steps: int,
 ) -> tuple[list[jax.Array], jax.Array]:
-    """`steps` training steps, without leaving the device. Step k draws its rows from the seed and k alone."""
+    """Run `steps` training steps on the device. Step k draws its rows from the seed and k alone."""
     folder_program, divisor = program
 
     def body(i: int, carried: tuple[list[jax.Array], jax.Array]) -> tuple[list[jax.Array], jax.Array]:
@@ -48,7 +48,7 @@ def _run(
 
 
 def measure(folder: Folder, program: Program, *, seconds: float) -> dict[str, Any]:
-    """Milliseconds a step over calls of some steps each: median and minimum; and the memory that the step takes."""
+    """Measure the milliseconds of a step, over calls of some steps each, and the memory that it takes."""
     divisor = folder.description["divisor"]
     rng, classes = np.random.default_rng(0), folder.description["task"].get("classes", 0)
     images, *labels = folder.batch_inputs(program)
@@ -81,7 +81,7 @@ def measure(folder: Folder, program: Program, *, seconds: float) -> dict[str, An
 
 
 def train(folder: Folder, program: Program, *, steps: int, seconds: float, output: Path, seed: int) -> None:
-    """Trains until so many steps are done or the time is over; what was written to `output` before is gone on from.
+    """Train up to step `steps` or for `seconds`, resuming from the state in `output` if there is one.
 
     Rows are drawn with replacement, which a compiled loop does at no cost; the pipeline's reader visits every example
     once an epoch.
@@ -100,7 +100,7 @@ def train(folder: Folder, program: Program, *, steps: int, seconds: float, outpu
         elapsed = time.monotonic() - began
         done += count
         print(f"step {done:,}  {loss:.3f} nats  {count * program.batch / elapsed:,.0f} examples/s", flush=True)
-        # Each other number of steps is compiled anew.
+        # Every number of steps is compiled by itself.
         call = 1_000 if call == 10 else call
         if time.monotonic() - saved > 60:
             folder.save_state(state, output)
@@ -110,7 +110,7 @@ def train(folder: Folder, program: Program, *, steps: int, seconds: float, outpu
 
 
 def main() -> None:
-    """Reads the command line and prints a table, or trains."""
+    """Read the command line and print a table, or train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="what `python -m benchmarks.export_step` wrote")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each program, or for training")

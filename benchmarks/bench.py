@@ -1,8 +1,8 @@
-"""`make bench`: how fast each task trains, samples and scores on this machine, beside the same code's plain version.
+"""`make bench`: measure how fast each task trains, samples and scores, beside the same code's plain version.
 
-The sides are processes that take turns, step by step, so that whatever else the machine does falls on all alike; a
-ratio is the median of the ratios of neighbours. A third side multiplies in bfloat16. With --against, an earlier
-revision is the only other side.
+The sides are processes that take turns, step by step, so that other load on the machine falls on all alike; a ratio is
+the median of the ratios of neighbours. A third side multiplies in bfloat16. With --against, an earlier revision is the
+only other side.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Side:
         self.described = self._answer()
 
     def ask(self, *command: object) -> dict[str, Any]:
-        """Sends one command to the worker, see there, and waits for its answer."""
+        """Send one command of `worker.Worker` and wait for its answer."""
         assert self._process.stdin
         print(*command, file=self._process.stdin, flush=True)
         return self._answer()
 
     def close(self) -> None:
-        """Ends the worker."""
+        """End the worker."""
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait()
@@ -69,18 +69,17 @@ class Side:
         return answer
 
 
-def products(task: Task) -> float:
-    """GFLOP of one training step's matrix products with weights: forward, and backward to inputs and to weights."""
+def step_gflop(task: Task) -> float:
+    """Count the GFLOP of a training step's matrix products: forward, and backward to inputs and to weights."""
     shapes = objective.for_task(task).weight_shapes()
     weights = sum(shape[0] * shape[1] for name, shape in shapes.items() if name.endswith("/w"))
     return 3 * 2 * weights * task.glimpses * task.recipe.batch_size / 1e9
 
 
 def compare(task: Task, *, against: str | None, code: Path, seconds: float) -> dict[str, Any]:
-    """Measures the task's training step on all sides by turns, then sampling and scoring, or classifying, on ours.
+    """Measure the task's training step on all sides by turns, then sampling and scoring, or classifying, on ours.
 
-    The other sides are the plain version and bfloat16; where there is a revision `against`, that one, whose checkout is
-    `code`.
+    The other sides are the plain version and bfloat16, or the revision `against` alone, whose checkout is `code`.
     """
     samples = () if task.kind is CLASSIFIER else SAMPLE_BATCHES
     variants = (("trained", code),) if against else (("plain", ROOT), ("bfloat16", ROOT))
@@ -95,8 +94,8 @@ def compare(task: Task, *, against: str | None, code: Path, seconds: float) -> d
             side.ask("step", 2)  # warm caches
         times: list[list[float]] = [[] for _ in sides]
         while len(times[0]) < 5 or sum(map(sum, times)) < seconds * 1e3:
-            for side, found in zip(sides, times, strict=True):
-                found += side.ask("step", 1)["ms"]
+            for side, of_side in zip(sides, times, strict=True):
+                of_side += side.ask("step", 1)["ms"]
         rate = ours.ask("matmul")["gflops"]
         step = statistics.median(times[0])
         result = {
@@ -106,8 +105,8 @@ def compare(task: Task, *, against: str | None, code: Path, seconds: float) -> d
             "other_step_ms": _spread(times[1]),
             "speedup": _ratios(times[1], times[0]),
             "examples_per_second": task.recipe.batch_size / step * 1e3,
-            "gflop": products(task),
-            "gflops": products(task) / step * 1e3,
+            "gflop": step_gflop(task),
+            "gflops": step_gflop(task) / step * 1e3,
             "matmul_gflops": rate,
             "first_step_seconds": first[0],
             "other_first_step_seconds": first[1],
@@ -134,7 +133,7 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def revision(name: str) -> Iterator[Path]:
-    """A checkout of that revision beside this one, for as long as it is measured."""
+    """Check out a revision beside this one for as long as it is measured."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "code"
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(path), name], cwd=ROOT, check=True)
@@ -183,7 +182,7 @@ HEADINGS = (
 
 
 def main() -> None:
-    """Prints a row as each task is done, and writes all of it as JSON."""
+    """Print a row as each task is done, and write all results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="by default all of them")
     parser.add_argument("--against", metavar="REVISION", help="compare with this revision, not with the plain version")

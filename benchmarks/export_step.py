@@ -1,4 +1,4 @@
-"""`python -m benchmarks.export_step -o FOLDER`: the training step as a program for a machine without TensorFlow.
+"""`python -m benchmarks.export_step -o FOLDER`: export the training step for a machine without TensorFlow.
 
 The folder holds the whole compiled step, one program for each --batch, and the state that it starts from.
 `python -m benchmarks.accelerator FOLDER` times it, or trains with it, on a machine with JAX and a GPU or TPU; the state
@@ -21,18 +21,24 @@ from trainer import tasks
 from trainer.task import MATMUL_DTYPES, Binarisation, Task
 from trainer.training import input_pipeline, objective, optimizer, randomness, step
 
-# TensorFlow 2.16 knows no way to StableHLO, 2.21 none to serialized HLO.
+# TensorFlow 2.16 cannot write StableHLO, 2.21 cannot write serialized HLO.
 _STAGES = {"stablehlo": "stablehlo", "hlo": "hlo_serialized"}
 
 
 def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """A tf.function that XLA compiles whole: one training step on a batch of `batch` rows.
+    """Build a tf.function that XLA compiles whole: one training step on a batch of `batch` rows.
 
     Takes the arrays of `TrainState.arrays` in their order, the last being the step, then x, float32 [batch, B, A, C] in
-    [0, 1], for a classifying task the labels [batch], and returns the new arrays, then the loss in nats. The step is
-    int32, and so are labels: accelerators count in it. The program draws its noise from the step, and so it binarises
-    the images of a task that does so at each visit.
+    [0, 1], for a classifier the labels [batch], and returns the new arrays, then the loss in nats. The step and the
+    labels are int32, in which accelerators count. The program draws its noise from the step, and likewise binarises the
+    images of a task that does so at each visit.
+
+    Raises ValueError for a task with a glimpse schedule, for a program has one number of glimpses.
     """
+    if task.recipe.glimpse_schedule:
+        raise ValueError(
+            f"{task.name}: recipe.glimpse_schedule is set, and an exported step has one number of glimpses."
+        )
     names = list(step.TrainState(task).arrays())
     learned = objective.for_task(task)
 
@@ -53,16 +59,16 @@ def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
 
 
 def initial_state(task: Task) -> dict[str, np.ndarray]:
-    """Where training starts: `TrainState.arrays` of step 0."""
+    """Return `TrainState.arrays` of step 0."""
     return step.TrainState(task).arrays()
 
 
 def write(task: Task, batches: Sequence[int], directory: str, pattern: str | None = None) -> None:
-    """Writes the programs of `batches` rows a step, `state.npz` to start from, and `program.json` that describes them.
+    """Write a program for each of `batches`, `state.npz` to start from, and `program.json` that describes them.
 
     `pattern` names the pipeline's training examples, whose images are then written too: `images.npz`, uint8 as
-    ingestion left them, beside the labels for a classifying task. `program.json` comes last: without it a folder is not
-    complete. Raises ValueError where nothing matches.
+    ingestion wrote them, beside the labels for a classifier. `program.json` comes last: without it a folder is not
+    complete. Raises ValueError where nothing matches, and as `whole_step` does.
     """
     # To NumPy 2's types an array might be called allow_pickle, and that one is a bool.
     state: dict[str, Any] = initial_state(task)
@@ -96,7 +102,7 @@ def write(task: Task, batches: Sequence[int], directory: str, pattern: str | Non
 
 
 def _lowered(function: Any, arguments: list[tf.Tensor]) -> tuple[str, bytes]:
-    """The function in the language that this TensorFlow can write, and that language's name."""
+    """Lower the function to the language that this TensorFlow can write; returns its name and the program."""
     ir = function.experimental_get_compiler_ir(*arguments)
     major, minor = (int(part) for part in tf.__version__.split(".")[:2])
     kind = "stablehlo" if (major, minor) >= (2, 20) else "hlo"
@@ -105,7 +111,7 @@ def _lowered(function: Any, arguments: list[tf.Tensor]) -> tuple[str, bytes]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line and writes the folder; a mistake is one line and status 1."""
+    """Read the command line and write the folder; a mistake is one line and status 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="digits", help="see `draw tasks`")
     parser.add_argument("--batch", type=int, action="append", help="rows of a step, 100 unless given; may be repeated")

@@ -1,4 +1,4 @@
-"""Runs what `python -m benchmarks.export_step` wrote, with JAX and without TensorFlow."""
+"""Load what `python -m benchmarks.export_step` wrote, with JAX and without TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-# JAX offers no public way to call a program that another compiler's front end made inside its own jit; these names have
-# been the same from 0.4.36 to 0.12.
+# JAX has no public way to call another compiler's program inside its own jit. These names have been the same from JAX
+# 0.4.36 to 0.12.
 from jax._src.interpreters import mlir
 from jax._src.lib.mlir import ir
 from jax._src.lib.mlir.dialects import func
@@ -30,7 +30,7 @@ _DTYPES = {"f32": "float32", "i32": "int32", "i64": "int64", "bf16": "bfloat16"}
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One training step: called with the arrays of the state and of a batch, it returns the new state and the loss."""
+    """One training step: `call` takes the arrays of the state and of a batch and returns the new state and the loss."""
 
     batch: int
     call: Callable[..., list[jax.Array]]
@@ -39,14 +39,14 @@ class Program:
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """What `python -m benchmarks.export_step` wrote into one folder."""
+    """A folder that `python -m benchmarks.export_step` wrote."""
 
     path: Path
     description: dict[str, Any]
 
     @classmethod
     def open(cls, path: str | Path) -> Folder:
-        """Raises ValueError for a folder that is not one, or not complete."""
+        """Open a folder; raises ValueError for one that is not an export, or not complete."""
         path = Path(path)
         try:
             return cls(path, json.loads((path / "program.json").read_text(encoding="utf-8")))
@@ -57,11 +57,11 @@ class Folder:
 
     @property
     def batches(self) -> list[int]:
-        """The numbers of rows for which there is a program."""
+        """Batch sizes for which there is a program."""
         return [entry["batch"] for entry in self.description["programs"]]
 
     def program(self, batch: int) -> Program:
-        """The step on `batch` rows; raises ValueError where there is none."""
+        """Load the step on `batch` rows; raises ValueError where there is none."""
         names = {entry["batch"]: entry["file"] for entry in self.description["programs"]}
         if batch not in names:
             raise ValueError(f"{self.path} holds programs for {self.batches} rows, none for {batch}.")
@@ -72,13 +72,13 @@ class Folder:
         return Program(batch, call, inputs)
 
     def state(self, path: Path | None = None) -> list[jax.Array]:
-        """The arrays of the state in `path`, by default the initial one, in the program's order."""
+        """Load the state in `path`, by default the initial one, in the program's order."""
         with np.load(path or self.path / "state.npz") as arrays:
             values = [arrays[name] for name in self.description["state"]]
         return [jax.numpy.asarray(value) for value in (*values[:-1], np.int32(values[-1]))]
 
     def save_state(self, state: list[jax.Array], path: Path) -> None:
-        """Writes a state that `trainer.training.loop.train` goes on from; whole or not at all."""
+        """Write a state that `trainer.training.loop.train` can start from; whole or not at all."""
         arrays = dict(zip(self.description["state"], map(np.asarray, state), strict=True))
         arrays["step"] = arrays["step"].astype(np.int64)
         unfinished = path.with_name(path.name + ".unfinished")
@@ -87,13 +87,13 @@ class Folder:
         unfinished.replace(path)
 
     def batch_inputs(self, program: Program) -> tuple[jax.ShapeDtypeStruct, ...]:
-        """What a program takes beside the state: images, and labels where the task is to find them."""
+        """Shapes of what a program takes beside the state: images, and labels for a classifier."""
         return program.inputs[len(self.description["state"]) :]
 
     def examples(self) -> tuple[np.ndarray, ...]:
-        """The training images, uint8 [examples, B, A, C], and maybe their labels [examples].
+        """Load the training images, uint8 [examples, B, A, C], and a classifier's labels [examples].
 
-        Raises ValueError where none were taken along.
+        Raises ValueError where none were exported.
         """
         try:
             with np.load(self.path / "images.npz") as arrays:

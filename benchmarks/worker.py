@@ -1,7 +1,7 @@
-"""One side of a comparison: a process that holds one task's compiled functions and times them when told to.
+"""One side of a comparison: a process that compiles one task's functions and times them on command.
 
-Reads a command a line from standard input and answers each with a line of JSON, so that two of these can take turns. It
-keeps to what earlier revisions offer too, for `bench --against` runs it on one.
+Reads a command a line from standard input and answers each with a line of JSON, so that sides can take turns. `bench
+--against` runs an earlier revision's worker too, so commands and answers stay as they are.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Answer = dict[str, Any]
 
 
 def plain_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
-    """The yardstick: the same equations by autodiff over the loop, without XLA, in one piece on default threads."""
+    """Build the baseline step: the same equations by autodiff, without XLA, in one piece on default threads."""
     state = step.TrainState(task)
 
     def losses(parameters: dict[str, tf.Tensor], count: tf.Tensor) -> tf.Tensor:
@@ -61,21 +61,20 @@ def plain_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
 
 
 def trained_step(task: Any, batch: Any) -> Callable[[], tf.Tensor]:
-    """The step as `loop.train` runs it, on the strategy of this host."""
+    """Build the step as `loop.train` runs it, on this host's strategy."""
     trainer = step.Trainer(task, devices.strategy())
     batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
     return lambda: trainer.train(batches, 1).gradient_norm
 
 
 class Worker:
-    """Its public methods are the commands."""
+    """The compiled functions of one task; the public methods are the commands."""
 
     def __init__(self, task: Any, variant: str) -> None:
         self.task = task
         rng = np.random.default_rng(0)
         x = rng.uniform(size=(task.recipe.batch_size, *task.image_shape)).astype(np.float32)
         self._x = tf.constant(np.round(x) if task.binary else x)
-        # Only a classifying task has classes, and earlier revisions have no such task.
         self._classes = getattr(task, "classes", 0)
         batch = self._x
         if self._classes:
@@ -83,17 +82,17 @@ class Worker:
         self._step = (plain_step if variant == "plain" else trained_step)(task, batch)
 
     def first(self) -> Answer:
-        """Seconds of the first step, tracing and compiling included."""
+        """Measure the seconds of the first step, tracing and compiling included."""
         started = time.perf_counter()
         self._step().numpy()
         return {"seconds": time.perf_counter() - started}
 
     def step(self, count: int) -> Answer:
-        """Milliseconds of each of so many steps."""
+        """Measure the milliseconds of each of `count` steps."""
         return {"ms": [_milliseconds(lambda: self._step().numpy()) for _ in range(count)]}
 
     def matmul(self) -> Answer:
-        """GFLOP/s of square float32 products, one on each core: the best of some, which the step is held against."""
+        """Measure the GFLOP/s of square float32 products on all cores, the best of some: the step's yardstick."""
         size, cores = 1_024, devices.cores()
         a = tf.random.stateless_normal([size, size], [1, 2])
         with futures.ThreadPoolExecutor(cores) as threads:
@@ -106,9 +105,9 @@ class Worker:
         return {"gflops": 4 * cores * 2 * size**3 / fastest / 1e6}
 
     def input(self, count: int) -> Answer:
-        """Of so many steps on batches from the pipeline's reader, the share of time that they wait for it.
+        """Measure the share of time that `count` steps wait for the pipeline's reader.
 
-        By TensorFlow's profiler: the time in `IteratorGetNext`, over the time of the call.
+        It is TensorFlow's profile of `IteratorGetNext` over the time of the call.
         """
         with tempfile.TemporaryDirectory() as directory:
             batches = iter(input_pipeline.training_batches(self._example_files(directory), self.task, first_step=0))
@@ -127,7 +126,7 @@ class Worker:
         return {"wait_percent": waited / 1e9 / milliseconds * 100, "step_ms": milliseconds / count}
 
     def _example_files(self, directory: str) -> list[str]:
-        """Examples as ingestion writes them, of random pixels; larger than the images where the reader crops."""
+        """Write examples as ingestion does, of random pixels and of the stored shape."""
         path = f"{directory}/examples.gz"
         highest = 255 if self.task.split_binarisation(self.task.data.train) is Binarisation.NONE else 1
         shape = (20 * self.task.recipe.batch_size, *self.task.stored_shape)
@@ -143,16 +142,16 @@ class Worker:
         return [path]
 
     def memory(self) -> Answer:
-        """The most memory that this process has held, in MiB."""
+        """Measure this process's peak memory in MiB."""
         return {"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}
 
     def sample(self, count: int) -> Answer:
-        """Milliseconds of calls of the exported signature `sample` for so many images."""
+        """Measure calls of the exported signature `sample` for `count` images, in milliseconds."""
         seeds = tf.constant([[0, index] for index in range(count)], tf.int64)
         return _latencies(lambda: self._signatures.sample(seeds)["image"].numpy())
 
     def score(self, count: int) -> Answer:
-        """Milliseconds of calls of the exported signature `score`, or `classify`, for so many images."""
+        """Measure calls of the exported signature `score`, or `classify`, for `count` images, in milliseconds."""
         seeds = tf.constant([[0, index] for index in range(count)], tf.int64)
         images = tf.repeat(self._x[:1], count, axis=0)
         if self._classes:
@@ -180,7 +179,7 @@ def _milliseconds(function: Callable[[], Any]) -> float:
 
 
 def main() -> None:
-    """`python -m benchmarks.worker TASK VARIANT`, VARIANT being `plain`, `trained`, or `bfloat16`: trained in it."""
+    """Run `python -m benchmarks.worker TASK VARIANT`, VARIANT being `plain`, `trained` or `bfloat16`."""
     name, variant = sys.argv[1:]
     task = tasks.get(name)
     if variant == "bfloat16":

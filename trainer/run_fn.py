@@ -1,4 +1,4 @@
-"""TFX's entry point: trains the task that the Trainer component was given and exports it."""
+"""TFX's entry point: train and export the Trainer component's task."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from trainer.training import train_and_export
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Called by TFX's Trainer. `custom_config` holds `task`, as JSON, `checkpoint_root`, and maybe `initial_state`.
+    """Train and export, as TFX's Trainer asks.
 
-    The latter is a file's `path` and its `sha256`, by which TFX's cache and the job tell one state from another.
+    `custom_config` holds `task` as JSON, `checkpoint_root`, and optionally `initial_state`: a file's `path`, and its
+    `sha256`, by which TFX's cache and the job tell one state from another.
 
-    Checkpoints live below `checkpoint_root`: TFX gives each attempt a new output folder, and an attempt that was killed
-    could not be resumed from there. They are deleted when the model is exported.
+    Checkpoints live below `checkpoint_root` and not in the output folder, which is a new one for each attempt, so that
+    the next attempt can resume a killed one. They are deleted when the model is exported.
     """
     directory = train_and_export.run(
         Task.from_json(fn_args.custom_config["task"]),

@@ -89,7 +89,13 @@ def test_the_next_attempt_goes_on_where_a_killed_one_stood(tmp_path, finished, c
     assert len(killed.kept()) == 1 and not killed.model.exists()
     capsys.readouterr()
     second = Attempt(tmp_path, "2")
+    # What an export left that was killed in the middle.
+    left = second.model.with_name("Format-Serving.partial") / "assets" / "left"
+    left.parent.mkdir(parents=True)
+    left.touch()
     second.run()
+    assert not left.parents[1].exists()
+    assert [path.name for path in (second.model / "assets").iterdir()] == ["task.json"]
     # How many steps a call takes depends on the clock; after the third, and before the validation, it was killed.
     assert re.search(r"resuming at step [345] of 8", capsys.readouterr().out)
     assert second.kept() == []

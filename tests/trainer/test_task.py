@@ -298,3 +298,73 @@ def test_a_task_can_be_read_without_tensorflow():
         "import sys; from trainer import tasks; tasks.get('mnist').to_json();"
         "assert not {'tensorflow', 'numpy'} & set(sys.modules)"
     )
+
+
+# Fewer glimpses at first
+
+
+def scheduled(*schedule, steps=40, **changes):
+    return tiny.tiny_task({"steps": steps, "glimpse_schedule": schedule}, **changes)
+
+
+def test_a_schedule_divides_the_steps_into_phases():
+    task = scheduled((0.25, 2), (0.5, 4))
+    assert task.glimpse_phases == ((0, 2), (10, 4), (20, tiny.STEPS))
+    expected = {0: 2, 9: 2, 10: 4, 19: 4, 20: tiny.STEPS, 39: tiny.STEPS, 40: tiny.STEPS}
+    assert {step: task.at_step(step).glimpses for step in expected} == expected
+    assert task.at_step(9) == dataclasses.replace(task, glimpses=2) and task.at_step(20) == task
+    assert {step: task.glimpses_before(step) for step in (0, 1, 10, 11, 20, 40, 99)} == {
+        0: 0,
+        1: 2,
+        10: 20,
+        11: 24,
+        20: 60,
+        40: 60 + 20 * tiny.STEPS,
+        99: 60 + 20 * tiny.STEPS,
+    }
+
+
+def test_without_a_schedule_there_is_one_phase():
+    task = tiny.tiny_task()
+    assert task.glimpse_phases == ((0, tiny.STEPS),) and task.at_step(7) == task
+    assert task.glimpses_before(7) == 7 * tiny.STEPS
+
+
+def test_a_schedule_stretches_with_the_steps():
+    task = scheduled((0.25, 2), (0.5, 4)).with_steps(100)
+    assert task.glimpse_phases == ((0, 2), (25, 4), (50, tiny.STEPS))
+    # A phase that is rounded to no step gives way, the first and the last one too.
+    assert scheduled((0.1, 1), (0.2, 2), (0.9, 3)).with_steps(4).glimpse_phases == ((0, 2), (1, 3), (4, tiny.STEPS))
+    assert scheduled((0.1, 1), (0.2, 2), (0.9, 3)).with_steps(1).glimpse_phases == ((0, 3), (1, tiny.STEPS))
+
+
+def test_a_schedule_survives_json_and_has_a_source():
+    task = scheduled((0.25, 2), (0.5, 4), sources={"recipe.glimpse_schedule": "a paper"})
+    again = Task.from_json(task.to_json())
+    assert again == task and again.recipe.glimpse_schedule == ((0.25, 2), (0.5, 4))
+    assert json.loads(task.to_json())["sources"]["recipe.glimpse_schedule"] == "a paper"
+    # An export that is older than schedules has none.
+    values = json.loads(tiny.tiny_task().to_json())
+    del values["recipe"]["glimpse_schedule"], values["sources"]["recipe.glimpse_schedule"]
+    assert Task.from_json(json.dumps(values)) == tiny.tiny_task()
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ((0.0, 2),),
+        ((1.0, 2),),
+        ((1.5, 2),),
+        ((-0.1, 2),),
+        ((float("nan"), 2),),
+        ((0.5, 2), (0.25, 4)),
+        ((0.5, 2), (0.5, 4)),
+        ((0.5, 0),),
+        ((0.5, 2.5),),
+        ((0.5,),),
+        ((0.5, 2, 3),),
+    ],
+)
+def test_an_illegal_schedule_is_refused(schedule):
+    with pytest.raises(ValueError, match=r"recipe\.glimpse_schedule is .*the fractions rising between 0 and 1"):
+        scheduled(*schedule)

@@ -1,4 +1,4 @@
-"""What the host has: its devices, the strategy that uses them, and how one step is spread over CPU cores."""
+"""The host's devices, the strategy for them, and how a step is spread over CPU cores."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from trainer.training.cluster import JOIN_SECONDS, Cluster
 
 
 def configure_threads() -> None:
-    """Sets TensorFlow's threads for this host; call it before anything else runs in TensorFlow.
+    """Set TensorFlow's threads for this host, before anything else runs in TensorFlow.
 
-    On CPU two slices of a batch, each on one thread, beat one batch on two threads (see `slices`). Where the runtime
-    has started already, in somebody else's process, its settings stay.
+    On CPU two slices of a batch, each on one thread, beat one batch on two threads (see `slices`). A runtime that has
+    started already keeps its settings.
     """
     if accelerators() or not _slices_pay():
         return
@@ -26,29 +26,29 @@ def configure_threads() -> None:
 
 
 def cores() -> int:
-    """The CPU cores that this process may use."""
+    """Count the CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def accelerators() -> list[str]:
-    """The kinds of accelerator that TensorFlow sees here, one entry a device."""
+    """List the kind of each accelerator that TensorFlow sees here, such as `GPU`."""
     return [device.device_type for device in tf.config.list_physical_devices() if device.device_type in ("GPU", "TPU")]
 
 
 def strategy(report: Callable[[str], None] = lambda line: None) -> tf.distribute.Strategy:
-    """The strategy for a TPU named by TPU_NAME, a cluster named by TF_CONFIG, several GPUs or CPUs, or one device.
+    """Choose the strategy: the TPU in TPU_NAME, the cluster in TF_CONFIG, several GPUs or CPUs, or one device.
 
-    CPUs are several where the process has made logical ones. In a cluster this waits for the other workers, says so to
-    `report`, and raises ValueError and WorkerLost as `Cluster` does.
+    There are several CPUs where the process has configured logical ones. In a cluster this reports that it waits for
+    the other workers, and raises ValueError and WorkerLost as `Cluster` does.
     """
     if os.environ.get("TPU_NAME"):
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
-    if workers := Cluster.from_environment():
-        report(f"waiting for all {workers.size} workers of the cluster, for {JOIN_SECONDS // 60} minutes at most")
-        return workers.join()
+    if cluster := Cluster.from_environment():
+        report(f"waiting for all {cluster.size} workers of the cluster, for {JOIN_SECONDS // 60} minutes at most")
+        return cluster.join()
     for kind in ("GPU", "CPU"):
         devices = tf.config.list_logical_devices(kind)
         if len(devices) > 1:
@@ -59,7 +59,7 @@ def strategy(report: Callable[[str], None] = lambda line: None) -> tf.distribute
 
 
 def slices(batch: int) -> int:
-    """Into how many slices that run side by side a replica's batch is cut."""
+    """Number of slices of a replica's batch to run side by side."""
     if accelerators() or not _slices_pay():
         return 1
     return max(n for n in range(1, cores() + 1) if batch % n == 0 and (n == 1 or batch // n >= 16))

@@ -1,4 +1,4 @@
-"""Adam with clipping, schedule and weight averaging, as one pure function of tensors that XLA compiles whole."""
+"""Adam with clipping, a learning-rate schedule and weight averaging: one pure function that XLA compiles whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tensors = Mapping[str, tf.Tensor]
 
 
 class Optimised(NamedTuple):
-    """The parameters with Adam's moments and the moving average of the parameters, all keyed by parameter."""
+    """The parameters with Adam's moments and their moving average, all keyed by parameter."""
 
     parameters: dict[str, tf.Tensor]
     first_moment: dict[str, tf.Tensor]
@@ -23,12 +23,12 @@ class Optimised(NamedTuple):
     average: dict[str, tf.Tensor]
 
     def flat(self) -> dict[str, tf.Tensor]:
-        """All of it by one name each, such as `first_moment/encoder/w`."""
+        """Every tensor by one name, such as `first_moment/encoder/w`."""
         return {f"{group}/{name}": v for group, values in self._asdict().items() for name, v in values.items()}
 
     @classmethod
     def from_flat(cls, values: Tensors) -> Optimised:
-        """The inverse of `flat`."""
+        """Invert `flat`."""
         groups: dict[str, dict[str, tf.Tensor]] = {group: {} for group in cls._fields}
         for path, value in values.items():
             group, _, name = path.partition("/")
@@ -37,9 +37,9 @@ class Optimised(NamedTuple):
 
 
 def learning_rate(task: Task, step: tf.Tensor) -> tf.Tensor:
-    """The rate of step 0, 1, ...: a linear warm-up, then half a cosine from learning_rate to final_learning_rate.
+    """Rate of step 0, 1, ...: a linear warm-up, then half a cosine from learning_rate to final_learning_rate.
 
-    The cosine runs over the cost of the steps after the warm-up, to which each adds its number of glimpses.
+    The cosine runs over the cost of the steps after the warm-up; a step costs its number of glimpses.
     """
     recipe = task.recipe
     warmup = (tf.cast(step, tf.float32) + 1) / max(recipe.warmup_steps, 1)
@@ -47,18 +47,17 @@ def learning_rate(task: Task, step: tf.Tensor) -> tf.Tensor:
     starts = np.maximum(firsts, recipe.warmup_steps).astype(np.float32)
     lengths = np.diff(starts, append=np.float32(recipe.steps))
     cost = tf.reduce_sum(tf.clip_by_value(tf.cast(step, tf.float32) - starts, 0.0, lengths) * glimpses)
-    progress = cost / max(float(np.sum(lengths * glimpses)), 1.0)
+    progress = cost / float(np.sum(lengths * glimpses))
     cosine = 0.5 * (1 + tf.cos(math.pi * progress))
     decayed = recipe.final_learning_rate + (recipe.learning_rate - recipe.final_learning_rate) * cosine
     return tf.minimum(recipe.learning_rate * warmup, decayed)
 
 
 def update(task: Task, step: tf.Tensor, state: Optimised, gradients: Tensors) -> tuple[Optimised, tf.Tensor]:
-    """One step of Adam (Kingma and Ba, 2015) on gradients clipped by their global norm.
+    """Take one step of Adam (Kingma and Ba, 2015) on gradients clipped by their global norm.
 
-    It is the reordered form that the paper's section 2 gives after Algorithm 1, with its epsilon hat.
-
-    Returns the new state and the norm before clipping.
+    It is the reordered form that their section 2 gives after Algorithm 1, with its epsilon hat. Returns the new state
+    and the norm before clipping.
     """
     recipe = task.recipe
     norm = tf.linalg.global_norm(list(gradients.values()))
@@ -66,7 +65,7 @@ def update(task: Task, step: tf.Tensor, state: Optimised, gradients: Tensors) ->
     t = tf.cast(step + 1, tf.float32)
     beta1, beta2 = recipe.adam_beta1, recipe.adam_beta2
     rate = learning_rate(task, step) * tf.sqrt(1 - beta2**t) / (1 - beta1**t)
-    # The average starts as the parameters' own, and lengthens: a fixed decay would carry the random start for long, and
+    # The average lengthens with the steps since the phase began: a fixed decay would long remember the random start, or
     # the weights of another number of glimpses.
     firsts = tf.constant([float(first) for first, _ in task.glimpse_phases])
     age = t - tf.reduce_max(tf.where(firsts < t, firsts, 0.0))

@@ -1,4 +1,4 @@
-"""One training job, from examples to an exported model: what every worker runs, under TFX or without it."""
+"""One training job, from examples to an exported model, as every worker runs it, with TFX or without."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ def run(
     report: Callable[[str], None],
     initial_state: Mapping[str, str] | None = None,
 ) -> str | None:
-    """Trains the task on the files that match, and exports it to `model_dir`, which is complete if it is there.
+    """Train the task on the files that match and export it to `model_dir`, which appears only when complete.
 
-    `initial_state` is where to begin, see `loop.train`: a file's `path` and its `sha256`. Checkpoints and summaries
-    live below `checkpoint_root`, in a folder that belongs to this task, these examples and that state, so that an
-    attempt that was killed is gone on with by the next one and by no other.
+    `initial_state` is where to start, see `loop.train`: a file's `path` and its `sha256`. Checkpoints and summaries
+    live below `checkpoint_root`, in a folder named after the task, the training files and that state, so that only a
+    run with the same inputs resumes it.
 
-    Returns that folder; None on a worker that is not the chief, for whom nothing is left to do. No worker returns
-    before the model is written. Raises what `loop.train` raises, and cluster.WorkerLost.
+    Returns that folder on the chief, None on other workers. No worker returns before the model is written. Raises
+    what `loop.train` raises, and cluster.WorkerLost.
     """
     devices.configure_threads()
     strategy = devices.strategy(report)
     with cluster.translate_losses(strategy):
-        train_files, validation_files = _files(train_patterns), _files(validation_patterns)
-        origin = [task.to_json(), *train_files, *([initial_state["sha256"]] if initial_state else [])]
-        digest = hashlib.sha256("\n".join(origin).encode()).hexdigest()
+        train_files = _files(train_patterns)
+        inputs = [task.to_json(), *train_files, *([initial_state["sha256"]] if initial_state else [])]
+        digest = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
         directory = os.path.join(checkpoint_root, digest[:16])
         partial = f"{model_dir.rstrip('/')}.partial"
-        if cluster.is_chief(strategy):
-            # Made now, to find out before the training where it cannot be written.
+        chief = cluster.is_chief(strategy)
+        if chief:
+            # A killed export may have left files there. Made now, so that a folder that cannot be written fails early.
             if tf.io.gfile.exists(partial):
                 tf.io.gfile.rmtree(partial)
             tf.io.gfile.makedirs(partial)
@@ -49,17 +50,16 @@ def run(
             task,
             strategy=strategy,
             train_files=train_files,
-            validation_files=validation_files,
+            validation_files=_files(validation_patterns),
             directory=directory,
             initial_state=initial_state["path"] if initial_state else None,
             report=report,
         )
-        if cluster.is_chief(strategy):
+        if chief:
             exporter.export(task, weights, partial)
-            # When it is whole: who finds a model finds all of it.
             tf.io.gfile.rename(partial, model_dir, overwrite=True)
         cluster.end_together(strategy)
-    return directory if cluster.is_chief(strategy) else None
+    return directory if chief else None
 
 
 def _files(patterns: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tests import tiny
 from trainer.task import Binarisation
-from trainer.training import cluster
+from trainer.training import cluster, loop, step
 
 TASK = tiny.tiny_task(
     {"steps": 60, "batch_size": 12, "validation_interval": 25},
@@ -33,35 +33,36 @@ if arguments["devices"] > 1:
     one = tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [one] * arguments["devices"])
 
-from trainer import cluster, host, loop, step
-from trainer.task import Task
+from tests.trainer.training.test_cluster import train_recorded
+from trainer.training import cluster, devices
 
-loop._CALL_SECONDS = 1e-3  # a call a step, with a checkpoint after each
-strategy = host.strategy()
-bounds, train = [], step.Trainer.train
-
-def recorded(self, batches, steps):
-    metrics = train(self, batches, steps)
-    bounds.append(float(metrics.means.nll_bound))
-    print("step", int(self.state.step.numpy()), flush=True)
-    return metrics
-
-step.Trainer.train = recorded
+strategy = devices.strategy()
 try:
     with cluster.translate_losses(strategy):
-        weights = loop.train(
-            Task.from_json(arguments["task"]),
-            strategy=strategy,
-            train_files=arguments["train_files"],
-            validation_files=arguments["validation_files"],
-            directory=arguments["directory"],
-            report=lambda line: print(line, flush=True),
-        )
+        result = train_recorded(strategy, arguments["data"], arguments["directory"])
 except cluster.WorkerLost as error:
     sys.exit(f"lost: {error}")
-replicas = np.int64(strategy.num_replicas_in_sync)
-np.savez(arguments["output"], bounds=bounds, replicas=replicas, **weights)
+np.savez(arguments["output"], **result)
 """
+
+
+def train_recorded(strategy, data, directory):
+    """Trains the task, a step a call with a checkpoint after each: the weights, each step's bound, and the replicas."""
+    bounds, real = [], step.Trainer.train
+
+    def record(self, batches, steps):
+        metrics = real(self, batches, steps)
+        bounds.append(float(metrics.loss))
+        print("step", int(self.state.step.numpy()), flush=True)
+        return metrics
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_CALL_SECONDS", 0)
+        patch.setattr(step.Trainer, "train", record)
+        weights = loop.train(
+            TASK, **data, strategy=strategy, directory=directory, report=lambda line: print(line, flush=True)
+        )
+    return {"bounds": np.array(bounds), "replicas": np.int64(strategy.num_replicas_in_sync), **weights}
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +96,7 @@ class Run:
 
     def _worker(self, addresses, index):
         arguments = {
-            **self.data,
-            "task": TASK.to_json(),
+            "data": self.data,
             "devices": self.devices,
             # Only the chief's is used: the others need no storage of its own.
             "directory": str(self.directory if index == 0 else self.root / f"nothing{index}"),
@@ -128,23 +128,25 @@ def free_addresses(count):
     return addresses
 
 
-def assert_close(found, expected):
-    assert found.keys() == expected.keys()
+def assert_close(result, expected):
+    assert result.keys() == expected.keys()
     for name in expected.keys() - {"replicas", "bounds"}:
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(result[name], expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 @pytest.fixture(scope="module")
 def alone(data, tmp_path_factory):
     """One device, uninterrupted."""
-    with Run(tmp_path_factory.mktemp("alone"), data) as run:
-        (result,) = run.finish()
+    result = train_recorded(tf.distribute.get_strategy(), data, str(tmp_path_factory.mktemp("alone") / "run"))
     assert result["replicas"] == 1 and result["bounds"].shape == (60,)
     assert len(set(result["bounds"])) == 60
     return result
 
 
-@pytest.mark.parametrize(("devices", "workers"), [(2, 1), (1, 2)], ids=["two devices", "two workers"])
+@pytest.mark.parametrize(
+    ("devices", "workers"),
+    [pytest.param(2, 1, id="two devices", marks=pytest.mark.slow), pytest.param(1, 2, id="two workers")],
+)
 def test_two_train_as_one(data, alone, tmp_path, devices, workers):
     """MirroredStrategy on two logical CPUs, and two processes on this host: the losses and weights of one device."""
     with Run(tmp_path, data, devices=devices, workers=workers) as run:
@@ -190,7 +192,9 @@ def test_a_worker_whom_nobody_joins_ends(monkeypatch, index):
     """The ten minutes are ten seconds here."""
     place = {"cluster": {"worker": free_addresses(2)}, "task": {"type": "worker", "index": index}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(place))
-    process = tiny.python("from trainer import cluster, host; cluster.JOIN_SECONDS = 10; host.strategy(print)")
+    process = tiny.python(
+        "from trainer.training import cluster, devices; cluster.JOIN_SECONDS = 10; devices.strategy(print)"
+    )
     output, errors = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGALRM, errors[-3000:]
     assert output.startswith("waiting for all 2 workers of the cluster")
@@ -211,19 +215,22 @@ def test_a_worker_that_is_asked_to_end_does(data, tmp_path):
 
 
 def configured(monkeypatch, workers, kind, index=0):
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": workers, "task": {"type": kind, "index": index}}))
+    place = {"index": index} if kind is None else {"type": kind, "index": index}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": workers, "task": place}))
     return cluster.Cluster.from_environment()
 
 
 def test_a_cluster_is_a_chief_and_workers(monkeypatch):
-    found = configured(monkeypatch, {"worker": ["b:1", "c:1"], "chief": ["a:1"], "evaluator": ["d:1"]}, "worker", "1")
+    workers = {"worker": ["b:1", "c:1"], "chief": ["a:1"], "evaluator": ["d:1"]}
+    found = configured(monkeypatch, workers, "worker", "1")
     assert found.jobs == {"chief": ("a:1",), "worker": ("b:1", "c:1")} and list(found.jobs) == ["chief", "worker"]
+    assert found.size == 3
 
 
 @pytest.mark.parametrize("workers", [{}, {"worker": ["a:1"]}, {"chief": ["a:1"], "worker": []}])
 def test_one_worker_is_no_cluster(monkeypatch, workers):
     assert configured(monkeypatch, workers, next(iter(workers), None)) is None
-    for text in ("", "{}"):
+    for text in ("", " ", "{}"):
         monkeypatch.setenv("TF_CONFIG", text)
         assert cluster.Cluster.from_environment() is None
 
@@ -244,6 +251,9 @@ TWO = {"worker": ["a:1", "b:1"]}
         ({"worker": ["a", "b:1"]}, "worker", 0, "HOST:PORT"),
         ({"chief": ["a:1", "b:1"]}, "chief", 0, "one 'chief'"),
         (["a:1", "b:1"], "worker", 0, "cannot be read"),
+        ({"worker": ["a:1", 2]}, "worker", 0, "cannot be read"),
+        ({"worker": {"0": "a:1", "2": "b:1"}}, "worker", 0, "HOST:PORT"),
+        (TWO, "worker", -1, "'worker' number -1"),
     ],
 )
 def test_a_malformed_cluster_is_refused_with_an_example(monkeypatch, workers, kind, index, message):
@@ -256,6 +266,46 @@ def test_no_json_is_refused(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "worker0")
     with pytest.raises(ValueError, match="TF_CONFIG: it cannot be read"):
         cluster.Cluster.from_environment()
+
+
+# Waiting for the others
+
+
+@pytest.fixture
+def alarm():
+    """Where the clock that ends a process is off again after the test, whatever happened."""
+    yield
+    signal.alarm(0)
+
+
+def join(monkeypatch, strategy):
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", strategy)
+    return cluster.Cluster({"worker": ("a:1", "b:1")}).join()
+
+
+@pytest.mark.usefixtures("alarm")
+def test_the_alarm_is_set_while_waiting_and_off_after_the_join(monkeypatch):
+    """An alarm that stays would end each training of several workers after ten minutes."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def strategy():
+        assert signal.alarm(cluster.JOIN_SECONDS) in (cluster.JOIN_SECONDS, cluster.JOIN_SECONDS - 1)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # As TensorFlow takes it over.
+        return "joined"
+
+    assert join(monkeypatch, strategy) == "joined"
+    assert signal.alarm(0) == 0
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
+@pytest.mark.usefixtures("alarm")
+def test_a_worker_that_goes_at_once_ends_the_join_and_the_alarm(monkeypatch):
+    def strategy():
+        raise tf.errors.UnavailableError(None, None, "first line\nfailed: task:1 is gone")
+
+    with pytest.raises(cluster.WorkerLost, match=r"did not come together\. Start all .*says: failed: task:1 is gone"):
+        join(monkeypatch, strategy)
+    assert signal.alarm(0) == 0
 
 
 def test_alone_the_chief_says_what_one_says_oneself():

@@ -1,9 +1,11 @@
 """How a step is spread over the host, and which strategy is taken for its devices."""
 
+import os
+from types import SimpleNamespace
+
 import pytest
 import tensorflow as tf
 
-from tests import tiny
 from trainer.training import devices
 
 
@@ -48,9 +50,32 @@ def test_one_device_needs_no_strategy(monkeypatch):
     assert devices.strategy().num_replicas_in_sync == 1
 
 
-def test_cores_are_those_that_the_process_may_use():
-    output = tiny.run_python(
-        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-        "from trainer import host; print(devices.cores())"
+@pytest.mark.parametrize(
+    ("gpus", "cpus", "expected"), [(2, 1, ["GPU:0", "GPU:1"]), (0, 3, ["CPU:0", "CPU:1", "CPU:2"])]
+)
+def test_several_devices_of_the_fastest_kind_are_mirrored(monkeypatch, gpus, cpus, expected):
+    counts = {"GPU": gpus, "CPU": cpus}
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    monkeypatch.setattr(
+        tf.config,
+        "list_logical_devices",
+        lambda kind: [SimpleNamespace(name=f"{kind}:{index}") for index in range(counts[kind])],
     )
-    assert output.split()[-1] == "1"
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda names: names)
+    assert devices.strategy() == expected
+
+
+def test_one_gpu_is_used_alone_beside_several_cpus(monkeypatch):
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind] * {"GPU": 1, "CPU": 2}[kind])
+    assert devices.strategy() is tf.distribute.get_strategy()
+
+
+def test_cores_are_those_that_the_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    assert devices.cores() == len(allowed)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert devices.cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)

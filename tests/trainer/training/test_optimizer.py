@@ -153,6 +153,35 @@ def test_equal_rates_make_a_constant_schedule():
     assert {rate(task, step) for step in range(0, 45, 5)} == {rate(task, 0)}
 
 
+# Phases of 1, 2 and 4 glimpses that begin at steps 0, 20 and 40 of 60.
+PHASES = tiny.tiny_task(
+    {"steps": 60, "warmup_steps": 10, "clip_norm": 1e9, "glimpse_schedule": ((1 / 3, 1), (2 / 3, 2))}, glimpses=4
+)
+
+
+def test_the_cosine_runs_over_the_glimpses_and_not_over_the_steps():
+    """The rate of a step is that of one with constant glimpses at the same share of the cost after the warm-up."""
+    total = 10 * 1 + 20 * 2 + 20 * 4
+    for step, cost in ((10, 0), (15, 5), (20, 10), (30, 30), (40, 50), (41, 54), (50, 90), (60, 130), (70, 130)):
+        cosine = (1 + math.cos(math.pi * cost / total)) / 2
+        assert rate(PHASES, step) == pytest.approx(1e-4 + (1e-2 - 1e-4) * cosine, rel=1e-4), step
+    assert rate(PHASES, 4) == pytest.approx(1e-2 / 2)
+
+
+def test_the_warm_up_may_reach_into_a_later_phase():
+    task = tiny.tiny_task({"steps": 60, "warmup_steps": 30, "glimpse_schedule": ((1 / 3, 1), (2 / 3, 2))}, glimpses=4)
+    assert rate(task, 29) == pytest.approx(1e-2)
+    half = 1e-4 + (1e-2 - 1e-4) / 2
+    # After it come 10 steps of 2 glimpses and 20 of 4: half of these 100 glimpses are over at 47.5.
+    assert rate(task, 47) > half > rate(task, 48)
+
+
+def test_equal_glimpses_make_the_schedule_that_there_is_without_phases():
+    task = tiny.tiny_task({"steps": 50, "warmup_steps": 10, "glimpse_schedule": ((0.5, tiny.STEPS),)})
+    for step in range(0, 60, 7):
+        assert rate(task, step) == pytest.approx(rate(TASK, step), rel=1e-5)
+
+
 def test_the_rate_scales_what_adam_does():
     """The update uses the schedule at its own step: the first moves by a tenth of the rate, Adam's ratio being 1."""
     gradient = draws(4)
@@ -178,6 +207,17 @@ def test_the_average_follows_the_parameters_with_a_decay_that_lengthens(decay):
             np.testing.assert_allclose(state.average[name], average, rtol=1e-5, atol=1e-6)
     if decay == 0.0:
         np.testing.assert_array_equal(states[-1].average["w"], states[-1].parameters["w"])
+
+
+def test_the_average_starts_anew_where_the_number_of_glimpses_changes():
+    """What the weights of fewer glimpses have left in it is forgotten as fast as the random start."""
+    states, _ = run(PHASES, [draws(seed) for seed in range(60)])
+    average = draws()["w"].astype(np.float64)
+    for t, state in enumerate(states, start=1):
+        age = t - max(first for first in (0, 20, 40) if first < t)
+        d = min(PHASES.recipe.ema_decay, age / (age + 10))
+        average = d * average + (1 - d) * state.parameters["w"].numpy()
+        np.testing.assert_allclose(state.average["w"], average, rtol=1e-5, atol=1e-6, err_msg=str(t))
 
 
 def test_update_changes_none_of_its_arguments():

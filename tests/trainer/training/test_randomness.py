@@ -80,6 +80,18 @@ def test_streams_that_share_a_seed_do_not_share_noise():
     assert len(drawn) == 40
 
 
+def test_every_draw_has_a_stream_of_its_own(monkeypatch):
+    """Two laws drawn from one stream would go up and down together."""
+    seeds, real = [], randomness._seed
+    monkeypatch.setattr(
+        randomness, "_seed", lambda task, stream, index: seeds.append(stream) or real(task, stream, index)
+    )
+    for stream in STREAMS.values():
+        stream(TASK, 0)
+    randomness.sample_noise(TASK, 3)
+    assert len(seeds) == len(set(seeds)) == 5
+
+
 def test_noise_has_the_shapes_and_the_law_it_should():
     assert STREAMS["training"](TASK, 0).shape == randomness.sample_noise(TASK, tiny.BATCH).shape == SHAPE
 
@@ -100,6 +112,12 @@ def test_corners_reach_every_place_of_a_crop_alike_and_rows_apart_from_columns()
     np.add.at(places, tuple(corners.T), 1)
     # Each of 15 places is expected 2,000 times with a standard deviation of 43.
     assert places.sum() == 30_000 and abs(places - 2_000).max() < 200
+
+
+def test_equal_margins_give_every_pair_of_a_row_and_a_column():
+    """With one stream for both, crops would lie on the diagonal alone."""
+    corners = randomness.crop_corners(with_margin(TASK, (3, 3)), tf.constant(3), 2_000).numpy()
+    assert {tuple(corner) for corner in corners.tolist()} == set(itertools.product(range(4), repeat=2))
 
 
 def test_without_a_margin_there_is_one_place():
