@@ -1,5 +1,6 @@
 """The outer loop: a killed run resumes to the same bits, summaries are complete, divergence stops with advice."""
 
+import copy
 import dataclasses
 import json
 import logging
@@ -8,6 +9,7 @@ import random
 import re
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,36 +19,92 @@ from tests import tiny
 from trainer.task import Binarisation, NoAttention
 from trainer.training import loop, objective, step
 
-# Validation does not fall on the last step; the steps are too few to be over before the run is killed.
-TASK = tiny.tiny_task({"steps": 310, "validation_interval": 100, "warmup_steps": 5}, glimpses=3)
+# Validation does not fall on the last step.
+TASK = tiny.tiny_task({"steps": 31, "validation_interval": 10, "warmup_steps": 5}, glimpses=3)
 
-RUN = """
-import json, sys
-import numpy as np
-from trainer import loop
-from trainer.task import Task
+TRAINER = step.Trainer
 
-loop._CALL_SECONDS = 0.02  # many short calls, with a checkpoint after each
-arguments = json.loads(sys.argv[1])
-task = Task.from_json(arguments.pop("task"))
-output = arguments.pop("output")
-weights = loop.train(task, report=lambda line: print(line, flush=True), **arguments)
-np.savez(output, **weights)
-"""
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once():
+    """Runs of one task share its compiled functions; each begins with the state of step 0, as a new trainer does."""
+    trainers, initial = {}, {}
+
+    def trainer(task, strategy, *, step=0, state=None):
+        # The step does not depend on these.
+        recipe = dataclasses.replace(task.recipe, checkpoint_seconds=0.0, validation_interval=1)
+        name = dataclasses.replace(task, recipe=recipe).to_json()
+        key = name, task.at_step(step).glimpses
+        if key not in trainers:
+            trainers[key] = TRAINER(task, strategy, step=step, state=state)
+        if name not in initial:
+            initial[name] = trainers[key].state.arrays()
+        if state is None:
+            trainers[key].state.load(initial[name])
+        shared = copy.copy(trainers[key])
+        shared.task = task
+        return shared
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "Trainer", trainer)
+        yield
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("data")
-    images = tiny.make_images(TASK, 37)
-    files = tiny.write_examples(directory / "fit", images[:23]), tiny.write_examples(directory / "watch", images[23:])
-    return {"train_files": files[0], "validation_files": files[1]}
+    return write_data(tmp_path_factory.mktemp("data"), TASK)
 
 
-def train(task, data, directory):
+def write_data(directory, task):
+    fit = tiny.make_images(task, 23, binary=task.split_binarisation("fit") is not Binarisation.NONE)
+    watch = tiny.make_images(task, 14)
+    return {
+        "train_files": tiny.write_examples(directory / "fit", fit),
+        "validation_files": tiny.write_examples(directory / "watch", watch),
+    }
+
+
+def train(task, data, directory, **options):
     lines = []
-    weights = loop.train(task, **data, directory=str(directory), report=lines.append)
+    weights = loop.train(task, **data, directory=str(directory), report=lines.append, **options)
     return weights, lines
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only training moves: each glimpse takes a second. A call is then of one step."""
+    now = SimpleNamespace(seconds=0, seconds_per_glimpse=1)
+
+    def train(self, batches, steps):
+        now.seconds += steps * self.glimpses * now.seconds_per_glimpse
+        return real(self, batches, steps)
+
+    real = TRAINER.train
+    monkeypatch.setattr(TRAINER, "train", train)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(loop, "_CALL_SECONDS", 0)
+    return now
+
+
+def interrupt(patch, at):
+    """Raises KeyboardInterrupt, as somebody's signal would, before step `at`."""
+    real = TRAINER.train
+
+    def train(self, batches, steps):
+        if int(self.state.step) >= at:
+            raise KeyboardInterrupt
+        return real(self, batches, steps)
+
+    patch.setattr(TRAINER, "train", train)
+
+
+def train_in_two(task, data, directory, at):
+    """Trains until just before step `at`, then the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, at)
+        with pytest.raises(KeyboardInterrupt):
+            train(task, data, directory)
+    return train(task, data, directory)
 
 
 @pytest.fixture(scope="module")
@@ -63,72 +121,95 @@ def uninterrupted(data, tmp_path_factory):
 
 def scalars(directory):
     """Tag to {step: value}; a step that was done twice counts as it was done last. Images are None."""
-    found = {}
+    values = {}
     for path in sorted((directory / "logs").iterdir(), key=lambda path: path.stat().st_mtime_ns):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 image = value.metadata.plugin_data.plugin_name == "images"
                 number = None if image else float(tf.make_ndarray(value.tensor))
-                found.setdefault(value.tag, {})[event.step] = number
-    return found
+                values.setdefault(value.tag, {})[event.step] = number
+    return values
 
 
 def checkpoints(directory):
     return sorted(int(path.stem.split("-")[1]) for path in directory.glob("ckpt-*.index"))
 
 
+def assert_same(weights, expected, message=""):
+    assert weights.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(weights[name], value, err_msg=f"{name} {message}")
+
+
 # Resuming
 
 
-@pytest.fixture(scope="module")
-def killed_and_resumed(data, tmp_path_factory):
-    """A run that was killed in the middle of training, and its second half."""
-    directory = tmp_path_factory.mktemp("killed") / "run"
-    output = directory.parent / "weights.npz"
-    arguments = {"task": TASK.to_json(), "output": str(output), "directory": str(directory), **data}
+@pytest.fixture
+def resumed(data, tmp_path, clock):
+    """A run that was interrupted before step 17, four steps after its last checkpoint, and its second half."""
+    task = dataclasses.replace(TASK, recipe=dataclasses.replace(TASK.recipe, checkpoint_seconds=12 * TASK.glimpses))
+    weights, lines = train_in_two(task, data, tmp_path / "run", 17)
+    return tmp_path / "run", lines, weights
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(resumed, uninterrupted):
+    directory, lines, weights = resumed
+    assert_same(weights, uninterrupted[0])
+    assert checkpoints(directory)[-1] == TASK.recipe.steps
+    assert lines[-1] == uninterrupted[1][-1]
+    # It says where it goes on, and the other says nothing of the kind.
+    assert [line for line in lines if "resum" in line] == [f"resuming at step 13 of 31 from {directory / 'ckpt-13'}"]
+    assert not [line for line in uninterrupted[1] if "resum" in line]
+    # Validation falls on the same steps with the same bound.
+    expected = scalars(uninterrupted[2])["validation/nll_bound"]
+    assert list(expected) == [10, 20, 30, 31]
+    assert scalars(directory)["validation/nll_bound"] == expected
+
+
+RUN = """
+import json, sys
+import numpy as np
+from trainer.task import Task
+from trainer.training import loop
+
+loop._CALL_SECONDS = 0.02  # many short calls, with a checkpoint after each
+arguments = json.loads(sys.argv[1])
+task = Task.from_json(arguments.pop("task"))
+output = arguments.pop("output")
+weights = loop.train(task, report=lambda line: print(line, flush=True), **arguments)
+np.savez(output, **weights)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_as_an_uninterrupted_one(data, tmp_path):
+    """SIGKILL at any moment, also while a checkpoint is written; in a process of its own, with its own TensorFlow."""
+    # The steps are too few to be over before the run is killed.
+    task = tiny.tiny_task({"steps": 310, "validation_interval": 100, "warmup_steps": 5}, glimpses=3)
+    directory, output = tmp_path / "run", tmp_path / "weights.npz"
+    arguments = {"task": task.to_json(), "output": str(output), "directory": str(directory), **data}
     process = tiny.python(RUN, json.dumps(arguments))
     while process.poll() is None and not (directory.is_dir() and len(checkpoints(directory)) >= 2):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     _, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL and not output.exists(), errors[-4000:]
-    stood = checkpoints(directory)
+    kept = checkpoints(directory)
+    assert 0 < kept[-1] < task.recipe.steps
     lines = tiny.run_python(RUN, json.dumps(arguments)).splitlines()
-    return directory, stood, lines, dict(np.load(output))
-
-
-def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(killed_and_resumed, uninterrupted):
-    directory, stood, _, weights = killed_and_resumed
-    assert 0 < stood[-1] < TASK.recipe.steps
-    assert checkpoints(directory)[-1] == TASK.recipe.steps
-    expected = uninterrupted[0]
-    assert weights.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(weights[name], value, err_msg=name)
-
-
-def test_a_resumed_run_says_where_it_goes_on(killed_and_resumed, uninterrupted):
-    _, stood, lines, _ = killed_and_resumed
-    said = [line for line in lines if "resum" in line]
-    assert len(said) == 1 and any(f"step {step:,} of 310" in said[0] for step in stood)
-    assert not [line for line in uninterrupted[1] if "resum" in line]
-    assert lines[-1] == uninterrupted[1][-1]
-
-
-def test_validation_falls_on_the_same_steps_with_the_same_bound(killed_and_resumed, uninterrupted):
-    expected = scalars(uninterrupted[2])["validation/nll_bound"]
-    assert list(expected) == [100, 200, 300, 310]
-    assert scalars(killed_and_resumed[0])["validation/nll_bound"] == expected
+    assert any(lines[0].startswith(f"resuming at step {done:,} of 310") for done in kept)
+    expected, uninterrupted_lines = train(task, data, tmp_path / "uninterrupted")
+    assert_same(dict(np.load(output)), expected)
+    assert lines[-1] == uninterrupted_lines[-1]
 
 
 def test_a_finished_run_trains_no_further_and_has_the_same_weights(data, uninterrupted):
     weights, lines, directory, _ = uninterrupted
     before = checkpoints(directory)
     again, more = train(TASK, data, directory)
-    assert checkpoints(directory) == before and "resuming at step 310 of 310" in more[0]
+    assert checkpoints(directory) == before and "resuming at step 31 of 31" in more[0]
     assert more[-1] == lines[-1]
-    for name, value in weights.items():
-        np.testing.assert_array_equal(again[name], value)
+    assert_same(again, weights)
 
 
 def test_the_exported_weights_are_the_average(uninterrupted):
@@ -144,94 +225,164 @@ def test_two_checkpoints_are_kept(uninterrupted):
     assert len(checkpoints(uninterrupted[2])) == 2
 
 
+def test_a_checkpoint_comes_when_its_seconds_are_over_and_after_the_last_step(monkeypatch, clock, data, tmp_path):
+    saved = []
+    real = tf.train.CheckpointManager.save
+
+    def save(self, checkpoint_number):
+        saved.append(checkpoint_number)
+        return real(self, checkpoint_number)
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    # Calls of two glimpses, two seconds: after 10 seconds, and 10 more, not after each call from then on.
+    task = tiny.tiny_task({"steps": 14, "validation_interval": 50, "checkpoint_seconds": 9.0}, glimpses=2)
+    train(task, data, tmp_path / "run")
+    assert saved == [5, 10, 14]
+
+
 CROPS = dataclasses.replace(TASK.data, crop_margin=(2, 3))
+SHORT = {"steps": 14, "checkpoint_seconds": 5.0}
 MODES = {
-    "bfloat16 products": tiny.tiny_task({"matmul_dtype": "bfloat16", "jit_compile": True}, glimpses=2),
     "crops, binarised at each visit": tiny.tiny_task(
-        data=CROPS, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH, glimpses=2
+        SHORT, data=CROPS, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH, glimpses=2
     ),
+    "bfloat16 products": tiny.tiny_task({**SHORT, "matmul_dtype": "bfloat16", "jit_compile": True}, glimpses=2),
     "no attention, in colour": tiny.tiny_task(
-        image_shape=(tiny.ROWS, tiny.COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention(), glimpses=2
+        SHORT,
+        image_shape=(tiny.ROWS, tiny.COLUMNS, 3),
+        binarisation=Binarisation.NONE,
+        attention=NoAttention(),
+        glimpses=2,
     ),
-    "the last weights": tiny.tiny_task({"ema_decay": 0.0}, glimpses=2),
+    "the last weights": tiny.tiny_task({**SHORT, "ema_decay": 0.0}, glimpses=2),
 }
 
 
 @pytest.mark.parametrize(
-    "mode", [*list(MODES)[:2], *(pytest.param(m, marks=pytest.mark.slow) for m in list(MODES)[2:])]
+    "mode", [*list(MODES)[:1], *(pytest.param(m, marks=pytest.mark.slow) for m in list(MODES)[1:])]
 )
-def test_every_mode_resumes_to_the_same_bits(tmp_path, mode):
-    """Interrupted at a random step, after a checkpoint."""
+def test_every_mode_resumes_to_the_same_bits(clock, tmp_path, mode):
+    """Interrupted before a random step; a checkpoint comes after each third step."""
     task = MODES[mode]
-    images = tiny.make_images(task, 23, binary=task.split_binarisation("fit") is not Binarisation.NONE)
-    files = tiny.write_examples(tmp_path / "fit", images)
-    watch = tiny.write_examples(tmp_path / "watch", tiny.make_images(task, 5))
-    data = {"train_files": files, "validation_files": watch}
-    last = random.randint(2, task.recipe.steps - 10)
-    real = step.Trainer.train
+    data = write_data(tmp_path, task)
+    at = random.randint(3, task.recipe.steps - 1)
+    expected, _ = train(task, data, tmp_path / "uninterrupted")
+    weights, lines = train_in_two(task, data, tmp_path / "run", at)
+    assert lines[0].startswith(f"resuming at step {at - at % 3} of {task.recipe.steps}")
+    assert_same(weights, expected, f"interrupted at step {at}")
 
-    def interrupted(self, batches, steps):
-        if int(self.state.step) >= last:
-            raise KeyboardInterrupt
+
+# Fewer glimpses at first
+
+# Phases of 1, 2 and 4 glimpses that begin at steps 0, 3 and 8; no validation falls on a joint.
+PHASES = tiny.tiny_task(
+    {"steps": 12, "glimpse_schedule": ((0.25, 1), (2 / 3, 2)), "validation_interval": 5, "checkpoint_seconds": 0.0},
+    glimpses=4,
+)
+
+
+@pytest.fixture(scope="module")
+def phases(data, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("phases") / "run"
+    return *train(PHASES, data, directory), directory
+
+
+@pytest.mark.parametrize("at", [2, 3, 6, 8, 10])
+def test_a_run_that_is_interrupted_in_any_phase_resumes_to_the_same_bits(clock, data, tmp_path, phases, at):
+    weights, lines = train_in_two(PHASES, data, tmp_path / "run", at)
+    assert lines[0].startswith(f"resuming at step {at} of 12") and lines[-1] == phases[1][-1]
+    assert_same(weights, phases[0], f"interrupted at step {at}")
+
+
+def test_a_call_ends_where_the_number_of_glimpses_changes(monkeypatch, data, tmp_path, phases):
+    """However many steps a call may take."""
+    calls = []
+    real = TRAINER.train
+
+    def record(self, batches, steps):
+        calls.append((int(self.state.step), steps, self.glimpses))
         return real(self, batches, steps)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_CALL_SECONDS", 1e-3)  # a call a step
-        expected, _ = train(task, data, tmp_path / "uninterrupted")
-        with patch.context() as inner:
-            inner.setattr(step.Trainer, "train", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                train(task, data, tmp_path / "run")
-        weights, (resumed, *_) = train(task, data, tmp_path / "run")
-    assert f"resuming at step {last} of {task.recipe.steps}" in resumed
-    for name, value in expected.items():
-        np.testing.assert_array_equal(weights[name], value, err_msg=f"{name}, interrupted at step {last}")
+    monkeypatch.setattr(TRAINER, "train", record)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=iter(np.arange(0, 1, 1e-6)).__next__))
+    weights, _ = train(PHASES, data, tmp_path / "run")
+    assert calls == [(0, 1, 1), (1, 2, 1), (3, 2, 2), (5, 3, 2), (8, 2, 4), (10, 2, 4)]
+    assert_same(weights, phases[0])
+
+
+def test_the_last_validation_has_the_glimpses_of_the_exported_model(data, tmp_path, phases):
+    """Each other one has those of the steps that it follows."""
+    by_step = [tag for tag in scalars(phases[2]) if tag.startswith("validation_kl_by_step/")]
+    seen = {tag.rpartition("/")[2]: list(scalars(phases[2])[tag]) for tag in by_step}
+    assert seen == {"001": [5, 10, 12], "002": [5, 10, 12], "003": [10, 12], "004": [10, 12]}
+    # So short a training that the task's own number of glimpses has no step.
+    task = tiny.tiny_task({"steps": 2, "warmup_steps": 0, "glimpse_schedule": ((0.9, 1),)}, glimpses=3)
+    assert task.glimpse_phases == ((0, 1), (2, 3))
+    train(task, data, tmp_path / "run")
+    found = scalars(tmp_path / "run")
+    assert found["train/glimpses"] == {1: 1.0, 2: 1.0} and list(found["validation_kl_by_step/003"]) == [2]
+
+
+def test_the_time_that_is_left_follows_from_the_glimpses(monkeypatch, clock, data, tmp_path):
+    """Of 3 steps of a glimpse, 5 of two and 4 of four: 29 glimpses of five seconds, with ten examples in a batch."""
+    clock.seconds_per_glimpse = 5
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", 0)
+    _, lines = train(PHASES, data, tmp_path / "run")
+    assert [tuple(line.split("  ")[-2:]) for line in lines[:-1]] == [
+        *[("2 examples/s", "2 min left")] * 3,
+        *[("1 examples/s", "2 min left")] * 4,
+        ("1 examples/s", "80 s left"),
+        ("0 examples/s", "60 s left"),
+        ("0 examples/s", "40 s left"),
+        ("0 examples/s", "20 s left"),
+        ("0 examples/s", "0 s left"),
+    ]
 
 
 # What a person sees
 
 
 def test_tensorboard_holds_what_is_promised(uninterrupted):
-    found = scalars(uninterrupted[2])
+    values = scalars(uninterrupted[2])
     training = {
         f"train/{name}"
-        for name in ("nll_bound", "reconstruction", "kl", "gradient_norm", "learning_rate", "examples_per_second")
-    }
+        for name in (
+            "nll_bound", "reconstruction", "kl", "gradient_norm", "learning_rate", "glimpses", "examples_per_second",
+        )
+    }  # fmt: skip
     validation = {f"validation/{name}" for name in ("nll_bound", "reconstruction", "kl")}
     by_step = {f"validation_kl_by_step/{t:03d}" for t in range(1, TASK.glimpses + 1)}
-    assert set(found) == training | validation | by_step | {"samples", "drawings"}
+    assert set(values) == training | validation | by_step | {"samples", "drawings"}
     for tag in training:
-        assert list(found[tag]) == list(found["train/nll_bound"]) and max(found[tag]) == TASK.recipe.steps
+        assert list(values[tag]) == list(values["train/nll_bound"]) and max(values[tag]) == TASK.recipe.steps
     for tag in validation | by_step | {"samples", "drawings"}:
-        assert list(found[tag]) == [100, 200, 300, 310]
-    for moment in (100, 310):
-        kl = sum(found[tag][moment] for tag in by_step)
-        assert found["validation/kl"][moment] == pytest.approx(kl, rel=1e-5)
-        assert found["validation/nll_bound"][moment] == pytest.approx(
-            found["validation/reconstruction"][moment] + kl, rel=1e-5
+        assert list(values[tag]) == [10, 20, 30, 31]
+    for moment in (10, 31):
+        kl = sum(values[tag][moment] for tag in by_step)
+        assert values["validation/kl"][moment] == pytest.approx(kl, rel=1e-5)
+        assert values["validation/nll_bound"][moment] == pytest.approx(
+            values["validation/reconstruction"][moment] + kl, rel=1e-5
         )
-    for moment, bound in found["train/nll_bound"].items():
-        assert bound == pytest.approx(found["train/reconstruction"][moment] + found["train/kl"][moment], rel=1e-5)
-    assert min(found["train/examples_per_second"].values()) > 0
+    for moment, bound in values["train/nll_bound"].items():
+        assert bound == pytest.approx(values["train/reconstruction"][moment] + values["train/kl"][moment], rel=1e-5)
+    assert min(values["train/examples_per_second"].values()) > 0
 
 
 def test_the_last_line_has_the_step_and_the_bound_of_the_exported_weights(uninterrupted):
     _, lines, directory, _ = uninterrupted
-    bound = scalars(directory)["validation/nll_bound"][310]
-    assert lines[-1].startswith("step 310/310") and f"{bound:.2f} nats" in lines[-1]
+    bound = scalars(directory)["validation/nll_bound"][31]
+    assert lines[-1] == f"step 31/31  validation {bound:.2f} nats at 31"
 
 
-def test_progress_has_steps_nats_and_rate(monkeypatch, data, tmp_path):
-    """A clock that runs a minute a look makes a line due after each call."""
-    ticks = iter(range(0, 10**6, 60))
-    monkeypatch.setattr(loop.time, "monotonic", lambda: next(ticks))
-    task = tiny.tiny_task({"steps": 3, "warmup_steps": 0, "validation_interval": 1}, glimpses=2)
+def test_progress_has_steps_nats_and_the_last_validation(monkeypatch, clock, data, tmp_path):
+    """A line at most each ten seconds, of calls of two seconds."""
+    task = tiny.tiny_task({"steps": 14, "validation_interval": 4, "checkpoint_seconds": 1e9}, glimpses=2)
     _, lines = train(task, data, tmp_path / "run")
-    assert len(lines) == 4
-    for number, line in enumerate(lines[:3], start=1):
-        for part in (f"step {number}/3", "nats (KL ", "examples/s", "left"):
-            assert part in line
-    assert "validation" in lines[1]
+    assert [line.split("  ")[0] for line in lines] == ["step 5/14", "step 10/14", "step 14/14"]
+    for line, validated in zip(lines[:2], (4, 8), strict=True):
+        assert re.search(
+            rf"train +\d+\.\d\d nats \(KL \d+\.\d\d\)  validation \d+\.\d\d nats at {validated}  5 exam", line
+        )
 
 
 # What goes wrong
@@ -239,7 +390,7 @@ def test_progress_has_steps_nats_and_rate(monkeypatch, data, tmp_path):
 
 def poison(monkeypatch, after):
     """A step that gives NaN, as an overflow does: in the metrics, and in the weights that it leaves behind."""
-    real = step.Trainer.train
+    real = TRAINER.train
 
     def train(self, batches, steps):
         metrics = real(self, batches, steps)
@@ -249,25 +400,18 @@ def poison(monkeypatch, after):
             metrics = metrics._replace(means=metrics.means._replace(nll_bound=tf.constant(float("nan"))))
         return metrics
 
-    monkeypatch.setattr(step.Trainer, "train", train)
+    monkeypatch.setattr(TRAINER, "train", train)
 
 
 def test_a_bound_that_is_no_number_stops_with_advice_and_leaves_the_older_checkpoint(monkeypatch, data, tmp_path):
-    task = tiny.tiny_task(glimpses=2)
     poison(monkeypatch, after=9)
     with pytest.raises(loop.TrainingDiverged, match=r"by step .*: nll_bound nan.*learning_rate.*clip_norm"):
-        train(task, data, tmp_path / "run")
+        train(TASK, data, tmp_path / "run")
     latest = tf.train.latest_checkpoint(str(tmp_path / "run"))
-    state = step.TrainState(task)
+    state = step.TrainState(TASK)
     tf.train.Checkpoint(state=state).restore(latest).assert_consumed()
     assert 0 < int(state.step) <= 9
     assert all(np.isfinite(variable.numpy()).all() for variable in state.variables)
-
-
-def test_a_rate_that_is_far_too_high_stops_the_run(data, tmp_path):
-    task = tiny.tiny_task({"learning_rate": 1e30, "warmup_steps": 0, "clip_norm": 1e6}, glimpses=2)
-    with pytest.raises(loop.TrainingDiverged, match="diverged by step"):
-        train(task, data, tmp_path / "run")
 
 
 def test_a_last_step_that_diverges_exports_nothing(data, tmp_path):
@@ -281,11 +425,19 @@ def test_a_last_step_that_diverges_exports_nothing(data, tmp_path):
     assert not checkpoints(tmp_path / "run")
 
 
+def test_a_rate_that_is_far_too_high_stops_the_run(data, tmp_path):
+    task = tiny.tiny_task({"learning_rate": 1e30, "warmup_steps": 0, "clip_norm": 1e6}, glimpses=2)
+    with pytest.raises(loop.TrainingDiverged, match="diverged by step"):
+        train(task, data, tmp_path / "run")
+
+
 def test_a_collapsed_posterior_is_warned_of(monkeypatch, caplog, data, tmp_path):
     """The KL is put at 0.4 nats: training until it collapses by itself would take minutes."""
     task = tiny.tiny_task({"steps": 1_010, "warmup_steps": 0, "validation_interval": 2_000}, glimpses=2)
-    monkeypatch.setattr(step.Trainer, "validate", lambda self, batches: objective.BoundMetrics(20.0, 19.6, [0.3, 0.1]))
-    train(task, data, tmp_path / "run")
+    arrays = step.TrainState(task).arrays() | {"step": np.int64(1_008)}
+    np.savez(tmp_path / "state.npz", **arrays)
+    monkeypatch.setattr(TRAINER, "validate", lambda self, batches: objective.BoundMetrics(20.0, 19.6, [0.3, 0.1]))
+    train(task, data, tmp_path / "run", initial_state=str(tmp_path / "state.npz"))
     (warned,) = [record.getMessage() for record in caplog.records if "collapsed" in record.getMessage()]
     assert re.match(r"At step 1,010 the KL is 0\.40 nats: .*collapsed.*Try", warned)
 
