@@ -1,4 +1,4 @@
-"""`draw train`: training and export alone, without TFX; on each machine of a cluster, one of its workers."""
+"""`draw train`: train and export without TFX, also as one of a cluster's workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serving.native_output import quiet_native_code
 from trainer import tasks
 
 WORKER_LOST = 138
-"""The status that Kubeflow's TFJob takes for an error after which the worker is to be started again."""
+"""Exit status after which Kubeflow's TFJob restarts the worker."""
 
 INTERRUPTED = 130
 
@@ -31,14 +31,14 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--task", "task_name", envvar="TASK", default="digits", show_default=True, help="See `draw tasks`.")
 @click.option("--steps", envvar="STEPS", type=click.IntRange(1), help="Training steps.  [default: the task's]")
 @click.option("--examples", required=True, help="A pattern of the pipeline's training examples.")
-@click.option("--validation", required=True, help="A pattern of the examples that are watched while training.")
+@click.option("--validation", required=True, help="A pattern of the examples for validation while training.")
 @click.option(
     "--checkpoints",
     required=True,
     type=_FOLDER,
-    help="Where training goes on after it was killed, and what TensorBoard shows.",
+    help="A folder for the checkpoints, from which a killed training resumes, and TensorBoard's logs.",
 )
-@click.option("-o", "--output", required=True, type=_FOLDER, help="The SavedModel, a folder that is not there yet.")
+@click.option("-o", "--output", required=True, type=_FOLDER, help="The SavedModel, a folder that does not exist yet.")
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -51,14 +51,14 @@ def train(
 ) -> None:
     """Train a task on the pipeline's examples and export it, without the rest of the pipeline.
 
-    Killed or interrupted, the same command goes on from the last checkpoint.
+    After it was killed or interrupted, the same command resumes from the last checkpoint.
 
-    Where TF_CONFIG names a cluster of several workers, this is one of them, and all are started with the same options.
-    They train one model and cut each batch between them. The first, the chief, alone reads and writes CHECKPOINTS and
-    OUTPUT; the others end with it.
+    Where TF_CONFIG names a cluster of several workers, start this command on each with the same options. They train
+    one model and share each batch. Only the first, the chief, reads and writes CHECKPOINTS and OUTPUT; the others end
+    with it.
 
-    Exits with 0 when the model is written, 1 when that failed, 130 when it was interrupted, 138 when another worker is
-    lost, and 142 when not all came within ten minutes: then all are to be started again.
+    Exits with 0 when the model is written, 1 when that failed, 130 when it was interrupted. Start all workers again
+    after 138, when another worker was lost, and 142, when not all came within ten minutes.
     """
     try:
         task = tasks.get(task_name)
@@ -68,7 +68,7 @@ def train(
             raise ValueError(f"{output} is not empty: name a folder that does not exist yet, or remove it first.")
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    # Who sets the level wants to read what TensorFlow says.
+    # A user who sets the level wants to read TensorFlow's log.
     with contextlib.nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else quiet_native_code():
         import tensorflow as tf
 
@@ -94,7 +94,7 @@ def train(
 
 
 def _show_warnings() -> None:
-    """Our own: standard error may be closed to what TensorFlow and its libraries write."""
+    """Show our own warnings on standard output, for standard error may be closed to silence TensorFlow."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
     logging.getLogger("trainer").addHandler(handler)

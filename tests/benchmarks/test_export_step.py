@@ -79,6 +79,13 @@ def test_intensities_are_divided_and_bits_are_not(task, divisor, tmp_path):
     assert json.loads((tmp_path / "program.json").read_text(encoding="utf-8"))["divisor"] == divisor
 
 
+def test_a_task_with_fewer_glimpses_at_first_has_no_one_step_to_export(tmp_path):
+    task = tiny.tiny_task({"glimpse_schedule": ((0.5, 2),)})
+    with pytest.raises(ValueError, match=r"glimpse_schedule is set.*one number of glimpses"):
+        export_step.write(task, [4], str(tmp_path))
+    assert not (tmp_path / "program.json").exists()
+
+
 def test_a_pattern_that_matches_nothing_leaves_no_complete_folder(tmp_path):
     with pytest.raises(ValueError, match="No file of examples"):
         export_step.write(TASK, [4], str(tmp_path), str(tmp_path / "nothing-*"))

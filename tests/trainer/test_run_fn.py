@@ -93,6 +93,7 @@ def test_the_next_attempt_goes_on_where_a_killed_one_stood(tmp_path, finished, c
     left = second.model.with_name("Format-Serving.partial") / "assets" / "left"
     left.parent.mkdir(parents=True)
     left.touch()
+    second.model.mkdir()  # An empty folder is no model.
     second.run()
     assert not left.parents[1].exists()
     assert [path.name for path in (second.model / "assets").iterdir()] == ["task.json"]

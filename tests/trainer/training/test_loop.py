@@ -240,6 +240,26 @@ def test_a_checkpoint_comes_when_its_seconds_are_over_and_after_the_last_step(mo
     assert saved == [5, 10, 14]
 
 
+@pytest.mark.parametrize(
+    ("call_seconds", "expected"),
+    [
+        (0, [1] * 14),
+        (4, [1, 2, 2, 2, 2, 2, 2, 1]),  # as many as fit
+        (1e9, [1, 2, 4, 7]),  # at most twice as many as before, and no more than there are
+    ],
+)
+def test_a_call_takes_as_many_steps_as_fit_into_its_seconds(monkeypatch, clock, data, tmp_path, call_seconds, expected):
+    monkeypatch.setattr(loop, "_CALL_SECONDS", call_seconds)
+    calls, real = [], TRAINER.train
+    monkeypatch.setattr(
+        TRAINER, "train", lambda self, batches, steps: calls.append(steps) or real(self, batches, steps)
+    )
+    # Steps of two glimpses, two seconds.
+    task = tiny.tiny_task({"steps": 14, "validation_interval": 50, "checkpoint_seconds": 1e9}, glimpses=2)
+    train(task, data, tmp_path / "run")
+    assert calls == expected
+
+
 CROPS = dataclasses.replace(TASK.data, crop_margin=(2, 3))
 SHORT = {"steps": 14, "checkpoint_seconds": 5.0}
 MODES = {
@@ -447,6 +467,21 @@ def test_early_training_is_not_warned_of(uninterrupted):
     _, _, directory, warned = uninterrupted
     assert max(scalars(directory)["validation/kl"].values()) < 1
     assert not [text for text in warned if "collapsed" in text]
+
+
+@pytest.mark.parametrize(
+    ("task", "files"),
+    [(dataclasses.replace(TASK, title="Another"), ["/a/1", "/a/2"]), (TASK, ["/a/1", "/a/3"]), (TASK, ["/a/1"])],
+    ids=["task", "file", "number of files"],
+)
+def test_a_worker_of_another_job_than_the_chiefs_is_refused(monkeypatch, task, files):
+    digests = []
+    monkeypatch.setattr(loop.cluster, "from_chief", lambda strategy, own: digests.append(own) or digests[0])
+    loop._check_same_job(None, TASK, ["/a/1", "/a/2"])
+    # The workers may see the files in another order and at another place.
+    loop._check_same_job(None, TASK, ["/b/2", "/b/1"])
+    with pytest.raises(ValueError, match="started for another task, or with other training files, than the chief"):
+        loop._check_same_job(None, task, files)
 
 
 @pytest.mark.parametrize("which", ["train_files", "validation_files"])
