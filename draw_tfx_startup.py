@@ -1,8 +1,8 @@
-"""At the start of Python: pipeline/kubeflow serves TFX's command as the Kubeflow handler that TFX itself cannot import.
+"""Startup hook that gives TFX's command a Kubeflow handler, in place of its own, which it cannot import.
 
 `tfx --engine=kubeflow` imports tfx.tools.cli.handler.kubeflow_handler, which needs a module that TFX 1.16 removed. A
-.pth file beside this one calls `install` in every process of the environment; so this imports nothing until that one
-module is asked for. Where TFX's own can be imported, it is what one gets.
+.pth file beside this one calls `install` in every process of the environment, so this imports nothing until that
+module is imported. Where TFX's own works, it is used.
 """
 
 import sys
@@ -13,7 +13,7 @@ ALIAS = "_draw_tfx_kubeflow"
 
 
 class _Finder:
-    """On sys.meta_path: knows one module."""
+    """Finder on sys.meta_path for that one module."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -25,7 +25,7 @@ class _Finder:
 
 
 class _Loader:
-    """Makes that module of TFX's handler, or else of ours."""
+    """Loader of TFX's handler, or else of ours."""
 
     @staticmethod
     def create_module(spec):
@@ -49,10 +49,10 @@ class _Loader:
         )
         sys.modules[ALIAS] = importlib.util.module_from_spec(ours)
         ours.loader.exec_module(sys.modules[ALIAS])
-        module.KubeflowHandler = importlib.import_module(ALIAS + ".handler").KubeflowHandler
+        module.KubeflowHandler = importlib.import_module(ALIAS + ".tfx_cli_handler").KubeflowHandler
 
 
 def install():
-    """Idempotent."""
+    """Adds the finder to sys.meta_path once."""
     if _Finder not in sys.meta_path:
         sys.meta_path.insert(0, _Finder)

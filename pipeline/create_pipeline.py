@@ -37,16 +37,14 @@ from components.task_trainer import TaskTrainer
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline_resolver import LatestOtherBlessedModel
 from pipeline.task_arguments import TaskArguments
-from trainer.task import ErrorGate, Gate, Task
+from trainer.task import CLASSIFIER, Task
 
-# Node ids, by which a run's metadata are read again.
+# Node ids, by which a run's metadata are read again; that of the evaluator is its kind's.
 PARAMETER_CHECK = "ParameterCheck"
 EXAMPLE_GEN = "TfdsExampleGen"
 SCHEMA_GEN = "ImportSchemaGen"
 TRAINER = "Trainer"
 BASELINE = "Baseline"
-EVALUATORS = {Gate.LIMIT: "BoundEvaluator", ErrorGate.LIMIT: "ErrorEvaluator"}
-"""By the name of the limit that a gate sets."""
 SERVING_CHECK = "ServingCheck"
 PUSHER = "Pusher"
 RUN_REPORT = "RunReport"
@@ -137,7 +135,15 @@ def create_pipeline(
 
 def check_parameters(task: TaskArguments, locations: Locations) -> ParameterCheck:
     """Refuses a run whose parameters cannot work, before anything is computed."""
-    return ParameterCheck(**vars(task), **vars(locations)).with_id(PARAMETER_CHECK)
+    return ParameterCheck(
+        limit_name=task.kind.limit,
+        task=task.task,
+        steps=task.steps,
+        train_examples=task.train_examples,
+        limit=task.limit,
+        tolerance=task.tolerance,
+        **vars(locations),
+    ).with_id(PARAMETER_CHECK)
 
 
 def ingest(task: TaskArguments, locations: Locations, checks: Sequence[ParameterCheck]) -> Ingestion:
@@ -203,11 +209,11 @@ def judge(
     baseline: dict[str, Any] = {"pushed_models": pushed_models}
     for resolver in baselines:
         baseline = {"baseline_model": resolver.outputs["model"]}
-    thresholds: dict[str, Any] = {task.limit_name: task.limit, "tolerance": task.tolerance}
-    evaluator_class = ErrorEvaluator if task.limit_name == ErrorGate.LIMIT else BoundEvaluator
+    thresholds: dict[str, Any] = {task.kind.limit: task.limit, "tolerance": task.tolerance}
+    evaluator_class = ErrorEvaluator if task.kind is CLASSIFIER else BoundEvaluator
     evaluator = evaluator_class(**inputs, **baseline, **thresholds)
     serving_check = ServingCheck(**inputs, timeout_seconds=SERVING_CHECK_SECONDS)
-    return Judgement(evaluator.with_id(EVALUATORS[task.limit_name]), serving_check.with_id(SERVING_CHECK))
+    return Judgement(evaluator.with_id(task.kind.evaluator), serving_check.with_id(SERVING_CHECK))
 
 
 def deliver(locations: Locations, ingestion: Ingestion, trainer: TaskTrainer, judgement: Judgement) -> Delivery:

@@ -7,15 +7,14 @@ import dataclasses
 from tfx.orchestration.data_types import RuntimeParameter
 
 from trainer import tasks
-from trainer.task import ErrorGate, Gate, Task
+from trainer.task import ErrorGate, Gate, Kind, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskArguments:
     """One task, or any task of one kind. The kind is fixed, for each has an evaluator of its own."""
 
-    limit_name: str
-    """Field of the gate that limits a model: the LIMIT of the gates of all these tasks."""
+    kind: Kind
     task: Task | RuntimeParameter
     """The task itself, or a parameter that holds its name."""
     steps: int | RuntimeParameter = tasks.TASK_DEFAULT
@@ -28,18 +27,18 @@ class TaskArguments:
     @classmethod
     def for_task(cls, task: Task, gate: Gate | ErrorGate) -> TaskArguments:
         """One task, judged by a gate that need not be its own."""
-        return cls(limit_name=gate.LIMIT, task=task, limit=getattr(gate, gate.LIMIT), tolerance=gate.tolerance)
+        return cls(kind=task.kind, task=task, limit=getattr(gate, task.kind.limit), tolerance=gate.tolerance)
 
     @classmethod
     def for_each_run(
-        cls, *, limit_name: str, task: str, steps: int, train_examples: int, limit: float, tolerance: float
+        cls, *, kind: Kind, task: str, steps: int, train_examples: int, limit: float, tolerance: float
     ) -> TaskArguments:
         """Runtime parameters with these defaults, by which a run names a task of the kind."""
         return cls(
-            limit_name=limit_name,
+            kind=kind,
             task=RuntimeParameter("task", str, default=task),
             steps=RuntimeParameter("steps", int, default=steps),
             train_examples=RuntimeParameter("train_examples", int, default=train_examples),
-            limit=RuntimeParameter(limit_name, float, default=float(limit)),
+            limit=RuntimeParameter(kind.limit, float, default=float(limit)),
             tolerance=RuntimeParameter("tolerance", float, default=float(tolerance)),
         )

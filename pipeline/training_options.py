@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pipeline.option_fields import Option
 from trainer import tasks
-from trainer.task import ClassifyingTask, ErrorGate, Gate, GenerativeTask
+from trainer.task import CLASSIFIER, GENERATIVE, ClassifyingTask, ErrorGate, Gate, GenerativeTask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,20 +51,19 @@ class TrainingOptions(TaskOption):
     @functools.cached_property
     def gate(self) -> Gate | ErrorGate:
         """The task's gate with the user's threshold. Raises ValueError for the threshold of another kind of task."""
-        task = self.task
-        if isinstance(task, ClassifyingTask):
-            if self.max_nll_bound is not None:
-                raise ValueError(f"{task.name} is a classifier, which has no bound: give the greatest error instead.")
-            return task.gate if self.max_error is None else dataclasses.replace(task.gate, max_error=self.max_error)
-        if self.max_error is not None:
-            raise ValueError(f"{task.name} is a generative task, which has no error: give the greatest bound instead.")
-        if self.max_nll_bound is None:
-            return task.gate
-        return dataclasses.replace(task.gate, max_nll_bound=self.max_nll_bound)
+        task, kind = self.task, self.task.kind
+        for other in (GENERATIVE, CLASSIFIER):
+            if other is not kind and getattr(self, other.limit) is not None:
+                raise ValueError(
+                    f"{task.name} is a {kind.noun}, which has no {other.metric_noun}: give the greatest "
+                    f"{kind.metric_noun} instead."
+                )
+        limit = getattr(self, kind.limit)
+        return task.gate if limit is None else dataclasses.replace(task.gate, **{kind.limit: limit})
 
     def check_score_samples(self) -> None:
         """Raises ValueError where the test images cannot be scored with so many samples."""
-        if self.score_samples is not None and (self.score_samples < 1 or isinstance(self.task, ClassifyingTask)):
+        if self.score_samples is not None and (self.score_samples < 1 or self.task.kind is CLASSIFIER):
             raise ValueError(
                 f"Got {self.score_samples} samples to score of each image of {self.task_name}: give at least 1, of a "
                 "generative task, or none for no such stage."

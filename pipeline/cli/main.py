@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-# Where each subcommand is: module and name, with the line that the group's help shows.
+# Module and name of each subcommand, with its line in the group's help.
 SUBCOMMANDS = {
     "run": ("pipeline.cli.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
     "compile": ("pipeline.cli.compile_command", "compile_pipeline", "Write the pipeline for Kubeflow, as a package."),
@@ -19,14 +19,14 @@ SUBCOMMANDS = {
     "train": (
         "pipeline.cli.train_command",
         "train",
-        "Train and export a model from examples: one worker, or all there is.",
+        "Train and export a model from examples, alone or as one worker of several.",
     ),
     "serve": ("serving.cli.serve_command", "serve", "Serve a model over gRPC and REST, as TF Serving does."),
     "sample": ("serving.cli.sample_command", "sample", "Draw images: a sheet of samples from a model server."),
     "sequence": ("serving.cli.sequence_command", "sequence", "Show how the model draws: an animation."),
     "score": ("serving.cli.score_command", "score", "Score images: the bound of each in nats, and its parts."),
-    "score-batch": ("serving.cli.score_batch_command", "score_batch", "Score as many images as there are, with Beam."),
-    "reconstruct": ("serving.cli.reconstruct_command", "reconstruct", "Draw images after: a sheet of pairs."),
+    "score-batch": ("serving.cli.score_batch_command", "score_batch", "Score any number of images, with Beam."),
+    "reconstruct": ("serving.cli.reconstruct_command", "reconstruct", "Reconstruct images: a sheet of pairs."),
     "classify": ("serving.cli.classify_command", "classify", "Classify images: the likeliest class of each."),
     "status": ("serving.cli.status_command", "status", "Show which versions a model server has, and their signatures."),
     "check-server": ("serving.cli.check_server_command", "check_server", "Check that a server keeps to the contract."),
@@ -38,11 +38,11 @@ class LazyGroup(click.Group):
     """A group whose subcommands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the table's order."""
+        """Returns the names in the table's order."""
         return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The subcommand of that name; None where there is none, which click reports."""
+        """Imports the subcommand of that name; None, which click reports, for an unknown one."""
         if cmd_name not in SUBCOMMANDS:
             return None
         module, name, _ = SUBCOMMANDS[cmd_name]

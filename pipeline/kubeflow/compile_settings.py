@@ -14,7 +14,7 @@ from pipeline.kubeflow.pipeline_spec import OBJECT_STORES
 from pipeline.option_fields import Option
 from pipeline.training_options import TrainingOptions
 from trainer import tasks
-from trainer.task import ErrorGate
+from trainer.task import CLASSIFIER
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class CompileSettings(TrainingOptions):
         super().__post_init__()
         _ = self.gate  # Raises for the threshold of another kind of task.
         self.check_score_samples()
-        check_task(limit_name=self.limit_name, **self.task_parameters)
+        check_task(limit_name=self.task.kind.limit, **self.task_parameters)
         if self.pipeline_root is not None and not self.pipeline_root.startswith(OBJECT_STORES):
             raise ValueError(
                 f"The pipeline root is {self.pipeline_root}: Kubeflow Pipelines keeps artifacts in an object store, "
@@ -78,14 +78,9 @@ class CompileSettings(TrainingOptions):
                 )
 
     @property
-    def limit_name(self) -> str:
-        """Field of the gate that limits a model; stands for the kind of task."""
-        return self.task.gate.LIMIT
-
-    @property
     def pipeline_name(self) -> str:
         """One name for each kind of task."""
-        return "draw-classifier" if self.limit_name == ErrorGate.LIMIT else "draw"
+        return "draw-classifier" if self.task.kind is CLASSIFIER else "draw"
 
     @property
     def task_parameters(self) -> dict[str, Any]:
@@ -93,7 +88,7 @@ class CompileSettings(TrainingOptions):
         numbers = {
             "steps": self.steps,
             "train_examples": self.train_examples,
-            "limit": getattr(self, self.limit_name),
+            "limit": getattr(self, self.task.kind.limit),
             "tolerance": self.tolerance,
         }
         return {

@@ -52,7 +52,7 @@ def _pipeline(settings: CompileSettings) -> Any:
 
     samples = settings.score_samples
     pipeline = create_pipeline(
-        task=TaskArguments.for_each_run(limit_name=settings.limit_name, **settings.task_parameters),
+        task=TaskArguments.for_each_run(kind=settings.task.kind, **settings.task_parameters),
         locations=Locations(
             **{name: RuntimeParameter(name, str, default=address) for name, address in settings.locations.items()}
         ),

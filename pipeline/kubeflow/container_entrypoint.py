@@ -1,8 +1,8 @@
-"""What the container of every task runs on Kubeflow Pipelines 2.x: TFX's entry point, adapted to KFP's launcher.
+"""Entry point of every task's container on Kubeflow Pipelines 2.x: TFX's own, adapted to KFP's launcher.
 
-The exit status is 0 when the stage has done its work, and 1 when it has not; the launcher knows no others, and the
-task's retries follow from it. A model that a gate refuses is a result: the stage and the run succeed, as TFX's users
-expect, the pusher leaves the model, and log and metadata (`blessed`, `pushed`) say so.
+The exit status is 0 if the stage succeeded and 1 if it failed; the launcher knows no others, and retries follow from
+it. A model that a gate refuses is a result: the stage and the run succeed, as TFX's users expect, nothing is pushed,
+and log and metadata (`blessed`, `pushed`) say so.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from pipeline.local.failure import is_user_error, reason
 from serving.native_output import quiet_native_code
 
 MIRROR_ROOT_VARIABLE = "KFP_MIRROR_ROOT"
-"""Names the folder that the launcher's mirrors lie in, where that is not `/`, as in a pod."""
+"""Variable with the folder of the launcher's mirrors, for tests; in a pod it is `/`."""
 
-_FINDINGS = ("blessed", "pushed")
-"""Properties of TFX's artifacts in which a gate, or the pusher, says yes or no."""
+_VERDICTS = ("blessed", "pushed")
+"""Properties of TFX's artifacts that hold the answer of a gate or of the pusher."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one stage; its answer is complete where the launcher looks for it, or is not there."""
+    """Runs one stage. Its output file, where the launcher looks for it, is complete or missing."""
     options, beam_arguments = _parser().parse_known_args(arguments)
     try:
         executor_input = _json(options.json_serialized_invocation_args)
         inputs_spec = _json(options.json_serialized_inputs_spec_args)
         mirror = _mirror(executor_input, beam_arguments)
         adapted = for_tfx(executor_input, inputs_spec, mirror)
-        answer = for_launcher(_run(options.executor_class_path, adapted, inputs_spec, beam_arguments), mirror)
-        _write(answer, Path(executor_input["outputs"]["outputFile"]))
+        output = for_launcher(_run(options.executor_class_path, adapted, inputs_spec, beam_arguments), mirror)
+        _write(output, Path(executor_input["outputs"]["outputFile"]))
     except Exception as error:
         if not is_user_error(error):
             traceback.print_exc()
         print(f"Error: {reason(error)}", file=sys.stderr)
         return 1
-    for finding in _findings(answer):
-        print(finding)
+    for verdict in _verdicts(output):
+        print(verdict)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    # The names are those that TFX compiles into a task; what is left over is for Beam.
+    # TFX compiles these names into a task; the rest of the command line is for Beam.
     parser = argparse.ArgumentParser(prog="python -m pipeline.kubeflow.container_entrypoint", allow_abbrev=False)
     parser.add_argument("--executor_class_path", required=True, help="where to import the stage's executor from")
     parser.add_argument("--json_serialized_invocation_args", required=True, help="the launcher's ExecutorInput")
@@ -68,7 +68,7 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _mirror(executor_input: Mapping[str, Any], beam_arguments: Sequence[str]) -> Mirror:
-    """Raises ValueError where Beam's workers are in pods of their own and cannot read what the stage is about."""
+    """Chooses the mirror. Raises ValueError where Beam's workers run elsewhere and cannot open the artifacts."""
     runner = _remote_runner(beam_arguments)
     if runner is None:
         return Mirror(os.environ.get(MIRROR_ROOT_VARIABLE, "/"))
@@ -82,7 +82,7 @@ def _mirror(executor_input: Mapping[str, Any], beam_arguments: Sequence[str]) ->
 
 
 def _remote_runner(beam_arguments: Sequence[str]) -> str | None:
-    """The name of the Beam runner, where its workers are not in this pod."""
+    """Returns the name of the Beam runner if its workers run outside this pod."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--runner", default="DirectRunner")
     parser.add_argument("--environment_type")
@@ -94,13 +94,13 @@ def _remote_runner(beam_arguments: Sequence[str]) -> str | None:
 def _run(
     executor: str, executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], beam_arguments: list[str]
 ) -> dict[str, Any]:
-    """TFX's ExecutorOutput."""
-    # Not at the top: it takes 20 s, and a wrong argument should not.
+    """Runs the executor and returns TFX's ExecutorOutput."""
+    # Imported here: it takes 20 s, and a wrong argument should be told at once.
     with quiet_native_code():
         from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
     with tempfile.TemporaryDirectory() as scratch:
-        # TFX takes a file that is there already for the answer of a driver, of which KFP has none.
+        # TFX takes an existing file for the output of a driver, of which KFP has none.
         output_file = Path(scratch) / "output_metadata.json"
         outputs = {**executor_input["outputs"], "outputFile": str(output_file)}
         arguments = argparse.Namespace(
@@ -112,22 +112,24 @@ def _run(
         return dict(json.loads(output_file.read_text(encoding="utf-8")))
 
 
-def _write(answer: Mapping[str, Any], output_file: Path) -> None:
+def _write(output: Mapping[str, Any], output_file: Path) -> None:
+    """Writes the file whole or not at all: the launcher may look for it at any time."""
     output_file.parent.mkdir(parents=True, exist_ok=True)
     partial = output_file.with_name(f"{output_file.name}.partial")
-    partial.write_text(json.dumps(answer), encoding="utf-8")
+    partial.write_text(json.dumps(output), encoding="utf-8")
     partial.replace(output_file)
 
 
-def _findings(answer: Mapping[str, Any]) -> Iterator[str]:
-    for key, several in answer.get("artifacts", {}).items():
+def _verdicts(output: Mapping[str, Any]) -> Iterator[str]:
+    """Yields lines such as `blessing: not blessed`."""
+    for key, several in output.get("artifacts", {}).items():
         for artifact in several["artifacts"]:
             metadata = artifact.get("metadata", {})
-            yield from (f"{key}: {'' if metadata[name] else 'not '}{name}" for name in _FINDINGS if name in metadata)
+            yield from (f"{key}: {'' if metadata[name] else 'not '}{name}" for name in _VERDICTS if name in metadata)
 
 
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    # TFX's executors read the command line too: absl, and Beam, would take ours for theirs.
+    arguments = sys.argv[1:]
+    # absl and Beam, in TFX's executors, would take our arguments for theirs.
     del sys.argv[1:]
-    sys.exit(main(words))
+    sys.exit(main(arguments))

@@ -1,14 +1,14 @@
-"""What KFP's launcher hands to a task, as TFX reads it; and TFX's answer, as the launcher does.
+"""Translates the input of a task from KFP's launcher to TFX, and its output back.
 
-TFX's entry point was made for Vertex AI. The open-source back end differs in four ways:
+TFX's entry point was made for Vertex AI. Kubeflow's back end differs in four ways:
 
 - An input artifact comes without its type (tensorflow/tfx#7768) or with a generic one, and TFX needs it to make an
   object. The component's inputs specification has the type.
-- Where the cluster keeps logs, `executor-logs` is among the outputs: the launcher's own, of no type that TFX knows.
+- Where the cluster keeps logs, `executor-logs` is among the outputs: the launcher's own, of a type unknown to TFX.
 - An artifact's address is one in an object store, which TensorFlow can open on Google Cloud alone. The launcher has
   copied the inputs to a local mirror, /minio/bucket/key of minio://bucket/key, and copies the outputs from there.
-  In the answer it wants the addresses again: what has a path there is not uploaded.
-- A null among an artifact's metadata, as TFX writes of a property that was never set, fails the task.
+  The output has to hold addresses again: the launcher does not upload what has a path there.
+- A null in an artifact's metadata, which TFX writes for a property that was never set, fails the task.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _FOLDERS = {"gs": "gcs", "minio": "minio", "s3": "s3"}
-"""Of the mirror, by the scheme of the addresses."""
+"""Folder of the mirror, by the scheme of an address."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Mirror:
     root: str = "/"
 
     def path(self, address: str) -> str:
-        """Where the artifact at an address of an object store lies; anything else stays as it is."""
-        scheme, found, key = address.partition("://")
-        return posixpath.join(self.root, _FOLDERS[scheme], key) if found and scheme in _FOLDERS else address
+        """Returns the local path of an artifact in an object store; any other text stays as it is."""
+        scheme, separator, key = address.partition("://")
+        return posixpath.join(self.root, _FOLDERS[scheme], key) if separator and scheme in _FOLDERS else address
 
     def address(self, path: str) -> str:
-        """The inverse of `path`."""
+        """Returns the address of a local path: the inverse of `path`."""
         for scheme, folder in _FOLDERS.items():
             prefix = posixpath.join(self.root, folder, "")
             if path.startswith(prefix):
@@ -44,24 +44,24 @@ class Mirror:
 
 
 class NoMirror(Mirror):
-    """Every address stays as it is, for those who open it themselves."""
+    """Leaves addresses as they are, for workers that open them themselves."""
 
     def path(self, address: str) -> str:
-        """The address."""
+        """Returns the address."""
         return address
 
     def address(self, path: str) -> str:
-        """The path."""
+        """Returns the path."""
         return path
 
 
 def for_tfx(executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], mirror: Mirror) -> dict[str, Any]:
-    """The launcher's ExecutorInput with types and local paths. Both arguments are protobuf's JSON."""
+    """Adds types and local paths to the launcher's ExecutorInput. Both arguments are protobuf's JSON."""
     adapted = copy.deepcopy(dict(executor_input))
-    specified = inputs_spec.get("artifacts", {})
+    specs = inputs_spec.get("artifacts", {})
     for key, artifact in _artifacts(adapted.get("inputs", {})):
-        if key in specified:
-            artifact["type"] = specified[key]["artifactType"]
+        if key in specs:
+            artifact["type"] = specs[key]["artifactType"]
         artifact["uri"] = mirror.path(artifact["uri"])
     outputs = adapted["outputs"].get("artifacts", {})
     for key, artifact in list(_artifacts(adapted["outputs"])):
@@ -73,7 +73,7 @@ def for_tfx(executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], m
 
 
 def for_launcher(executor_output: Mapping[str, Any], mirror: Mirror) -> dict[str, Any]:
-    """TFX's ExecutorOutput with addresses, in the metadata too, and without nulls."""
+    """Puts addresses into TFX's ExecutorOutput, also into its metadata, and drops nulls."""
     adapted = copy.deepcopy(dict(executor_output))
     for _, artifact in _artifacts(adapted):
         if "uri" in artifact:
@@ -88,7 +88,7 @@ def for_launcher(executor_output: Mapping[str, Any], mirror: Mirror) -> dict[str
 
 
 def addresses(executor_input: Mapping[str, Any]) -> list[str]:
-    """Of all artifacts of a task."""
+    """Returns the addresses of all artifacts of a task."""
     sides = (executor_input.get("inputs", {}), executor_input.get("outputs", {}))
     return [artifact["uri"] for side in sides for _, artifact in _artifacts(side)]
 

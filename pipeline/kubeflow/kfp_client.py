@@ -1,4 +1,4 @@
-"""The API of Kubeflow Pipelines 2.x: kfp's client that asks once, and its failures in one line each."""
+"""Client of the API of Kubeflow Pipelines 2.x: kfp's own without retries, with one-line errors."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import urllib3  # type: ignore[import-untyped]
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 _PAGE_SIZE = 100
-# Of a text that is no JSON, such as a proxy's page.
+# Of a response that is no JSON, such as a proxy's page.
 _SHOWN_CHARACTERS = 300
-# What urllib3's messages begin with.
-_OBJECT = re.compile(r"^(<[^>]*>|HTTPS?Connection\([^)]*\)): ")
+# Start of urllib3's messages: the object that failed.
+_FAILED_OBJECT = re.compile(r"^(<[^>]*>|HTTPS?Connection\([^)]*\)): ")
 
 
 class ApiFailed(Exception):
-    """What the API refused, or why it could not be reached, and what to do, in one line."""
+    """A refused request or an unreachable API, with what to do about it, in one line."""
 
 
-class _OneAttempt(kfp.Client):
-    """kfp's client without its minute of retries, and their traces, where nothing answers."""
+class _OneShotClient(kfp.Client):
+    """kfp's client, without its minute of retries and their stack traces where nothing answers."""
 
     def _load_config(self, *arguments: Any, **options: Any) -> Any:
         config = super()._load_config(*arguments, **options)
@@ -36,9 +36,9 @@ class _OneAttempt(kfp.Client):
         return config
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-        """What the API says of itself; kfp asks it before anything else where it knows no namespace."""
-        # Not by a method of the generated client, whose name is not the same in kfp 2.5 and 2.16.
-        answer, _, headers = self._healthz_api.api_client.call_api(
+        """Asks for the API's health, which kfp does first where it knows no namespace."""
+        # The generated client's method has different names in kfp 2.5 and 2.16.
+        response, _, headers = self._healthz_api.api_client.call_api(
             "/apis/v2beta1/healthz",
             "GET",
             response_type="V2beta1GetHealthzResponse",
@@ -46,13 +46,13 @@ class _OneAttempt(kfp.Client):
             _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
         )
         if "json" not in headers.get("Content-Type", ""):
-            # kfp would take a page that asks for a name and a password for an answer without content.
+            # kfp would take a login page for an empty response.
             raise ApiFailed(
                 f"{self.host} answers, but not as Kubeflow Pipelines does. Is --endpoint right, and does it let you in "
                 "without a login? Where it asks for one, give --iap_client_id, or the cookie in "
                 "~/.config/kfp/context.json."
             )
-        return answer
+        return response
 
     @property
     def host(self) -> str:
@@ -60,60 +60,59 @@ class _OneAttempt(kfp.Client):
 
 
 class Api:
-    """Kubeflow Pipelines at one endpoint, for one namespace."""
+    """Kubeflow Pipelines at one endpoint, in one namespace."""
 
     def __init__(self, *, endpoint: str | None, iap_client_id: str | None, namespace: str) -> None:
-        """Asks the API whether it is there.
-
-        Raises ApiFailed.
-        """
+        """Connects to the API. Raises ApiFailed where that fails."""
         self.namespace: str | None = namespace
         endpoint = endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")  # as kfp reads it
         self._endpoint = endpoint or "the cluster of this machine's kube configuration (no --endpoint was given)"
         with self.failures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                self.client = _OneAttempt(host=endpoint or None, client_id=iap_client_id or None, namespace=namespace)
+                self.client = _OneShotClient(
+                    host=endpoint or None, client_id=iap_client_id or None, namespace=namespace
+                )
             except google.auth.exceptions.GoogleAuthError as error:
                 raise ApiFailed(f"Google gives no token for --iap_client_id {iap_client_id}: {error}") from error
             multi_user = self.client.get_kfp_healthz().multi_user
-        # Only an installation of several users has namespaces; kfp's default, `kubeflow`, is where its own pods are.
+        # Only multi-user installations have namespaces; kfp's default, `kubeflow`, is that of its own pods.
         self.namespace = self.client.get_user_namespace() if multi_user else None
         if multi_user and not self.namespace:
             raise ApiFailed(f"{self._endpoint} has several users: name your own namespace with --namespace.")
 
     @contextlib.contextmanager
     def failures(self) -> Iterator[None]:
-        """Within it, whatever goes wrong with a request is an ApiFailed."""
+        """Turns the failure of a request into ApiFailed."""
         try:
             yield
         except kfp_server_api.ApiException as error:
             raise ApiFailed(self._refusal(error)) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            reason = _OBJECT.sub("", str(error)).rstrip(".")
+            reason = _FAILED_OBJECT.sub("", str(error)).rstrip(".")
             raise ApiFailed(f"Nothing answers at {self._endpoint}: {reason}. Is --endpoint right?") from error
 
     def _refusal(self, error: kfp_server_api.ApiException) -> str:
-        said = _message(error.body) or error.reason
+        message = _message(error.body) or error.reason
         if not error.status:
-            return f"No connection to {self._endpoint}: {said}."
-        said = f"{error.status}: {said}"
+            return f"No connection to {self._endpoint}: {message}."
+        message = f"{error.status}: {message}"
         if error.status == 401 or 300 <= error.status < 400:
             return (
-                f"{self._endpoint} does not know who you are ({said}). Give --iap_client_id, or the cookie in "
+                f"{self._endpoint} does not know who you are ({message}). Give --iap_client_id, or the cookie in "
                 "~/.config/kfp/context.json."
             )
         if error.status == 403:
             where = f" in namespace {self.namespace!r}" if self.namespace else ""
-            return f"{self._endpoint} does not allow this{where} ({said})."
+            return f"{self._endpoint} does not allow this{where} ({message})."
         if error.status == 404:
-            return f"{self._endpoint} has no such thing ({said}). Are --endpoint and the id right?"
+            return f"{self._endpoint} has no such thing ({message}). Are --endpoint and the id right?"
         if error.status >= 500:
-            return f"{self._endpoint} failed ({said}). Its own log says why."
-        return f"{self._endpoint} refused the request ({said})."
+            return f"{self._endpoint} failed ({message}). Its own log says why."
+        return f"{self._endpoint} refused the request ({message})."
 
     def all(self, call: Callable[..., Any], field: str, **options: Any) -> list[Any]:
-        """The items of all pages of a list."""
+        """Lists the items of all pages."""
         items: list[Any] = []
         token = ""
         while True:
@@ -124,16 +123,16 @@ class Api:
                 return items
 
     def named(self, call: Callable[..., Any], field: str, name: str) -> Any | None:
-        """Of the namespace, the one item that has this name, or None."""
+        """Returns the namespace's one item of this name, or None."""
         predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
-        found = self.all(call, field, filter=json.dumps({"predicates": [predicate]}), namespace=self.namespace)
-        if len(found) > 1:
-            raise ApiFailed(f"{self._endpoint} has {len(found)} {field} of the name {name!r}; delete all but one.")
-        return found[0] if found else None
+        items = self.all(call, field, filter=json.dumps({"predicates": [predicate]}), namespace=self.namespace)
+        if len(items) > 1:
+            raise ApiFailed(f"{self._endpoint} has {len(items)} {field} of the name {name!r}; delete all but one.")
+        return items[0] if items else None
 
 
 def _message(body: str | bytes | None) -> str:
-    """The sentence in an answer that is an error: gRPC gateway's form, that of uploads, or text."""
+    """Extracts the message of an error response: gRPC gateway's form, that of uploads, or text."""
     if isinstance(body, bytes):
         body = body.decode(errors="replace")
     try:

@@ -1,6 +1,6 @@
-"""Packages that Kubeflow Pipelines 2.x accepts: a PipelineSpec of schema 2.1.0 in YAML, and beside it a platform spec.
+"""Packages for Kubeflow Pipelines 2.x: a PipelineSpec of schema 2.1.0 in YAML, and with it a platform spec.
 
-Pure functions of parsed YAML. The demands are those of the back end's compiler (backend/src/apiserver/template and
+Pure functions of parsed YAML. The requirements are those of the back end's compiler (backend/src/apiserver/template and
 backend/src/v2/compiler of kubeflow/pipelines), some of which it checks only when a run is created.
 """
 
@@ -15,7 +15,7 @@ import yaml
 
 SCHEMA_VERSION = "2.1.0"
 OBJECT_STORES = ("gs://", "s3://", "minio://")
-# In JSON, the type of a parameter's value; a STRUCT and a LIST have no Python type that TFX's parameters could take.
+# Python's type of a parameter's default; TFX's parameters can be no STRUCT and no LIST.
 _PYTHON_TYPES = {"NUMBER_INTEGER": int, "NUMBER_DOUBLE": float, "STRING": str, "BOOLEAN": bool}
 
 # A parsed document: str keys; dicts, lists, str, bool, int and float inside.
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 
 class InvalidPipelineSpec(ValueError):
-    """A package that Kubeflow Pipelines would refuse; the message names each demand that it breaks, one a line."""
+    """A package that Kubeflow Pipelines would refuse; the message has a line for each violation."""
 
     def __init__(self, violations: Sequence[str]) -> None:
         super().__init__("Kubeflow Pipelines would refuse this pipeline:\n" + "\n".join(f"- {v}" for v in violations))
@@ -31,7 +31,7 @@ class InvalidPipelineSpec(ValueError):
 
 
 def from_job(job: Mapping[str, Any]) -> Document:
-    """The bare PipelineSpec of the PipelineJob that `KubeflowV2DagRunner.run` returns, with the job's root."""
+    """Extracts the PipelineSpec, with the root, from the PipelineJob that `KubeflowV2DagRunner.run` returns."""
     spec = copy.deepcopy(dict(job["pipelineSpec"]))
     root = job.get("runtimeConfig", {}).get("gcsOutputDirectory")
     if root:
@@ -40,10 +40,10 @@ def from_job(job: Mapping[str, Any]) -> Document:
 
 
 def complete(spec: Mapping[str, Any], *, pipeline_root: str | None, defaults: Mapping[str, Any]) -> Document:
-    """`spec` with the two things that TFX leaves out of it: the pipeline's root, and its runtime parameters' defaults.
+    """Adds what TFX leaves out of a PipelineSpec: the pipeline's root, and the defaults of runtime parameters.
 
-    A parameter that has a default is optional. What the specification says already stays; to complete twice changes
-    nothing.
+    A parameter that has a default is optional. What the specification holds already stays, so that completing it twice
+    changes nothing.
 
     Args:
         spec: a PipelineSpec.
@@ -75,7 +75,7 @@ def complete(spec: Mapping[str, Any], *, pipeline_root: str | None, defaults: Ma
 
 
 def parameters(spec: Mapping[str, Any]) -> dict[str, Document]:
-    """By name, the definitions of the runtime parameters, as they stand in `spec`."""
+    """Returns the definitions of the runtime parameters by name; they are those of `spec`, not copies."""
     return spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
 
 
@@ -124,10 +124,10 @@ def _violations_of_spec(spec: Mapping[str, Any]) -> Iterator[str]:
     tasks = spec.get("root", {}).get("dag", {}).get("tasks", {})
     if not tasks:
         yield "the pipeline has no task"
-    known = spec.get("components", {})
+    components = spec.get("components", {})
     for name, task in tasks.items():
         component = task.get("componentRef", {}).get("name")
-        if component not in known:
+        if component not in components:
             yield f"task {name!r} refers to the component {component!r}, which is not defined"
     for name, definition in parameters(spec).items():
         if "parameterType" not in definition:
@@ -152,7 +152,7 @@ def _violations_of_executors(executors: Mapping[str, Mapping[str, Any]]) -> Iter
 def _violations_of_platform(platform: Mapping[str, Any], executors: Iterable[str]) -> Iterator[str]:
     kubernetes = platform.get("platforms", {}).get("kubernetes")
     if kubernetes is None:
-        # The back end passes over such a document without a word.
+        # The back end ignores such a document silently.
         yield f"a document is neither a PipelineSpec nor has platforms.kubernetes; it has {', '.join(platform)}"
         return
     unknown = set(kubernetes.get("deploymentSpec", {}).get("executors", {})) - set(executors)
@@ -161,12 +161,12 @@ def _violations_of_platform(platform: Mapping[str, Any], executors: Iterable[str
 
 
 def read(path: Path) -> list[Document]:
-    """The documents of a package."""
+    """Reads the documents of a package."""
     with path.open(encoding="utf-8") as file:
         return [document for document in yaml.safe_load_all(file) if document is not None]
 
 
 def write(path: Path, documents: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a package; the same documents give the same bytes."""
+    """Writes a package. The same documents give the same bytes."""
     with path.open("w", encoding="utf-8") as file:
         yaml.safe_dump_all(documents, file, sort_keys=True, allow_unicode=True, width=120)

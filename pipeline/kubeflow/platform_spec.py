@@ -1,7 +1,7 @@
-"""What the cluster gives to each task of a package: fields of the PipelineSpec, and the platform spec for the rest.
+"""Writes a cluster's resources into a package: fields of the PipelineSpec, and a platform spec for the rest.
 
 The names are those of kubeflow/pipelines' pipeline_spec.proto and kubernetes_executor_config.proto. Of two names for
-one thing the older one is taken, which every back end of Kubeflow Pipelines 2 understands.
+one field the older is used, which every back end of Kubeflow Pipelines 2 understands.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pipeline.kubeflow.cluster_file import Cluster, Stage
 from pipeline.kubeflow.pipeline_spec import Document
 
 _EXECUTOR = "{}_executor"
-"""The label that TFX gives to a task's executor."""
+"""TFX's label for a task's executor."""
 
 
 def configure(spec: Document, cluster: Cluster) -> list[Document]:
-    """The documents of a package, of its PipelineSpec."""
+    """Returns a package's documents, given its PipelineSpec."""
     configured = copy.deepcopy(spec)
     executors: dict[str, Document] = {}
     for name, task in configured["root"]["dag"]["tasks"].items():
@@ -44,20 +44,20 @@ def configure(spec: Document, cluster: Cluster) -> list[Document]:
 
 
 def _resources(stage: Stage) -> Document:
-    """A ResourceSpec: cores and gigabytes."""
+    """Returns a ResourceSpec: cores and gigabytes."""
     resources: Document = {}
     if stage.cpu is not None:
         resources["cpuLimit"] = stage.cpu
     if stage.memory_gb is not None:
         resources["memoryLimit"] = stage.memory_gb
     if stage.accelerator is not None:
-        # An int64, which is text in protobuf's JSON.
+        # protobuf's JSON writes an int64 as text.
         resources["accelerator"] = {"type": stage.accelerator.resource, "count": str(stage.accelerator.count)}
     return resources
 
 
 def _executor(stage: Stage, cluster: Cluster) -> Document:
-    """A KubernetesExecutorConfig."""
+    """Returns a KubernetesExecutorConfig."""
     fields: dict[str, Any] = {
         "secretAsEnv": [
             {
@@ -75,8 +75,6 @@ def _executor(stage: Stage, cluster: Cluster) -> Document:
         "pvcMount": [{"constant": volume.claim, "mountPath": volume.path} for volume in cluster.volumes],
         "imagePullSecret": [{"secretName": name} for name in cluster.image_pull_secrets],
         "nodeSelector": {"labels": dict(stage.node_selector)} if stage.node_selector else None,
-        "tolerations": [
-            {name: value for name, value in vars(toleration).items() if value} for toleration in stage.tolerations or ()
-        ],
+        "tolerations": [{name: value for name, value in toleration if value} for toleration in stage.tolerations or ()],
     }
     return {name: value for name, value in fields.items() if value}

@@ -1,4 +1,4 @@
-"""Values of runtime parameters, from a command line's words to the types that a pipeline's specification asks for."""
+"""Parses runtime parameters from a command line into the types of a pipeline's specification."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# TFX's name for the parameter that every pipeline has; it is no parameter of the specification.
+# TFX's name for the root of artifacts, which every pipeline takes outside its specification.
 ROOT = "pipeline-root"
 
 _BOOLEANS = {"true": True, "false": False}
@@ -45,11 +45,11 @@ _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
 
 
 def typed(definitions: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]) -> dict[str, Any]:
-    """By name, the values that a run is created with.
+    """Returns the values of a run by name.
 
     Args:
         definitions: the parameters of the specification, by name, as `pipeline_spec.parameters` has them.
-        given: by name, what the user wrote.
+        given: the user's text by name.
 
     Raises:
         ValueError: a name is unknown, a value is not of its type, or a parameter without a default has no value.

@@ -56,7 +56,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     # These imports take 10 s and log warnings: the log has to be open, and the user to have seen a line.
     from tfx.orchestration import metadata
 
-    from pipeline.create_pipeline import EVALUATORS, Locations, create_pipeline
+    from pipeline.create_pipeline import Locations, create_pipeline
     from pipeline.local.observed_runner import ObservedLocalDagRunner
     from pipeline.local.outcome import read_outcome
     from pipeline.task_arguments import TaskArguments
@@ -84,7 +84,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     )
     if runner.run_id is None:
         return None
-    outcome = read_outcome(connection, runner.run_id, settings.pipeline_name, evaluator=EVALUATORS[settings.gate.LIMIT])
+    outcome = read_outcome(connection, runner.run_id, settings.pipeline_name, evaluator=settings.task.kind.evaluator)
     update_sheet(settings, outcome)
     return outcome
 
@@ -96,14 +96,21 @@ def update_sheet(settings: RunSettings, outcome: RunOutcome) -> None:
     """
     from serving.pictures.glimpse_sheet import write_glimpse_sheet
     from serving.pictures.sample_sheet import write_sample_sheet
-    from trainer.task import ClassifyingTask
+    from trainer.task import CLASSIFIER
 
     sheet, task = settings.sample_sheet(outcome.model_number), settings.task
     if sheet.exists() and sheet.stat().st_mtime >= (outcome.model_dir / "saved_model.pb").stat().st_mtime:
         return
-    if isinstance(task, ClassifyingTask):
+    if task.kind is CLASSIFIER:
         files = sorted(str(path) for path in (outcome.examples_dir / f"Split-{task.data.test}").iterdir())
-        write_glimpse_sheet(outcome.model_dir, files, sheet, rows=GLIMPSE_ROWS, columns=GLIMPSE_COLUMNS, size=task.read)
+        write_glimpse_sheet(
+            outcome.model_dir,
+            files,
+            sheet,
+            rows=GLIMPSE_ROWS,
+            columns=GLIMPSE_COLUMNS,
+            size=task.window_sizes["glimpse"],
+        )
     else:
         write_sample_sheet(outcome.model_dir, sheet, rows=SHEET_ROWS, columns=SHEET_COLUMNS, seed=SHEET_SEED)
 

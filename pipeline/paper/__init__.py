@@ -1,1 +1,1 @@
-"""Every figure of the paper, drawn from an exported model, images and the logs of a training."""
+"""The paper's table and figures, made from an exported model, examples and the logs of a training."""

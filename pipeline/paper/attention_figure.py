@@ -11,14 +11,14 @@ from serving.pictures import windows
 from serving.pictures.windows import relative_precision
 
 _COLUMNS = 8
-"""At most, of steps."""
+"""Columns for steps, at most."""
 _NUMBERS = 45
 """Dots for a patch's stride and width."""
 
 
 @style
 def patches(caption: Caption, image: np.ndarray, window: np.ndarray, size: int) -> Page:
-    """Two rows an image, [n, H, W, C]: where its filters are at some of the steps, and the patches that they extract.
+    """Draws two rows for each image [n, H, W, C]: its filters at some of the steps, and the patches they extract.
 
     window: [n, T, 5] of size x size filters.
     """
@@ -45,14 +45,14 @@ def patches(caption: Caption, image: np.ndarray, window: np.ndarray, size: int) 
             tile.dots(*windows.filter_centres(seen[column], size))
             left += (width - side) / 2
             page.image(left, top + height + GAP, side, side, patch[column])
-            told = f"δ {seen[column, 2]:.1f}   σ {np.sqrt(seen[column, 3]):.1f}"
-            page.text(left + side / 2, top + height + GAP + side + 8, told, size=7, color=FAINT, ha="center")
+            text = f"δ {seen[column, 2]:.1f}   σ {np.sqrt(seen[column, 3]):.1f}"
+            page.text(left + side / 2, top + height + GAP + side + 8, text, size=7, color=FAINT, ha="center")
     return page
 
 
 @style
 def put_back(caption: Caption, image: np.ndarray, window: np.ndarray, size: int) -> Page:
-    """A row an image, [n, H, W, C]: it, the patch of its window [n, 5], the patch put back, and two of the filters."""
+    """Draws each image [n, H, W, C] with the patch of its window [n, 5], the patch put back, and two of the filters."""
     grid = Grid(rows=len(image), columns=5, image_shape=image.shape[1:], widest=354)
     description = (
         f"From left to right: the image with the read window; the patch that its {size} × {size} filters extract; the "
@@ -73,7 +73,7 @@ def put_back(caption: Caption, image: np.ndarray, window: np.ndarray, size: int)
 
 
 def most_zoomed(window: np.ndarray) -> np.ndarray:
-    """Of each row of windows [n, T, 5] that of the smallest stride: [n, 5]."""
+    """Picks from windows [n, T, 5] those of the smallest stride, [n, 5]."""
     return window[np.arange(len(window)), window[..., 2].argmin(axis=1)]
 
 
@@ -82,6 +82,6 @@ def _scaled(image: np.ndarray) -> np.ndarray:
 
 
 def _square(size: int, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
-    """The largest square in the middle of a place whose side is a whole multiple of `size` dots."""
+    """Returns the largest centred square whose side is a whole multiple of `size` dots."""
     side = max(1, int(min(width, height) // size)) * size
     return left + (width - side) // 2, top + (height - side) // 2, side, side

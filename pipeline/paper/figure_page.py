@@ -64,7 +64,7 @@ _LINE = 40
 _FOOT = 110
 _NARROWEST = 1_300
 _LARGE = 4
-"""Dots a pixel, from which on an uneven number of them would be seen."""
+"""Dots for a pixel from which on they are a whole number, for unequal pixels would be visible."""
 _HEADINGS = 45
 """Dots above a grid."""
 _THINNEST, _THICKEST = 0.5, 1.8
@@ -73,13 +73,13 @@ _THINNEST, _THICKEST = 0.5, 1.8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Caption:
-    """What stands on a page beside its pictures."""
+    """The words of a page that name the figure."""
 
     title: str
     paper: str
-    """Which of the paper's figures it is, such as `Fig. 7`."""
+    """The figure's number in the paper, such as `Fig. 7`."""
     source: str
-    """Whose model it is of, for the last line."""
+    """The task and the model, for the last line."""
 
 
 class Page:
@@ -106,7 +106,7 @@ class Page:
 
     @classmethod
     def of_grid(cls, caption: Caption, description: str, grid: Grid, headings: Iterable[str] = ()) -> Page:
-        """As wide and high as the grid, with a heading above each of its columns."""
+        """Makes a page of a grid's size, with a heading above each column."""
         page = cls(caption, description, width=math.ceil(grid.width), height=math.ceil(grid.height))
         for column, name in enumerate(headings):
             left, top, width, _ = grid.place(0, column)
@@ -114,12 +114,12 @@ class Page:
         return page
 
     def text(self, x: float, y: float, text: str, **how: Any) -> None:
-        """Writes it at a place of the body, by default to the right of and below it."""
+        """Writes text at a place of the body, by default to the right and below."""
         options = {"ha": "left", "va": "top", **how}
         self.figure.text((MARGIN + x) / self._size[0], 1 - (self._top + y) / self._size[1], text, **options)
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        """Axes on a part of the body."""
+        """Adds axes on a part of the body."""
         left, bottom = MARGIN + x, self._size[1] - self._top - y - height
         return self.figure.add_axes(
             (left / self._size[0], bottom / self._size[1], width / self._size[0], height / self._size[1])
@@ -136,7 +136,7 @@ class Page:
 
     @style
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes it as PNG, whole or not at all."""
+        """Writes the page as PNG, whole or not at all."""
         metadata = {"Title": self._title, "Software": None}
         save_whole(path, lambda file: self.figure.savefig(file, format="png", dpi=DOTS_PER_INCH, metadata=metadata))
 
@@ -185,7 +185,7 @@ class Tile(NamedTuple):
         )
 
     def _place(self, column: Any, row: Any) -> tuple[Any, Any]:
-        """On the page. (0, 0) is the centre of the top left pixel."""
+        """Maps pixels to dots; (0, 0) is the centre of the top left pixel."""
         return self.left + (column + 0.5) * self.across, self.top + (row + 0.5) * self.down
 
     def _cut(self, drawn: Artist) -> None:
@@ -239,7 +239,7 @@ class Grid:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` dots in the size of a description."""
+    """Breaks text into lines of at most `width` dots at the caption's font size."""
     renderer, font = RendererAgg(1, 1, DOTS_PER_INCH), FontProperties()
     lines = [""]
     for word in text.split():
@@ -252,11 +252,11 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def step_names(steps: Iterable[int]) -> list[str]:
-    """Headings of steps that are counted from 0; a person counts from 1."""
+    """Returns headings of steps, which count from 0 here and from 1 for readers."""
     first, *others = steps
     return [f"step {first + 1}", *(str(step + 1) for step in others)]
 
 
 def some_steps(steps: int, most: int) -> list[int]:
-    """Up to `most` of the steps 0 to steps - 1, evenly spaced, the first and the last among them."""
+    """Returns up to `most` of the steps 0 to steps - 1, evenly spaced from the first to the last."""
     return [int(step) for step in np.unique(np.rint(np.linspace(0, steps - 1, min(steps, most))))]

@@ -1,4 +1,4 @@
-"""Which of the paper's figures a model has, each drawn from what it needs, or the reason why it is not."""
+"""Draws those of the paper's figures that apply to a model, and tells why others are not drawn."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from serving.examples import Examples
 from serving.image_format import ImageFormat
 from serving.pictures.animation import ANIMATIONS, write_animation
 from serving.saved_model import SavedModel
-from trainer.task import Attention, Binarisation, ClassifyingTask, GenerativeTask
+from trainer.task import CLASSIFIER, ClassifyingTask, GenerativeTask
 
 _DRAWINGS, _ANIMATED = 8, 9
 _SAMPLE_ROWS, _SAMPLE_COLUMNS = 8, 10
-_LOOKED_AT, _PATCHED = 6, 3
+_CLASSIFIED, _READ = 6, 3
 _SAMPLES_IN_THE_PAPER = {"two_digit_mnist": "Fig. 8", "two_digit_mnist_small": "Fig. 8", "svhn": "Fig. 9"}
-_VIDEO = "video"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,99 +59,37 @@ def write_figures(inputs: FigureInputs, out: Path, seed: int) -> Iterator[Figure
 
     Raises ValueError where the inputs are not what they are said to be.
     """
-    if isinstance(inputs.task, ClassifyingTask):
-        yield from _Classifier(inputs, inputs.task, out, seed).all()
+    figures = _Figures(inputs, out, seed)
+    name = inputs.task.name
+    if inputs.task.kind is CLASSIFIER:
+        yield FigureResult("Figs. 1, 6 to 10 and 12", None, f"{name} is a classifier, which draws no images")
+        yield from figures.glimpses()
+        yield figures.costs("cross_entropy", "It is the cross-entropy of the labels.")
     else:
-        yield from _Generative(inputs, inputs.task, out, seed).all()
+        yield from figures.drawings()
+        yield from figures.reading()
+        yield FigureResult("Fig. 5", None, f"{name} is no classifier")
+        yield figures.samples()
+        colour = inputs.task.image_shape[2] == 3
+        yield figures.costs(
+            "nll_bound", "It is the cross-entropy with intensities, no cost of compression." if colour else ""
+        )
 
 
 class _Figures:
-    """What figures of both kinds of model share."""
+    """The figures of one model, each a method."""
 
     def __init__(self, inputs: FigureInputs, out: Path, seed: int) -> None:
-        self._inputs, self._out, self._seed = inputs, out, seed
+        self._inputs, self._task, self._out, self._seed = inputs, inputs.task, out, seed
         self._model = SavedModel(inputs.model_dir)
 
-    def _ask(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        return self._model.signature(signature).call(inputs)
-
-    def _caption(self, title: str, paper: str, *, drawn: bool = False) -> Caption:
-        task = self._inputs.task
-        source = f"{task.name}: {task.title}. {self._inputs.name}, {task.recipe.steps:,} training steps."
-        if drawn:
-            source += f" Seed {self._seed}."
-        return Caption(title=title, paper=paper, source=source)
-
-    def _save(self, page: Page, paper: str, name: str, remark: str = "") -> FigureResult:
-        path = self._out / f"{name}.png"
-        page.save(path)
-        return FigureResult(paper, path, remark)
-
-    def _animate(self, name: str, canvas: np.ndarray, window: np.ndarray | None, size: int) -> Iterator[FigureResult]:
-        for kind in ANIMATIONS:
-            path = self._out / f"{name}{kind}"
-            write_animation(path, canvas, window, window_size=size)
-            yield FigureResult(_VIDEO, path)
-
-    def _images(self, split: str) -> ImageFormat:
-        task = self._inputs.task
-        binary = task.split_binarisation(split) is not Binarisation.NONE
-        return ImageFormat(shape=task.image_shape, margin=task.data.crop_margin, binary=binary)
-
-    def _looked_at(self, pattern: str, rows: int) -> Examples:
-        """Reads the first test images."""
-        return examples.read_first(examples.match_files(pattern), self._images(self._inputs.task.data.test), rows)
-
-    def _of_attention(self, image: np.ndarray, window: np.ndarray, size: int) -> Iterator[FigureResult]:
-        """Figs. 3 and 4, of images and the windows that read them."""
-        caption = self._caption("What read attention extracts", "Fig. 3")
-        page = attention_figure.patches(caption, image[:_PATCHED], window[:_PATCHED], size)
-        yield self._save(page, caption.paper, "patches")
-        caption = self._caption("What the transposed filters put back", "Fig. 4")
-        page = attention_figure.put_back(
-            caption, image[:_PATCHED], attention_figure.most_zoomed(window[:_PATCHED]), size
-        )
-        yield self._save(page, caption.paper, "put-back")
-
-    def _costs(self, tag: str, remark: str) -> FigureResult:
-        paper = "Fig. 11"
-        if self._inputs.logs is None:
-            return FigureResult(paper, None, "no logs of the training are known; name their folder with --logs")
-        logged = event_curves.read(os.fspath(self._inputs.logs)).by_tag
-        tags = (f"train/{tag}", f"validation/{tag}")
-        missing = [name for name in tags if name not in logged]
-        if missing:
-            raise ValueError(
-                f"The logs in {self._inputs.logs} have no {' nor '.join(missing)}: expected those of a training."
-            )
-        training, validation = (cost_figure.Curve(*logged[name]) for name in tags)
-        caption = self._caption("Training and validation cost", paper)
-        page = cost_figure.costs(caption, training, validation, unit="nats an image", remark=remark)
-        return self._save(page, paper, "costs")
-
-
-class _Generative(_Figures):
-    def __init__(self, inputs: FigureInputs, task: GenerativeTask, out: Path, seed: int) -> None:
-        super().__init__(inputs, out, seed)
-        self._task = task
-
-    def all(self) -> Iterator[FigureResult]:
-        yield from self._drawings()
-        yield from self._read()
-        yield FigureResult("Fig. 5", None, f"{self._task.name} is no classifier")
-        yield self._samples()
-        colour = self._task.image_shape[2] == 3
-        remark = "It is the cross-entropy with intensities, no cost of compression." if colour else ""
-        yield self._costs("nll_bound", remark)
-
-    def _drawings(self) -> Iterator[FigureResult]:
-        drawn = self._ask("sample_sequence", seed=seed_rows(self._seed, max(_DRAWINGS, _ANIMATED)))
-        canvas, window = drawn["canvas"], drawn.get("write_window")
-        size, paper = 0, "Fig. 7"
-        if isinstance(self._task.attention, Attention):
-            size, paper = self._task.attention.write, "Fig. 10" if self._task.image_shape[2] == 3 else "Fig. 1"
+    def drawings(self) -> Iterator[FigureResult]:
+        """Figs. 1, 7 and 10, as a page and as animations."""
+        outputs = self._call("sample_sequence", seed=seed_rows(self._seed, max(_DRAWINGS, _ANIMATED)))
+        canvas, window, size = outputs["canvas"], outputs.get("write_window"), self._task.window_sizes.get("write", 0)
+        paper = ("Fig. 10" if self._is_colour else "Fig. 1") if size else "Fig. 7"
         page = sequence_figure.generation(
-            self._caption("How the model draws", paper, drawn=True),
+            self._caption("How the model draws", paper, sampled=True),
             canvas[:_DRAWINGS],
             None if window is None else window[:_DRAWINGS],
             size,
@@ -160,62 +97,105 @@ class _Generative(_Figures):
         yield self._save(page, paper, "drawings")
         yield from self._animate("drawings", canvas[:_ANIMATED], window, size)
 
-    def _read(self) -> Iterator[FigureResult]:
+    def reading(self) -> Iterator[FigureResult]:
+        """Figs. 3 and 4 of a generative model."""
         paper = "Figs. 3 and 4"
-        if not isinstance(self._task.attention, Attention):
+        if "read" not in self._task.window_sizes:
             yield FigureResult(paper, None, f"{self._task.name} reads without attention")
         elif self._inputs.examples is None:
             yield FigureResult(paper, None, "no images are known to read; name their files with --examples")
         else:
-            image = self._looked_at(self._inputs.examples, _PATCHED).images
-            window = self._ask("reconstruct", image=image, seed=seed_rows(self._seed, len(image)))["read_window"]
-            yield from self._of_attention(image, window, self._task.attention.read)
+            image = self._examples(self._inputs.examples, _READ).images
+            window = self._call("reconstruct", image=image, seed=seed_rows(self._seed, len(image)))["read_window"]
+            yield from self._attention(image, window, self._task.window_sizes["read"])
 
-    def _samples(self) -> FigureResult:
-        colour = self._task.image_shape[2] == 3
-        paper = _SAMPLES_IN_THE_PAPER.get(self._task.name, "Fig. 12" if colour else "Fig. 6")
-        drawn = self._ask("sample", seed=seed_rows(self._seed, _SAMPLE_ROWS * _SAMPLE_COLUMNS))["image"]
-        caption = self._caption("What the model draws", paper, drawn=True)
-        if self._inputs.training is None:
-            page = sample_figure.samples(caption, drawn, _SAMPLE_COLUMNS)
-            remark = "without the nearest training images; name the training examples with --training"
-            return self._save(page, paper, "samples", remark)
-        files = examples.match_files(self._inputs.training)
-        chunks = examples.read_chunks(files, self._images(self._task.data.train))
-        found = nearest.nearest(drawn[_SAMPLE_COLUMNS - 1 :: _SAMPLE_COLUMNS], (chunk.images for chunk in chunks))
-        return self._save(sample_figure.samples(caption, drawn, _SAMPLE_COLUMNS, found), paper, "samples")
+    def samples(self) -> FigureResult:
+        """Figs. 6, 8, 9 and 12."""
+        paper = _SAMPLES_IN_THE_PAPER.get(self._task.name, "Fig. 12" if self._is_colour else "Fig. 6")
+        image = self._call("sample", seed=seed_rows(self._seed, _SAMPLE_ROWS * _SAMPLE_COLUMNS))["image"]
+        neighbours, remark = None, "without the nearest training images; name the training examples with --training"
+        if self._inputs.training is not None:
+            files = examples.match_files(self._inputs.training)
+            chunks = examples.read_chunks(files, self._image_format(self._task.data.train))
+            last_column = image[_SAMPLE_COLUMNS - 1 :: _SAMPLE_COLUMNS]
+            neighbours, remark = nearest.nearest(last_column, (chunk.images for chunk in chunks)), ""
+        caption = self._caption("What the model draws", paper, sampled=True)
+        return self._save(sample_figure.samples(caption, image, _SAMPLE_COLUMNS, neighbours), paper, "samples", remark)
 
-
-class _Classifier(_Figures):
-    def __init__(self, inputs: FigureInputs, task: ClassifyingTask, out: Path, seed: int) -> None:
-        super().__init__(inputs, out, seed)
-        self._task = task
-
-    def all(self) -> Iterator[FigureResult]:
-        yield FigureResult("Figs. 1, 6 to 10 and 12", None, f"{self._task.name} is a classifier, which draws no images")
-        yield from self._glimpses()
-        yield self._costs("cross_entropy", "It is the cross-entropy of the labels.")
-
-    def _glimpses(self) -> Iterator[FigureResult]:
+    def glimpses(self) -> Iterator[FigureResult]:
+        """Figs. 3 to 5 of a classifier, the last as a page and as animations."""
         if self._inputs.examples is None:
             yield FigureResult("Figs. 3 to 5", None, "no images are known to look at; name their files with --examples")
             return
-        looked_at = self._looked_at(self._inputs.examples, _LOOKED_AT)
-        # A classifying task is of a data set with labels.
-        assert looked_at.labels is not None
-        answer = self._ask("classify", image=looked_at.images)
-        window, size, found = answer["glimpse_window"], self._task.read, answer["label"]
-        caption = self._caption("Where the classifier looks", "Fig. 5")
+        image, label = self._examples(self._inputs.examples, _CLASSIFIED)
+        assert label is not None  # A classifier's data set has labels.
+        outputs = self._call("classify", image=image)
+        window, size, predicted = outputs["glimpse_window"], self._task.window_sizes["glimpse"], outputs["label"]
+        yield from self._attention(image, window, size)
         page = sequence_figure.glimpses(
-            caption,
-            looked_at.images,
+            self._caption("Where the classifier looks", "Fig. 5"),
+            image,
             window,
             size,
-            label=looked_at.labels,
-            found=found,
-            probability=answer["probabilities"][np.arange(len(found)), found],
+            label=label,
+            predicted=predicted,
+            probability=outputs["probabilities"][np.arange(len(predicted)), predicted],
         )
-        yield from self._of_attention(looked_at.images, window, size)
-        yield self._save(page, caption.paper, "glimpses")
-        seen = np.repeat(looked_at.images[:, None], window.shape[1], axis=1)
-        yield from self._animate("glimpses", seen, window, size)
+        yield self._save(page, "Fig. 5", "glimpses")
+        yield from self._animate("glimpses", np.repeat(image[:, None], window.shape[1], axis=1), window, size)
+
+    def costs(self, tag: str, remark: str) -> FigureResult:
+        """Fig. 11, from the curves of that tag."""
+        paper = "Fig. 11"
+        if self._inputs.logs is None:
+            return FigureResult(paper, None, "no logs of the training are known; name their folder with --logs")
+        curves = event_curves.read(os.fspath(self._inputs.logs)).by_tag
+        tags = (f"train/{tag}", f"validation/{tag}")
+        missing = [name for name in tags if name not in curves]
+        if missing:
+            raise ValueError(
+                f"The logs in {self._inputs.logs} have no {' nor '.join(missing)}: expected those of a training."
+            )
+        training, validation = (curves[name] for name in tags)
+        caption = self._caption("Training and validation cost", paper)
+        page = cost_figure.costs(caption, training, validation, unit="nats an image", remark=remark)
+        return self._save(page, paper, "costs")
+
+    def _attention(self, image: np.ndarray, window: np.ndarray, size: int) -> Iterator[FigureResult]:
+        """Figs. 3 and 4, of images and the windows that read them."""
+        image, window = image[:_READ], window[:_READ]
+        page = attention_figure.patches(self._caption("What read attention extracts", "Fig. 3"), image, window, size)
+        yield self._save(page, "Fig. 3", "patches")
+        caption = self._caption("What the transposed filters put back", "Fig. 4")
+        page = attention_figure.put_back(caption, image, attention_figure.most_zoomed(window), size)
+        yield self._save(page, "Fig. 4", "put-back")
+
+    @property
+    def _is_colour(self) -> bool:
+        return self._task.image_shape[2] == 3
+
+    def _call(self, signature: str, **tensors: np.ndarray) -> dict[str, np.ndarray]:
+        return self._model.signature(signature).call(tensors)
+
+    def _examples(self, pattern: str, rows: int) -> Examples:
+        """Reads the first test images."""
+        return examples.read_first(examples.match_files(pattern), self._image_format(self._task.data.test), rows)
+
+    def _image_format(self, split: str) -> ImageFormat:
+        return self._model.task().image_format(split)
+
+    def _caption(self, title: str, paper: str, *, sampled: bool = False) -> Caption:
+        task = self._task
+        source = f"{task.name}: {task.title}. {self._inputs.name}, {task.recipe.steps:,} training steps."
+        return Caption(title=title, paper=paper, source=f"{source} Seed {self._seed}." if sampled else source)
+
+    def _save(self, page: Page, paper: str, name: str, remark: str = "") -> FigureResult:
+        path = self._out / f"{name}.png"
+        page.save(path)
+        return FigureResult(paper, path, remark)
+
+    def _animate(self, name: str, canvas: np.ndarray, window: np.ndarray | None, size: int) -> Iterator[FigureResult]:
+        for suffix in ANIMATIONS:
+            path = self._out / f"{name}{suffix}"
+            write_animation(path, canvas, window, window_size=size)
+            yield FigureResult("video", path)

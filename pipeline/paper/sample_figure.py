@@ -15,9 +15,9 @@ _APART, _DISTANCES = 30, 90
 def samples(
     caption: Caption, image: np.ndarray, columns: int, nearest: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Page:
-    """Rows of `columns` images [n, H, W, C]; last, the training images nearest to those of the column before.
+    """Draws rows of `columns` images [n, H, W, C], and in a last column the training images nearest to the one before.
 
-    nearest: those images, one a row, and their distances, as `nearest.nearest` gives them; None for none.
+    nearest: the nearest images, one for each row, and their distances, as `nearest.nearest` returns them.
     """
     description = "Images drawn from the prior, as mean probabilities."
     rows = math.ceil(len(image) / columns)
@@ -29,11 +29,11 @@ def samples(
         )
         grid = Grid(rows=rows, columns=columns + 1, image_shape=image.shape[1:], apart=_APART, right=_DISTANCES)
     page = Page.of_grid(caption, description, grid, [] if nearest is None else [*[""] * columns, "nearest"])
-    for place, drawn in enumerate(image):
-        page.image(*grid.place(*divmod(place, columns)), drawn)
+    for index, sample in enumerate(image):
+        page.image(*grid.place(*divmod(index, columns)), sample)
     if nearest is not None:
-        for row, (found, distance) in enumerate(zip(*nearest, strict=True)):
+        for row, (neighbour, distance) in enumerate(zip(*nearest, strict=True)):
             left, top, width, height = grid.place(row, columns)
-            page.image(left, top, width, height, found)
+            page.image(left, top, width, height, neighbour)
             page.text(left + width + 14, top + height / 2, f"{distance:.2f}", size=7, color=FAINT, va="center")
     return page

@@ -1,4 +1,4 @@
-"""Figures 1, 5, 7 and 10: how a drawing comes about, and where a classifier looks."""
+"""Figures 1, 5, 7 and 10: the steps of a drawing, and where a classifier looks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.paper.figure_page import BLUE, FAINT, VERMILION, Caption, Grid, Pa
 from serving.pictures.windows import relative_precision
 
 _COLUMNS = 10
-"""At most, of steps."""
+"""Columns for steps, at most."""
 _APART = 20
 _LABEL = 130
 _RECTANGLE = (
@@ -18,7 +18,7 @@ _RECTANGLE = (
 
 @style
 def generation(caption: Caption, canvas: np.ndarray, window: np.ndarray | None, window_size: int) -> Page:
-    """A row a drawing: its canvas after some of the steps with the write window, and at last the image alone.
+    """Draws a row for each drawing: its canvas after some steps with the write window, then the image alone.
 
     canvas: [n, T, H, W, C] in [0, 1]; window: [n, T, 5] of window_size x window_size filters, None without attention.
     """
@@ -47,27 +47,29 @@ def glimpses(
     window_size: int,
     *,
     label: np.ndarray,
-    found: np.ndarray,
+    predicted: np.ndarray,
     probability: np.ndarray,
 ) -> Page:
-    """A row an image, [n, H, W, C]: it with the window of each glimpse, and what it is taken for.
+    """Draws a row for each image [n, H, W, C] with the window of each glimpse, and the predicted class.
 
-    window: [n, T, 5]; label: the image's class; found: the likeliest class and its probability; [n] each.
+    window: [n, T, 5]; label: the image's class; predicted: the likeliest class, of that probability; [n] each.
     """
     steps = some_steps(window.shape[1], _COLUMNS)
     grid = Grid(rows=len(image), columns=len(steps), image_shape=image.shape[1:], left=_LABEL)
     description = (
         "Each row is one image, and the windows through which the classifier looked at it before it named the digit. "
-        f"{_RECTANGLE.format('read')} Left: the class found, its probability, and the true class where that is another."
+        f"{_RECTANGLE.format('read')} Left: the predicted class, its probability, and the true class where it differs."
     )
     page = Page.of_grid(caption, description, grid, step_names(steps))
     precision = relative_precision(window[..., 3])
     for row in range(len(image)):
         _, top, _, height = grid.place(row, 0)
-        right = label[row] == found[row]
-        page.text(0, top + height / 2 - 6, str(found[row]), size=13, va="bottom", color=BLUE if right else VERMILION)
-        told = f"{probability[row]:.0%}" if right else f"{probability[row]:.0%}\nit is {label[row]}"
-        page.text(0, top + height / 2 + 6, told, size=7.5, color=FAINT)
+        right = label[row] == predicted[row]
+        page.text(
+            0, top + height / 2 - 6, str(predicted[row]), size=13, va="bottom", color=BLUE if right else VERMILION
+        )
+        text = f"{probability[row]:.0%}" if right else f"{probability[row]:.0%}\nit is {label[row]}"
+        page.text(0, top + height / 2 + 6, text, size=7.5, color=FAINT)
         for column, step in enumerate(steps):
             page.image(*grid.place(row, column), image[row]).window(
                 window[row, step], window_size, precision[row, step]

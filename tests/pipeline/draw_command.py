@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from ml_metadata.metadata_store import MetadataStore
+from tfx.orchestration import metadata
 
 from pipeline.cli import run_command
 
@@ -36,6 +40,27 @@ def call(
 ) -> subprocess.CompletedProcess[str]:
     """As `start`, and waits for its end."""
     with start(program, *arguments, folder=folder, variables=variables) as running:
-        shown, told = running.communicate()
-    print(shown, told)  # what pytest shows of a test that fails
-    return subprocess.CompletedProcess(running.args, running.returncode, shown, told)
+        output, errors = running.communicate()
+    print(output, errors)  # pytest shows them if the test fails
+    return subprocess.CompletedProcess(running.args, running.returncode, output, errors)
+
+
+def closing_line(finished: subprocess.CompletedProcess[str], name: str) -> str:
+    """Returns what the closing lines of `draw run` say after `name`."""
+    (line,) = re.findall(rf"^{name} +(.*)$", finished.stdout, re.MULTILINE)
+    return str(line)
+
+
+def stage_states(folder: Path) -> list[set[int]]:
+    """Returns the states of the stages, run by run, but for the baseline, which is looked up every time."""
+    store = MetadataStore(metadata.sqlite_metadata_connection_config(str(folder / "metadata.db")))
+    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda run: run.id)
+    resolver = store.get_execution_type("tfx.dsl.components.common.resolver.Resolver").id
+    return [
+        {
+            execution.last_known_state
+            for execution in store.get_executions_by_context(run.id)
+            if execution.type_id != resolver
+        }
+        for run in runs
+    ]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pipeline import local_runner
 from tests.pipeline.draw_command import call
+
+pytestmark = pytest.mark.slow
 
 
 def test_tfx_creates_and_runs_the_pipeline(tmp_path: Path) -> None:

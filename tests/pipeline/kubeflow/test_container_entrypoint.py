@@ -85,21 +85,38 @@ def _answer(pod: Path) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize(("bound", "finding"), [("7", "blessed"), ("8", "not blessed")])
-def test_a_gate_answers_the_launcher_and_says_what_it_found(
-    bound: str, finding: str, pod: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("bound", "verdict"), [("7", "blessed"), ("8", "not blessed")])
+def test_a_gate_answers_the_launcher_and_prints_its_verdict(
+    bound: str, verdict: str, pod: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pod / "minio" / "mlpipeline" / "root" / "run" / "model" / "bound").write_text(bound)
     assert container_entrypoint.main(_arguments(pod)) == 0
     (blessing,) = _answer(pod)["artifacts"]["blessing"]["artifacts"]
     assert blessing["uri"] == f"{BUCKET}/blessing"
-    assert blessing["metadata"]["blessed"] == (finding == "blessed")
+    assert blessing["metadata"]["blessed"] == (verdict == "blessed")
     assert blessing["metadata"]["current_model"] == f"{BUCKET}/model"
     assert "never_set" not in blessing["metadata"]
     mirror = pod / "minio" / "mlpipeline" / "root" / "run"
     seen = (mirror / "blessing" / "seen").read_text().splitlines()
     assert seen == [str(mirror / key) for key in ("model", "examples", "blessing")]
-    assert capsys.readouterr().out.splitlines()[-1] == f"blessing: {finding}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"blessing: {verdict}"
+
+
+def test_the_launcher_never_finds_half_an_output(
+    pod: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = Path.write_text
+
+    def fill_the_disk(path: Path, text: str, **options: Any) -> int:
+        if pod / "kfp_outputs" not in path.parents:
+            return write(path, text, **options)
+        write(path, text[: len(text) // 2], **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    assert container_entrypoint.main(_arguments(pod)) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert not (pod / "kfp_outputs" / "output_metadata.json").exists()
 
 
 def test_a_users_mistake_is_one_line(pod: Path, capsys: pytest.CaptureFixture[str]) -> None:

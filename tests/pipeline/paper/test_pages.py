@@ -10,8 +10,8 @@ import pytest
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from components.run_report.event_curves import Curve
 from pipeline.paper import attention_figure, cost_figure, sample_figure, sequence_figure
-from pipeline.paper.cost_figure import Curve
 from pipeline.paper.figure_page import DOTS_PER_INCH, MARGIN, Caption, Page, style
 
 RNG = np.random.default_rng(1)
@@ -36,7 +36,7 @@ def _costs() -> Page:
     step = np.arange(1, 150_001, 500)
     training = Curve(step, 5_000 + 3_000 / np.sqrt(step))
     return cost_figure.costs(
-        CAPTION, training, Curve(step[10::10], training.value[10::10]), unit="nats an image", remark=""
+        CAPTION, training, Curve(step[10::10], training.values[10::10]), unit="nats an image", remark=""
     )
 
 
@@ -50,7 +50,7 @@ PAGES: dict[str, Callable[[], Page]] = {
         WINDOW[:6, :8],
         12,
         label=np.arange(6),
-        found=np.array([0, 2, 2, 2, 4, 5]),
+        predicted=np.array([0, 2, 2, 2, 4, 5]),
         probability=np.ones(6),
     ),
     "patches": lambda: attention_figure.patches(CAPTION, _images(3, 54, 54, 3), WINDOW[:3, :32], 12),

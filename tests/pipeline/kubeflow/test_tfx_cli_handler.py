@@ -282,7 +282,7 @@ def test_the_users_own_package_pipeline_is_not_in_the_way(
     for name in [name for name in sys.modules if name.partition(".")[0] == "pipeline"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pipeline", type(sys)("pipeline"))
-    assert import_again() == f"{draw_tfx_startup.ALIAS}.handler"
+    assert import_again() == f"{draw_tfx_startup.ALIAS}.tfx_cli_handler"
 
 
 def test_our_handler_stands_back_where_tfxs_own_can_be_imported(

@@ -1,7 +1,7 @@
-"""`tfx pipeline` and `tfx run` with --engine=kubeflow, in place of TFX's own handler, which 1.16 made unimportable.
+"""Implements `tfx pipeline` and `tfx run` with --engine=kubeflow in place of TFX's handler, unimportable since 1.16.
 
-Any pipeline that KubeflowV2DagRunner compiles will do. This package is imported under a name of its own where TFX's
-command runs (see draw_tfx_startup.py), for `pipeline` may then be a package of the user's: hence the relative imports.
+It serves any pipeline that KubeflowV2DagRunner compiles. TFX's command imports this package under another name (see
+draw_tfx_startup.py), for `pipeline` may be a package of the user's: hence the relative imports.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.tools.cli import labels
 from tfx.tools.cli.handler import base_handler, kubeflow_v2_dag_runner_patcher
 
-from pipeline.kubeflow import package_runner, pipeline_spec, runtime_parameters
-from pipeline.kubeflow.kfp_client import Api, ApiFailed
+from . import package_runner, pipeline_spec, runtime_parameters
+from .kfp_client import Api, ApiFailed
 
 
 class _Patcher(kubeflow_v2_dag_runner_patcher.KubeflowV2DagRunnerPatcher):
-    """Has the DSL's runner write YAML of schema 2.1.0, and notes what TFX leaves out of it."""
+    """Makes the DSL's runner write YAML of schema 2.1.0, and keeps the defaults that TFX leaves out of it."""
 
     PIPELINE_DEFAULTS = "pipeline_defaults"
 
@@ -33,7 +33,7 @@ class _Patcher(kubeflow_v2_dag_runner_patcher.KubeflowV2DagRunnerPatcher):
         self._check_name = check_name
 
     def _before_run(self, runner: Any, pipeline: tfx_pipeline.Pipeline, context: MutableMapping[str, Any]) -> None:
-        # Before an image is built, which takes minutes.
+        # First, for building an image takes minutes.
         self._check_name(context[self.PIPELINE_NAME])
         super()._before_run(runner, pipeline, context)
         runner.config.use_pipeline_spec_2_1 = True
@@ -43,8 +43,8 @@ class _Patcher(kubeflow_v2_dag_runner_patcher.KubeflowV2DagRunnerPatcher):
 
 
 @contextlib.contextmanager
-def _failures_told() -> Iterator[None]:
-    """A failure of the API ends the command with one line and status 1."""
+def _one_line_errors() -> Iterator[None]:
+    """Ends the command with one line and status 1 if the API fails."""
     try:
         yield
     except ApiFailed as error:
@@ -52,7 +52,7 @@ def _failures_told() -> Iterator[None]:
 
 
 class KubeflowHandler(base_handler.BaseHandler):
-    """What TFX's command calls, by these names."""
+    """Handler with the methods that TFX's command calls."""
 
     @functools.cached_property
     def _api(self) -> Api:
@@ -66,16 +66,16 @@ class KubeflowHandler(base_handler.BaseHandler):
     def _name(self) -> str:
         return self.flags_dict[labels.PIPELINE_NAME]
 
-    @_failures_told()
+    @_one_line_errors()
     def compile_pipeline(self) -> None:
         """Writes the package where the DSL's runner says."""
         name, path = self._compile(_Patcher())
         click.echo(f'Pipeline "{name}" compiled successfully.\nPipeline package path: {path}')
 
-    @_failures_told()
+    @_one_line_errors()
     def create_pipeline(self) -> None:
         """Compiles and uploads a new pipeline."""
-        _ = self._api  # An endpoint that is wrong is told before the pipeline is compiled.
+        _ = self._api  # A wrong endpoint fails before the pipeline is compiled.
 
         def check_name(name: str) -> None:
             if self._find_pipeline(name) is not None:
@@ -86,9 +86,9 @@ class KubeflowHandler(base_handler.BaseHandler):
             self._api.client.upload_pipeline(str(path), pipeline_name=name, **options)
         click.echo(f'Pipeline "{name}" created successfully.')
 
-    @_failures_told()
+    @_one_line_errors()
     def update_pipeline(self) -> None:
-        """Compiles and uploads a version of a pipeline that exists; runs that are created from now on take it."""
+        """Compiles and uploads a version of an existing pipeline, which later runs use."""
         _ = self._api
         with self._packaged(self._pipeline_id) as (name, path), self._api.failures():
             self._api.client.upload_pipeline_version(
@@ -98,38 +98,38 @@ class KubeflowHandler(base_handler.BaseHandler):
             )
         click.echo(f'Pipeline "{name}" updated successfully.')
 
-    @_failures_told()
+    @_one_line_errors()
     def list_pipelines(self) -> None:
-        """A line for each pipeline of the namespace."""
+        """Prints a line for each pipeline of the namespace."""
         with self._api.failures():
             client = self._api.client
             pipelines = self._api.all(client.list_pipelines, "pipelines", namespace=self._api.namespace)
         if not pipelines:
             click.echo("No pipelines to display.")
             return
-        rows = [[pipeline.display_name, pipeline.pipeline_id, _when(pipeline)] for pipeline in pipelines]
+        rows = [[pipeline.display_name, pipeline.pipeline_id, _created_at(pipeline)] for pipeline in pipelines]
         click.echo(self._format_table(["pipeline_name", "pipeline_id", "created_at"], rows))
 
-    @_failures_told()
+    @_one_line_errors()
     def delete_pipeline(self) -> None:
-        """Deletes a pipeline with all its versions. Its runs stay, in the experiment of its name."""
+        """Deletes a pipeline with all its versions. Its runs stay in the experiment of its name."""
         pipeline_id = self._pipeline_id(self._name)
         with self._api.failures():
             client = self._api.client
-            # A pipeline that has versions is not deleted.
+            # The API does not delete a pipeline that has versions.
             for version in self._api.all(client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id):
                 client.delete_pipeline_version(pipeline_id, version.pipeline_version_id)
             client.delete_pipeline(pipeline_id)
         click.echo(f'Pipeline "{self._name}" deleted successfully.')
 
     def get_schema(self) -> None:
-        """Kubeflow Pipelines keeps a run's schema in a folder of the run's, which only the run knows."""
+        """Refuses: the schema is an artifact of a run, at an address that only the run knows."""
         raise click.ClickException(
             "tfx pipeline schema is not supported with --engine=kubeflow. The schema is an artifact of the run: look "
             "for it on the run's page."
         )
 
-    @_failures_told()
+    @_one_line_errors()
     def create_run(self) -> None:
         """Runs the latest version of a pipeline."""
         pipeline_id = self._pipeline_id(self._name)
@@ -140,7 +140,7 @@ class KubeflowHandler(base_handler.BaseHandler):
             raise click.ClickException(f'Pipeline "{self._name}" has no version. Use tfx pipeline update.')
         (version,) = versions.pipeline_versions
         spec = version.pipeline_spec or {}
-        spec = spec.get("pipeline_spec", spec)  # Where it has a platform spec beside it.
+        spec = spec.get("pipeline_spec", spec)  # Nested if there is a platform spec too.
         root, parameters = self._run_settings(spec)
         with self._api.failures():
             experiment = client.create_experiment(self._name, namespace=self._api.namespace)
@@ -156,7 +156,7 @@ class KubeflowHandler(base_handler.BaseHandler):
         self._print_runs([run])
 
     def _run_settings(self, spec: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        """Where the run's artifacts go (None for what the pipeline says), and its parameters."""
+        """Returns the root of the run's artifacts (None for the pipeline's own), and its parameters."""
         given = dict(self.flags_dict[labels.RUNTIME_PARAMETER])
         definitions = pipeline_spec.parameters(spec)
         root = None
@@ -171,9 +171,9 @@ class KubeflowHandler(base_handler.BaseHandler):
         except ValueError as error:
             raise click.ClickException(str(error)) from error
 
-    @_failures_told()
+    @_one_line_errors()
     def list_runs(self) -> None:
-        """A line for each run of a pipeline, the latest first."""
+        """Prints a line for each run of a pipeline, the latest first."""
         self._pipeline_id(self._name)
         client = self._api.client
         with self._api.failures():
@@ -186,23 +186,23 @@ class KubeflowHandler(base_handler.BaseHandler):
         else:
             click.echo("No runs found.")
 
-    @_failures_told()
+    @_one_line_errors()
     def get_run(self) -> None:
-        """A run's state, and what it failed of."""
+        """Prints a run's state, and its error if it failed."""
         with self._api.failures():
             run = self._api.client.get_run(self.flags_dict[labels.RUN_ID])
         self._print_runs([run])
         if run.error is not None and run.error.message:
             click.echo(run.error.message)
 
-    @_failures_told()
+    @_one_line_errors()
     def terminate_run(self) -> None:
         """Stops a run."""
         with self._api.failures():
             self._api.client.terminate_run(self.flags_dict[labels.RUN_ID])
         click.echo("Run terminated.")
 
-    @_failures_told()
+    @_one_line_errors()
     def delete_run(self) -> None:
         """Deletes the record of a run."""
         with self._api.failures():
@@ -210,7 +210,7 @@ class KubeflowHandler(base_handler.BaseHandler):
         click.echo("Run deleted.")
 
     def _print_runs(self, runs: list[Any]) -> None:
-        rows = [[run.display_name, run.run_id, run.state or "PENDING", _when(run)] for run in runs]
+        rows = [[run.display_name, run.run_id, run.state or "PENDING", _created_at(run)] for run in runs]
         click.echo(self._format_table(["pipeline_name", "run_id", "status", "created_at"], rows))
 
     def _find_pipeline(self, name: str) -> Any | None:
@@ -218,16 +218,16 @@ class KubeflowHandler(base_handler.BaseHandler):
             return self._api.named(self._api.client.list_pipelines, "pipelines", name)
 
     def _pipeline_id(self, name: str) -> str:
-        found = self._find_pipeline(name)
-        if found is None:
+        pipeline = self._find_pipeline(name)
+        if pipeline is None:
             raise click.ClickException(
                 f'Cannot find pipeline "{name}". tfx pipeline list shows those of this endpoint and namespace.'
             )
-        return found.pipeline_id
+        return pipeline.pipeline_id
 
     @contextlib.contextmanager
     def _packaged(self, check_name: Callable[[str], object]) -> Iterator[tuple[str, Path]]:
-        """The pipeline's name, and its package in a folder that lives no longer than the upload."""
+        """Yields the pipeline's name, and its package in a folder that is deleted after the upload."""
         build_image = self._build_image if self.flags_dict[labels.BUILD_IMAGE] else None
         with tempfile.TemporaryDirectory(prefix="tfx-kubeflow-") as folder:
             yield self._compile(
@@ -235,7 +235,7 @@ class KubeflowHandler(base_handler.BaseHandler):
             )
 
     def _compile(self, patcher: _Patcher) -> tuple[str, Path]:
-        """The pipeline's name, and where its package is, valid and complete."""
+        """Compiles the pipeline; returns its name and the path of its valid, completed package."""
         dsl = self.flags_dict[labels.PIPELINE_DSL_PATH]
         try:
             context = self.execute_dsl(patcher)
@@ -254,7 +254,7 @@ class KubeflowHandler(base_handler.BaseHandler):
             pipeline_spec.validate(completed)
             pipeline_spec.write(path, completed)
         except (ValueError, RuntimeError) as error:
-            # What the pipeline's author is told by TFX, and by us. Any other exception is a bug, and keeps its trace.
+            # Errors for the pipeline's author, from TFX or from us. Any other exception is a bug and keeps its trace.
             raise click.ClickException(f"{dsl}: {error}") from error
         return context[patcher.PIPELINE_NAME], path
 
@@ -266,7 +266,7 @@ class KubeflowHandler(base_handler.BaseHandler):
         from tfx.tools.cli.container_builder import builder
 
         try:
-            # The builder would write a Dockerfile before it finds that there is no engine.
+            # Checked first: the builder would write a Dockerfile before it misses the engine.
             docker.from_env().ping()
             built = builder.build(target_image=image, base_image=self.flags_dict.get(labels.BASE_IMAGE))
         except docker.errors.DockerException as error:
@@ -277,5 +277,5 @@ class KubeflowHandler(base_handler.BaseHandler):
         return built
 
 
-def _when(resource: Any) -> str:
+def _created_at(resource: Any) -> str:
     return resource.created_at.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
