@@ -1,6 +1,6 @@
 """The local pipeline: the file that `tfx pipeline create --engine=local` is given.
 
-It is `draw run` without arguments: settings come from the environment, by the names that `draw run --help` lists. The
+It is `draw run` without arguments: settings come from the environment variables that `draw run --help` lists. The
 tfx command remembers nothing but the path of this file, so the same variables belong before `tfx pipeline create` and
 `tfx run create`.
 """

@@ -62,8 +62,10 @@ def _click_option(settings_class: type[Any], field: dataclasses.Field[Any]) -> C
         flag,
         field.name,
         type=absolute_path if kind is Path else kind,
+        metavar="PATH" if kind is Path else None,
         help=declared.help,
         default=field.default,
         show_default=field.default is not None,
+        show_envvar=declared.has_variable,
         envvar=flag.removeprefix("--").replace("-", "_").upper() if declared.has_variable else None,
     )

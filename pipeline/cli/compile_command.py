@@ -24,8 +24,8 @@ def compile_pipeline(settings: CompileSettings, output: Path | None) -> None:
     """Compile the pipeline for Kubeflow Pipelines 2: write the package that it is given.
 
     The task, its steps, thresholds and places are runtime parameters, with what is given here as their defaults:
-    any task of the same kind can be run without compiling again. Options can be given as environment variables, by
-    the names that pipeline/kubeflow_runner.py lists.
+    any task of the same kind can be run without compiling again. Options can be given as the environment variables
+    that are named beside them.
 
     Exits with 0 when the package is written, and 1 where that cannot be.
     """

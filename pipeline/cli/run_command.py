@@ -25,8 +25,7 @@ def run(ctx: click.Context, settings: RunSettings) -> None:
     """Train, judge and push a model: the whole pipeline on this machine.
 
     Killed or interrupted, the same command goes on from where it was: finished stages come from the cache, training
-    from its last checkpoint. Options can be given as environment variables: TASK, DATA_DIR, STEPS, TRAIN_EXAMPLES,
-    PIPELINE_ROOT, MAX_NLL_BOUND, MAX_ERROR, INITIAL_STATE, SCORE_SAMPLES.
+    from its last checkpoint. Options can be given as the environment variables that are named beside them.
 
     Exits with 0 when the model is pushed, 3 when it was refused, 1 when the run failed, 130 when it was interrupted.
     """

@@ -50,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory):
     return kinds | {"classifier": options("classifier", tiny.CLASSIFIER, "cross_entropy")}
 
 
-@pytest.mark.parametrize("kind", ["attention", "attention_colour"])
+@pytest.mark.parametrize("kind", ["attention", pytest.param("attention_colour", marks=pytest.mark.slow)])
 def test_a_generative_model_has_all_figures(made, kind: str, tmp_path: Path) -> None:
     status, said = _draw("--out", tmp_path / "a", "--seed", 3, *made[kind])
     assert status == 0, said

@@ -33,6 +33,7 @@ def _options(output: str, *others: str) -> list[str]:
     return [word for pair in given.items() for word in pair]
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_and_exported_and_its_state_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # With it TensorFlow is shown.
     done = call("draw", "train", *_options("model"), folder=folder)
