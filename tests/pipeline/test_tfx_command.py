@@ -12,6 +12,7 @@ from tests.pipeline.draw_command import call
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.slow
 def test_tfx_creates_and_runs_the_pipeline(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     variables = {

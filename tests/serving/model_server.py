@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +19,22 @@ from trainer.task import ClassifyingTask, GenerativeTask
 
 MODEL = "tiny"
 VERSION = 3
+_EXPORTS = tempfile.TemporaryDirectory()
 
 
 def export_model(
     task: GenerativeTask | ClassifyingTask, folder: Path, *, version: int = VERSION, seed: int = 6
 ) -> Path:
-    """Exports the task's model with random weights, as that version; returns the folder of versions."""
-    make_case = tiny.make_classifier_case if isinstance(task, ClassifyingTask) else tiny.make_case
-    parameters = make_case(task, rows=2, scale=0.7, seed=seed).weights
-    folder.mkdir(parents=True, exist_ok=True)
-    exporter.export(
-        task, {name: value.astype(np.float32) for name, value in parameters.items()}, str(folder / str(version))
-    )
+    """Exports the task's model with random weights, as that version; returns the folder of versions.
+
+    A process exports each task and seed once, and copies it from then on.
+    """
+    exported = Path(_EXPORTS.name) / hashlib.sha256(f"{seed} {task.to_json()}".encode()).hexdigest()
+    if not exported.exists():
+        make_case = tiny.make_classifier_case if isinstance(task, ClassifyingTask) else tiny.make_case
+        weights = make_case(task, rows=2, scale=0.7, seed=seed).weights
+        exporter.export(task, {name: value.astype(np.float32) for name, value in weights.items()}, str(exported))
+    shutil.copytree(exported, folder / str(version))
     return folder
 
 
