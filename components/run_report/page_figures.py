@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from components.run_report.sprite import data_uri
+from serving.pictures.png import data_uri
+from serving.pictures.sheet import tile, to_bytes
+from serving.pictures.windows import rectangle, relative_precision
 
 _MAX_VALUES = 1_200_000
 """Pixel values of one figure, so that the page stays small."""
@@ -52,14 +54,15 @@ def affordable_count(wanted: int, values: int) -> int:
     return max(2, min(wanted, _MAX_VALUES // values))
 
 
-def tiles(pixels: np.ndarray, labels: Sequence[str] = ()) -> Tiles:
-    """Lays out images, [n, H, W, C] uint8 with n at least 1, each with its label if there are any."""
+def tiles(images: np.ndarray, labels: Sequence[str] = ()) -> Tiles:
+    """Lays out images [n, H, W, C], n at least 1, uint8 or means in [0, 1], each with its label if there are any."""
+    pixels = to_bytes(images)
     count, height, width, _ = pixels.shape
     columns = min(count, max(1, _MAX_SPRITE_WIDTH // width))
     rows = -(-count // columns)
     return Tiles(
         id=f"tiles-{hashlib.sha256(pixels.tobytes()).hexdigest()[:12]}",
-        sprite=data_uri(pixels, columns),
+        sprite=data_uri(tile(pixels, columns)),
         columns=columns,
         rows=rows,
         width=width,
@@ -70,28 +73,33 @@ def tiles(pixels: np.ndarray, labels: Sequence[str] = ()) -> Tiles:
 
 
 def player(
-    frames: np.ndarray, windows: Mapping[str, np.ndarray], *, labels: Sequence[str] = (), parts: int = 1
+    frames: np.ndarray,
+    windows: Mapping[str, tuple[np.ndarray, int]],
+    *,
+    labels: Sequence[str] = (),
+    parts: int = 1,
 ) -> Player:
     """Lays out the frames of several pictures.
 
     Args:
-      frames: [n, T, H, W, C] uint8; T is 1 if only the windows move.
-      windows: by name, [n, T, 5] from `attention_map.rectangles`.
+      frames: [n, T, H, W, C], uint8 or means in [0, 1]; T is 1 if only the windows move.
+      windows: by name, [n, T, 5] in pixels with N, the filters along a side.
       labels: a line of text below each picture; empty for none.
       parts: images side by side in a frame; the second of two has the second window.
     """
     count, steps, height, width, channels = frames.shape
+    rectangles = [_rectangles(window, filters) for window, filters in windows.values()]
     return Player(
-        sprite=data_uri(frames.reshape(count * steps, height, width, channels), steps),
+        sprite=data_uri(tile(to_bytes(frames).reshape(count * steps, height, width, channels), steps)),
         spec={
             "count": count,
             "frames": steps,
-            "steps": max([steps, *(window.shape[1] for window in windows.values())]),
+            "steps": max([steps, *(window.shape[1] for window in rectangles)]),
             "parts": parts,
             "width": width // parts,
             "height": height,
-            "margin": _margin(list(windows.values()), width // parts, height),
-            "windows": [np.round(window.astype(float), 2).tolist() for window in windows.values()],
+            "margin": _margin(rectangles, width // parts, height),
+            "windows": [window.round(2).tolist() for window in rectangles],
             "labels": list(labels),
         },
         window_names=list(windows),
@@ -154,11 +162,16 @@ def interval_chart(
     }
 
 
-def _margin(windows: Sequence[np.ndarray], width: int, height: int) -> int:
+def _rectangles(window: np.ndarray, filters: int) -> np.ndarray:
+    """Returns left, top, right, bottom and the precision relative to the greatest: [n, T, 5] to [n, T, 5]."""
+    return np.concatenate([rectangle(window, filters), relative_precision(window[..., 3:4])], axis=-1)
+
+
+def _margin(rectangles: Sequence[np.ndarray], width: int, height: int) -> int:
     """Returns the pixels around an image that hold nine windows of ten, at most a third of the image."""
     reaches = [0.0]
-    for window in windows:
-        left, top, right, bottom = np.moveaxis(window[..., :4], -1, 0)
+    for edges in rectangles:
+        left, top, right, bottom = np.moveaxis(edges[..., :4], -1, 0)
         beyond = np.stack([-left, -top, right - (width - 1), bottom - (height - 1)]).max(axis=0)
         reaches.append(float(np.quantile(beyond, 0.9)))
     return min(math.ceil(max(reaches)), max(width, height) // 3)

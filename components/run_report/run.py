@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.run_report import event_curves, examples
+from components.run_report import event_curves
 from components.run_report.event_curves import Curves
-from components.run_report.examples import Images
-from components.run_report.model import Model
-from serving.saved_model import TASK_FILE
+from serving.examples import Examples, read_first
+from serving.saved_model import TASK_FILE, SavedModel, require_task
 from trainer.task import ClassifyingTask, GenerativeTask, Task
 
-_MAX_IMAGES = 5_000
-"""Images of each split that the report reads."""
+_BATCH_ROWS = 64
+"""Rows a call: a trace of so many images is a few hundred MiB at most."""
+_MAX_EXAMPLES = 5_000
+"""Examples of each split that the report reads."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,9 +59,9 @@ class Run:
         return json.loads(_read(self.evaluation_file))
 
     @functools.cached_property
-    def model(self) -> Model:
+    def model(self) -> SavedModel:
         """The loaded model."""
-        return Model(self.model_dir)
+        return SavedModel(self.model_dir)
 
     @functools.cached_property
     def curves(self) -> Curves:
@@ -69,22 +70,34 @@ class Run:
 
     @functools.cached_property
     def classifications(self) -> dict[str, np.ndarray]:
-        """A classifier's `probabilities`, `label` and `glimpse_window` for `images` of the test split."""
-        keep = ("probabilities", "label", "glimpse_window")
-        return self.model.ask("classify", keep, image=self.images(self.task.data.test).pixels)
+        """A classifier's answers for `examples` of the test split."""
+        return self.call("classify", image=self.examples(self.task.data.test).images)
+
+    def call(
+        self, signature: str, outputs: Mapping[str, str] | None = None, **inputs: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Calls a signature of the model in batches. Raises ValueError if an output is not finite.
+
+        Args:
+          signature: its name.
+          outputs: which to return, with their shapes; None for all.
+          **inputs: arrays of equally many rows; uint8 images are divided by 255.
+        """
+        return self.model.signature(signature).call(inputs, outputs=outputs, batch_rows=_BATCH_ROWS, finite=True)
 
     def files(self, split: str) -> list[str]:
         """Lists the files of a split by name."""
         return sorted(tf.io.gfile.glob(os.path.join(self.split_dirs[split], "*")))
 
-    def images(self, split: str) -> Images:
-        """Reads the first 5,000 images of a split, or all of fewer."""
-        if split not in self._images:
-            self._images[split] = examples.read(self.files(split), self.task, split, _MAX_IMAGES)
-        return self._images[split]
+    def examples(self, split: str) -> Examples:
+        """Reads the first 5,000 examples of a split, or all of fewer, as images from 0 to 255."""
+        if split not in self._examples:
+            images = require_task(self.model_dir).image_format(split)
+            self._examples[split] = read_first(self.files(split), images, _MAX_EXAMPLES, as_bytes=True)
+        return self._examples[split]
 
     @functools.cached_property
-    def _images(self) -> dict[str, Images]:
+    def _examples(self) -> dict[str, Examples]:
         return {}
 
 

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.run_report import attention_map, page_figures
-from components.run_report.model import seeds
 from components.run_report.page_figures import Tiles
 from components.run_report.run import Run
-from components.run_report.sprite import ramp
+from serving.client.client import seed_rows
 
 MAX_IMAGES = 256
 """Test images whose windows make the maps."""
@@ -34,8 +33,9 @@ def gather(run: Run) -> dict[str, Any]:
     task = run.task
     if not task.window_sizes:
         return {"maps": []}
-    images = run.images(task.data.test).pixels[:MAX_IMAGES]
-    windows = run.model.ask("reconstruct", ("read_window", "write_window"), image=images, seed=seeds(len(images)))
+    images = run.examples(task.data.test).images[:MAX_IMAGES]
+    outputs = {f"{name}_window": "[n, T, 5]" for name in task.window_sizes}
+    windows = run.call("reconstruct", outputs, image=images, seed=seed_rows(0, len(images)))
     return {
         "maps": [
             attention_maps(title, windows[f"{name}_window"], task.window_sizes[name], task.image_shape)
@@ -44,13 +44,13 @@ def gather(run: Run) -> dict[str, Any]:
     }
 
 
-def attention_maps(title: str, windows: np.ndarray, size: int, image_shape: tuple[int, int, int]) -> AttentionMaps:
-    """Draws the maps of windows [n, T, 5] of `size` filters a side, each map scaled by its own maximum."""
-    by_step, inside = attention_map.coverage(windows, size, *image_shape[:2])
+def attention_maps(title: str, windows: np.ndarray, filters: int, image_shape: tuple[int, ...]) -> AttentionMaps:
+    """Draws the maps of windows [n, T, 5] of `filters` a side, each map scaled by its own maximum."""
+    by_step, inside = attention_map.coverage(windows, filters, image_shape)
     steps = len(by_step)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, _MAX_STEPS)).round().astype(int))
     maps = np.stack([by_step.mean(axis=0), *by_step[shown]])
     maxima = maps.max(axis=(1, 2), keepdims=True)
     labels = ["all", *(f"step {step + 1}" for step in shown)]
-    tiles = page_figures.tiles(ramp(maps / np.where(maxima > 0, maxima, 1)), labels)
+    tiles = page_figures.tiles(attention_map.colours(maps / np.where(maxima > 0, maxima, 1)), labels)
     return AttentionMaps(title, tiles, len(windows), steps, inside)

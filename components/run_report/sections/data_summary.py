@@ -8,7 +8,6 @@ import numpy as np
 
 from components.run_report import page_figures
 from components.run_report.run import Run
-from components.run_report.sprite import to_bytes
 
 _EXAMPLES = 24
 
@@ -22,20 +21,20 @@ def gather(run: Run) -> dict[str, Any]:
             split,
             ", ".join(role for role, name in roles.items() if name == split),
             f"{run.counts[split]:,}",
-            f"{run.images(split).pixels.mean() / 255:.4f}",
+            f"{run.examples(split).images.mean() / 255:.4f}",
         )
         for split in source.splits
     ]
-    pixels, labels = run.images(source.train)
+    images, labels = run.examples(source.train)
     classes, counts = ([], []) if labels is None else np.unique(labels, return_counts=True)
     names = [str(label) for label in classes]
-    means = np.stack([pixels.mean(axis=0), *(pixels[labels == label].mean(axis=0) for label in classes)])
+    means = np.stack([images.mean(axis=0), *(images[labels == label].mean(axis=0) for label in classes)])
     brightest = means.max() or 1
     return {
         "splits": splits,
-        "examples": page_figures.tiles(pixels[:_EXAMPLES]),
-        "images": len(pixels),
-        "means": page_figures.tiles(to_bytes(means / brightest), ["all", *names]),
+        "examples": page_figures.tiles(images[:_EXAMPLES]),
+        "images": len(images),
+        "means": page_figures.tiles(means / brightest, ["all", *names]),
         "gain": 255 / brightest,
         "classes": page_figures.bar_chart("class", "images", names, [int(count) for count in counts])
         if names

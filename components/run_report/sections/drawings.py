@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from components.run_report import attention_map, page_figures
-from components.run_report.model import seeds
+from components.run_report import page_figures
 from components.run_report.run import Run
-from components.run_report.sprite import to_bytes
+from serving.client.client import seed_rows
 
 _DRAWINGS = 12
 _SAMPLES = 60
@@ -19,18 +18,18 @@ def gather(run: Run) -> dict[str, Any]:
     task = run.task
     values = math.prod(task.image_shape)
     count = page_figures.affordable_count(_DRAWINGS, task.glimpses * values)
-    drawn = run.model.ask("sample_sequence", ("canvas", "write_window"), seed=seeds(count))
+    drawn = run.call("sample_sequence", seed=seed_rows(0, count))
     windows = {}
     if task.window_sizes:
-        windows["write window"] = attention_map.rectangles(drawn["write_window"], task.window_sizes["write"])
+        windows["write window"] = drawn["write_window"], task.window_sizes["write"]
     sample_count = page_figures.affordable_count(_SAMPLES, values)
-    samples = run.model.ask("sample", ("image",), seed=seeds(sample_count))["image"]
+    samples = run.call("sample", seed=seed_rows(0, sample_count))["image"]
     kl = run.evaluation["overall"]["kl_per_step"]["mean"]
     return {
-        "drawings": page_figures.player(to_bytes(drawn["canvas"]), windows),
+        "drawings": page_figures.player(drawn["canvas"], windows),
         "kl_per_step": None if None in kl else _kl_chart(kl),
         "kl_total": None if None in kl else sum(kl),
-        "samples": page_figures.tiles(to_bytes(samples)),
+        "samples": page_figures.tiles(samples),
     }
 
 

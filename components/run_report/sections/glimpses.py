@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.run_report import attention_map, page_figures
+from components.run_report import page_figures
 from components.run_report.run import Run
 from components.run_report.sections.attention_maps import MAX_IMAGES, attention_maps
 from trainer.task import ClassifyingTask
@@ -18,13 +18,13 @@ _MAX_MISTAKES = 24
 def gather(run: Run) -> dict[str, Any]:
     """Gathers the glimpses over test images, and maps of all of them."""
     task = _task(run)
-    pixels = run.images(task.data.test).pixels
+    images = run.examples(task.data.test).images
     windows = run.classifications["glimpse_window"]
-    count = min(len(pixels), page_figures.affordable_count(_PLAYED, pixels[0].size))
+    count = min(len(images), page_figures.affordable_count(_PLAYED, images[0].size))
     return {
         "glimpses": page_figures.player(
-            pixels[:count, None],
-            {"glimpse": attention_map.rectangles(windows, task.read)[:count]},
+            images[:count, None],
+            {"glimpse": (windows[:count], task.read)},
             labels=_captions(run, np.arange(count)),
         ),
         "maps": attention_maps("Looking", windows[:MAX_IMAGES], task.read, task.image_shape),
@@ -34,8 +34,8 @@ def gather(run: Run) -> dict[str, Any]:
 def gather_mistakes(run: Run) -> dict[str, Any]:
     """Gathers the confusion matrix and the errors of which the model was surest."""
     task = _task(run)
-    pixels, _ = run.images(task.data.test)
-    labels, predicted = _labels(run), run.classifications["label"]
+    images, labels = run.examples(task.data.test).images, _labels(run)
+    predicted = run.classifications["label"]
     wrong = np.flatnonzero(predicted != labels)
     certainty = run.classifications["probabilities"].max(axis=1)[wrong]
     surest = wrong[np.argsort(-certainty, kind="stable")][:_MAX_MISTAKES]
@@ -43,7 +43,7 @@ def gather_mistakes(run: Run) -> dict[str, Any]:
         "images": len(labels),
         "wrong": len(wrong),
         "confusion": _confusion(labels, predicted, task.classes),
-        "surest": page_figures.tiles(pixels[surest], _captions(run, surest)) if len(surest) else None,
+        "surest": page_figures.tiles(images[surest], _captions(run, surest)) if len(surest) else None,
     }
 
 
@@ -70,7 +70,7 @@ def _captions(run: Run, rows: np.ndarray) -> list[str]:
 
 
 def _labels(run: Run) -> np.ndarray:
-    labels = run.images(run.task.data.test).labels
+    labels = run.examples(run.task.data.test).labels
     # A classifying task's data set has labels.
     assert labels is not None
     return labels

@@ -57,9 +57,9 @@ def _our_results(run: Run, mean: float | None) -> list[_Result]:
 
 def _mean_image_result(run: Run) -> _Result:
     """Measures a model that knows only how bright each pixel is on average: the scale's other end."""
-    known = run.images(run.task.data.train).pixels
+    known = run.examples(run.task.data.train).images
     # One image more, half of it ink: no pixel is certain.
     means = (known.mean(axis=0) / 255 * len(known) + 0.5) / (len(known) + 1)
-    average = run.images(run.task.data.test).pixels.mean(axis=0) / 255
+    average = run.examples(run.task.data.test).images.mean(axis=0) / 255
     cost = float(-(average * np.log(means) + (1 - average) * np.log(1 - means)).sum())
     return _Result(cost, "Knows the mean image only", "measured, for scale", f"{cost:,.2f}", "naive")

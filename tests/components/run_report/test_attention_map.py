@@ -1,4 +1,4 @@
-"""How attention is spread, against the filters written out, and rectangles."""
+"""Coverage against filters that are written out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from components.run_report.attention_map import coverage, rectangles
+from components.run_report.attention_map import coverage
 
 HEIGHT, WIDTH, SIZE = 7, 5, 3
 
@@ -31,19 +31,14 @@ def test_coverage_is_the_mean_of_the_filters_over_images_and_filters() -> None:
             for row in f_y:
                 for column in f_x:
                     expected[step] += np.outer(row, column) / SIZE**2 / len(windows)
-    found, inside = coverage(windows, SIZE, HEIGHT, WIDTH)
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    by_step, inside = coverage(windows, SIZE, (HEIGHT, WIDTH, 3))
+    np.testing.assert_allclose(by_step, expected, rtol=1e-10)
     assert inside == pytest.approx(1)
 
 
 def test_filters_beyond_the_image_are_left_out_and_one_without_width_is_a_pixel() -> None:
     # Of the three filters along a side, those at -2 are outside, those at 0.6 and 3.2 lie on pixels 1 and 3.
     windows = np.array([[[0.6, 2.0, 2.6, 0.0, 1.0]]])
-    found, inside = coverage(windows, SIZE, 20, WIDTH)
+    by_step, inside = coverage(windows, SIZE, (20, WIDTH, 1))
     assert inside == pytest.approx(2 / 3 * 2 / 3)
-    assert np.flatnonzero(found[0].sum(axis=0)).tolist() == [1, 3]
-
-
-def test_a_rectangle_reaches_from_the_first_filter_to_the_last_and_the_sharpest_is_one() -> None:
-    windows = np.array([[[4.0, 3.0, 2.0, 1.0, 1.0], [0.0, 0.0, 1.0, 4.0, 1.0]]])
-    np.testing.assert_allclose(rectangles(windows, SIZE), [[[2, 1, 6, 5, 1], [-1, -1, 1, 1, 0.5]]])
+    assert np.flatnonzero(by_step[0].sum(axis=0)).tolist() == [1, 3]
