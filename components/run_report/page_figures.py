@@ -17,7 +17,6 @@ from serving.pictures.windows import rectangle, relative_precision
 _MAX_VALUES = 1_200_000
 """Pixel values of one figure, so that the page stays small."""
 _MAX_SPRITE_WIDTH = 2048
-"""Pixels."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,7 +129,7 @@ def line_chart(
 def bar_chart(
     x: str, y: str, names: Sequence[str], values: Sequence[float], *, follows_player: bool = False
 ) -> dict[str, Any]:
-    """Describes a bar a name to page.js; one that follows the player points at the step that it shows."""
+    """Describes one bar for each name to page.js; with `follows_player` it highlights the player's step."""
     return {
         "kind": "bars",
         "follow": follows_player,
@@ -150,7 +149,7 @@ def interval_chart(
     *,
     overall: float,
 ) -> dict[str, Any]:
-    """Describes a dot with its 95% interval a name to page.js, and a line at the overall value."""
+    """Describes a dot with its 95% interval for each name to page.js, and a line at the overall value."""
     return {
         "kind": "dots",
         "x": {"label": x},
