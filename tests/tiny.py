@@ -95,14 +95,14 @@ def tiny_classifier(recipe: Mapping[str, object] | None = None, **changes: objec
 MODELS = {
     "attention": tiny_task(),
     "attention_colour": tiny_task(
-        image_shape=(ROWS, COLUMNS, 3), binarisation=Binarisation.NONE, attention=Attention(read=LARGE_N, write=SMALL_N)
+        image_shape=(COLUMNS, ROWS, 3), binarisation=Binarisation.NONE, attention=Attention(read=LARGE_N, write=SMALL_N)
     ),
     "no_attention": tiny_task(attention=NoAttention()),
     "no_attention_colour": tiny_task(
-        image_shape=(ROWS, COLUMNS, 3), binarisation=Binarisation.NONE, attention=NoAttention()
+        image_shape=(COLUMNS, ROWS, 3), binarisation=Binarisation.NONE, attention=NoAttention()
     ),
 }
-"""The four kinds of generative model."""
+"""The four kinds of generative model; those in colour are wider than high, the others higher than wide."""
 
 CLASSIFIER = tiny_classifier()
 

@@ -216,7 +216,6 @@ REGISTRY: dict[str, Callable[[Path], Entry]] = {
 
 NOT_OF_TENSORS = {
     "network.weight_shapes": "plain Python; test_draw compares it with the reference",
-    "network.window_sizes": "plain Python; weight_shapes and the traces follow from it",
     "ram.weight_shapes": "plain Python; test_ram compares it with the reference",
     "recurrence.layer_shapes": "plain Python; the two weight_shapes are made of it",
     "recurrence.row_count": "a number; the step is compiled with it",

@@ -111,7 +111,7 @@ def infer(
 
     shapes: dict[str, list[int]] = {"kl": [], "log_ratio": []}
     if trace:
-        shapes |= _trace_shapes(task, *network.window_sizes(task))
+        shapes |= _trace_shapes(task, *task.window_sizes)
     state, outputs = scan(at, weights, initial_state(weights, recurrence.row_count(x)), task.glimpses, shapes)
     reconstruction = equations.reconstruction_loss(x, state.c)
     return Inference(
@@ -132,8 +132,7 @@ def generate(weights: Weights, z: tf.Tensor, task: GenerativeTask, *, trace: boo
         state = generative_step(net, state, z[t])
         return state, {**net.trace, "canvas": state.c}
 
-    windows = network.window_sizes(task).keys() & {"write"}
-    shapes = _trace_shapes(task, *windows) if trace else {}
+    shapes = _trace_shapes(task, *task.window_sizes.keys() & {"write"}) if trace else {}
     state, outputs = recurrence.scan(at, weights, initial_state(weights, tf.shape(z)[1]), task.glimpses, shapes)
     return Generation(canvas=state.c, canvases=outputs.get("canvas"), **_windows(outputs, task))
 
@@ -147,6 +146,6 @@ def _windows(outputs: Outputs, task: GenerativeTask) -> Outputs:
     """`read_windows` and `write_windows` in pixels, those of them that were traced."""
     return {
         f"{name}_windows": attention.pixels(outputs[f"{name}_window"], task.image_shape, N=N)
-        for name, N in network.window_sizes(task).items()
+        for name, N in task.window_sizes.items()
         if f"{name}_window" in outputs
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 
 import tensorflow as tf
 
@@ -17,7 +16,7 @@ class Network(abc.ABC):
     """The functions of one time-step. `trace` keeps by name what they compute on the way, each [n, ...]."""
 
     def __init__(self, task: GenerativeTask, lin: Linear) -> None:
-        self._image_shape, self._sizes, self._lin = task.image_shape, window_sizes(task), lin
+        self._image_shape, self._window_sizes, self._lin = task.image_shape, task.window_sizes, lin
         self.trace: dict[str, tf.Tensor] = {}
 
     @staticmethod
@@ -79,19 +78,19 @@ class AttentiveNetwork(Network):
     @staticmethod
     def layer_sizes(task: GenerativeTask) -> tuple[int, int]:
         """Two patches; a window's parameters and one patch."""
-        N, channels = window_sizes(task), task.image_shape[2]
+        N, channels = task.window_sizes, task.image_shape[2]
         return 2 * N["read"] ** 2 * channels, equations.WINDOW_PARAMETERS + N["write"] ** 2 * channels
 
     def read(self, x: tf.Tensor, x_hat: tf.Tensor, h_dec: tf.Tensor) -> list[tf.Tensor]:
         """Eqs. 21-27: x and x_hat through the same filters."""
         both = tf.concat([x, x_hat], axis=3)
-        patches, self.trace["read_window"] = attention.read(self._lin, both, h_dec, N=self._sizes["read"])
+        patches, self.trace["read_window"] = attention.read(self._lin, both, h_dec, N=self._window_sizes["read"])
         return tf.split(patches, 2, axis=3)
 
     def write(self, h_dec: tf.Tensor) -> tf.Tensor:
         """Eqs. 21-26, 28 and 29."""
         rows, columns, channels = self._image_shape
-        N = self._sizes["write"]
+        N = self._window_sizes["write"]
         outputs = self._lin("write", h_dec)
         window_parameters = self.trace["write_window"] = outputs[:, : equations.WINDOW_PARAMETERS]
         w = tf.reshape(outputs[:, equations.WINDOW_PARAMETERS :], [-1, N, N, channels])
@@ -107,16 +106,11 @@ def for_task(task: GenerativeTask, lin: Linear) -> Network:
     return _NETWORKS[type(task.attention)](task, lin)
 
 
-def window_sizes(task: GenerativeTask) -> dict[str, int]:
-    """N of the windows `read` and `write`; none without attention."""
-    return dataclasses.asdict(task.attention)
-
-
 def weight_shapes(task: GenerativeTask) -> dict[str, tuple[int, ...]]:
     """Names and shapes of everything that is learned. An LSTM's gates are in the order of `equations.lstm`."""
     glimpse, written = _NETWORKS[type(task.attention)].layer_sizes(task)
     h, z = task.lstm_units, task.latent_size
-    layers = {attention.HEAD: (h, equations.WINDOW_PARAMETERS)} if window_sizes(task) else {}
+    layers = {attention.HEAD: (h, equations.WINDOW_PARAMETERS)} if task.window_sizes else {}
     layers |= {
         "encoder": (glimpse + 2 * h, 4 * h),
         "latent": (h, 2 * z),

@@ -178,8 +178,7 @@ class BoundObjective(Objective):
         if generation.write_windows is None:
             drawings = Sheet(canvases)
         else:
-            N = network.window_sizes(self._task)["write"]
-            drawings = Sheet(canvases, _some_steps(generation.write_windows), N)
+            drawings = Sheet(canvases, _some_steps(generation.write_windows), self._task.window_sizes["write"])
         return {"samples": Sheet(samples), "drawings": drawings}
 
     def warning(self, metrics: BoundMetrics, steps_done: int) -> str | None:

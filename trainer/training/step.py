@@ -100,16 +100,10 @@ class Trainer:
             with strategy.scope():
                 state = TrainState(task)
         self.state = state
-        jit = task.recipe.jit_compile or None
-        self._gradients = tf.function(
-            functools.partial(gradients, self.objective, scan=scan_for(task)), jit_compile=jit, autograph=False
-        )
-        self._update = tf.function(
-            lambda step, state, gradients: optimizer.update(task, step, state, gradients),
-            jit_compile=jit,
-            autograph=False,
-        )
-        self._metrics = tf.function(self.objective.metrics, jit_compile=jit, autograph=False)
+        compiled = functools.partial(tf.function, jit_compile=task.recipe.jit_compile or None, autograph=False)
+        self._gradients = compiled(functools.partial(gradients, self.objective, scan=scan_for(task)))
+        self._update = compiled(functools.partial(optimizer.update, task))
+        self._metrics = compiled(self.objective.metrics)
         self._train = tf.function(self._train_steps, autograph=False)
 
     def at(self, step: int) -> Trainer:

@@ -160,10 +160,11 @@ def test_score_examples_takes_the_centre_of_a_larger_image(tmp_path):
     task = dataclasses.replace(task, data=dataclasses.replace(task.data, crop_margin=(4, 2)))
     model = Exported(task, tmp_path / "model")
     stored = tiny.make_images(task, ROWS)
-    assert stored.shape[1:] == (tiny.ROWS + 4, tiny.COLUMNS + 2, 3)
+    height, width, _ = task.image_shape
+    assert stored.shape[1:] == (height + 4, width + 2, 3)
     examples = [tiny.serialize(image, name) for image, name in zip(stored, model.ids, strict=True)]
     found = model.call("score_examples", examples=np.array(examples, object))
-    centre = stored[:, 2 : 2 + tiny.ROWS, 1 : 1 + tiny.COLUMNS].astype(np.float32) / 255
+    centre = stored[:, 2 : 2 + height, 1 : 1 + width].astype(np.float32) / 255
     expected = model.call("score", image=centre, seed=randomness.seeds_for_ids(tf.constant(model.ids)).numpy())
     for name, value in found.items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)

@@ -11,7 +11,7 @@ from tests.reference import draw as reference
 from trainer.model import draw, network
 from trainer.training import objective
 
-B, A, H, Z, T = tiny.ROWS, tiny.COLUMNS, tiny.UNITS, tiny.LATENTS, tiny.STEPS
+H, Z = tiny.UNITS, tiny.LATENTS
 
 
 @pytest.fixture(params=tiny.MODELS, scope="module")
@@ -163,12 +163,14 @@ def test_the_lstms_start_by_remembering(task):
             assert not value.any(), name
 
 
-def test_the_first_read_window_covers_the_image():
-    task = tiny.MODELS["attention"]
+@pytest.mark.parametrize("name", ["attention", "attention_colour"])
+def test_the_first_read_window_covers_the_image(name):
+    task = tiny.MODELS[name]
     case = tiny.make_case(task)
     weights = tiny.tensors(objective.for_task(task).initial_weights(0), np.float32)
     x, eps = tf.constant(case.x, tf.float32), tf.constant(case.eps, tf.float32)
     inference = draw.infer(weights, x, eps, task, trace=True)
-    stride = (max(A, B) - 1) / (task.attention.read - 1)
-    expected = [(A - 1) / 2, (B - 1) / 2, stride, 1.0, 1.0]
+    rows, columns, _ = task.image_shape
+    stride = (max(rows, columns) - 1) / (task.attention.read - 1)
+    expected = [(columns - 1) / 2, (rows - 1) / 2, stride, 1.0, 1.0]
     np.testing.assert_allclose(inference.read_windows[0], [expected] * tiny.BATCH, rtol=1e-6)

@@ -18,24 +18,32 @@ def raw_windows(seed=0, rows=n):
     return np.random.default_rng(seed).normal(0.0, 0.8, (rows, 5))
 
 
-def make_window(N, seed=0):
+@pytest.fixture(params=[(B, A), (A, B)], ids=["high", "wide"])
+def shape(request):
+    """Rows and columns: Eq. 24 takes the larger, whichever it is."""
+    return request.param
+
+
+def make_window(shape, N, seed=0):
+    rows, columns = shape
     raw = raw_windows(seed)
-    return raw, equations.window(tf.constant(raw), rows=B, columns=A, N=N)
+    return raw, equations.window(tf.constant(raw), rows=rows, columns=columns, N=N)
 
 
 def one_window(g_x, g_y, delta, sigma2, dtype=tf.float32):
     return equations.Window(*(tf.constant([value], dtype) for value in (g_x, g_y, delta, sigma2, 1.0)))
 
 
-def reference_filters(raw, N):
-    windows = [reference.window(row, A, B, N) for row in raw]
-    return windows, [reference.filterbank(*w[:4], N, A, B) for w in windows]
+def reference_filters(shape, raw, N):
+    rows, columns = shape
+    windows = [reference.window(row, columns, rows, N) for row in raw]
+    return windows, [reference.filterbank(*w[:4], N, columns, rows) for w in windows]
 
 
 @pytest.mark.parametrize("N", SIZES)
-def test_window_equals_the_reference(N):
-    raw, w = make_window(N)
-    expected = np.array([reference.window(row, A, B, N) for row in raw])
+def test_window_equals_the_reference(shape, N):
+    raw, w = make_window(shape, N)
+    expected, _ = reference_filters(shape, raw, N)
     np.testing.assert_allclose(np.stack(w, axis=1), expected, **TOLERANCE)
 
 
@@ -46,38 +54,38 @@ def test_window_refuses_fewer_than_two_filters(N):
 
 
 @pytest.mark.parametrize("N", SIZES)
-def test_filterbank_equals_the_reference(N):
-    raw, w = make_window(N)
-    f_x, f_y = equations.filterbank(w, rows=B, columns=A, N=N)
-    _, filters = reference_filters(raw, N)
+def test_filterbank_equals_the_reference(shape, N):
+    raw, w = make_window(shape, N)
+    f_x, f_y = equations.filterbank(w, rows=shape[0], columns=shape[1], N=N)
+    _, filters = reference_filters(shape, raw, N)
     np.testing.assert_allclose(f_x, [x for x, _ in filters], **TOLERANCE)
     np.testing.assert_allclose(f_y, [y for _, y in filters], **TOLERANCE)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 6])
 @pytest.mark.parametrize("N", SIZES)
-def test_extract_equals_the_reference(N, channels):
-    raw, w = make_window(N)
-    images = np.random.default_rng(1).normal(size=(n, B, A, channels))
-    windows, filters = reference_filters(raw, N)
+def test_extract_equals_the_reference(shape, N, channels):
+    raw, w = make_window(shape, N)
+    images = np.random.default_rng(1).normal(size=(n, *shape, channels))
+    windows, filters = reference_filters(shape, raw, N)
     expected = [reference.read_patch(x, *f, row[4]) for x, row, f in zip(images, windows, filters, strict=True)]
     np.testing.assert_allclose(equations.extract(tf.constant(images), w, N=N), expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("N", SIZES)
-def test_place_equals_the_reference(N, channels):
-    raw, w = make_window(N)
+def test_place_equals_the_reference(shape, N, channels):
+    raw, w = make_window(shape, N)
     patches = np.random.default_rng(2).normal(size=(n, N, N, channels))
-    windows, filters = reference_filters(raw, N)
+    windows, filters = reference_filters(shape, raw, N)
     expected = [reference.write_attention(p, *f, row[4]) for p, row, f in zip(patches, windows, filters, strict=True)]
-    actual = equations.place(tf.constant(patches), w, rows=B, columns=A)
+    actual = equations.place(tf.constant(patches), w, rows=shape[0], columns=shape[1])
     np.testing.assert_allclose(actual, expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize("N", [tiny.SMALL_N, tiny.LARGE_N])
 def test_place_is_the_adjoint_of_extract_up_to_the_intensity(N):
-    _, w = make_window(N)
+    _, w = make_window((B, A), N)
     rng = np.random.default_rng(4)
     images, patches = rng.normal(size=(n, B, A, 3)), rng.normal(size=(n, N, N, 3))
     extracted = equations.extract(tf.constant(images), w, N=N).numpy() / w.gamma.numpy()[:, None, None, None]

@@ -30,23 +30,29 @@ def test_weights_have_the_references_names_and_shapes():
     np.testing.assert_array_equal(initial["lstm/b"], np.repeat([0.0, 1.0, 0.0, 0.0], tiny.UNITS))
 
 
-def test_the_first_window_covers_the_image_and_its_filters_reach_each_other():
-    weights = tiny.tensors(objective.for_task(TASK).initial_weights(0), np.float32)
-    windows = ram.classify(weights, tf.zeros([2, *TASK.image_shape]), TASK, trace=True).windows
-    stride = (tiny.ROWS - 1) / (TASK.read - 1)
-    expected = [(tiny.COLUMNS - 1) / 2, (tiny.ROWS - 1) / 2, stride, (stride / 2) ** 2, 1.0]
+@pytest.mark.parametrize("read", [3, tiny.SMALL_N, tiny.LARGE_N])
+@pytest.mark.parametrize(("rows", "columns"), [(tiny.ROWS, tiny.COLUMNS), (tiny.COLUMNS, tiny.ROWS)])
+def test_the_first_window_covers_the_image_and_its_filters_reach_each_other(rows, columns, read):
+    """At strides of 3, 2 and 6/7 pixels: half of 2 is 1, whose powers and logarithms coincide."""
+    task = tiny.tiny_classifier(image_shape=(rows, columns, 3), read=read)
+    weights = tiny.tensors(objective.for_task(task).initial_weights(0), np.float32)
+    windows = ram.classify(weights, tf.zeros([2, *task.image_shape]), task, trace=True).windows
+    stride = (tiny.ROWS - 1) / (read - 1)
+    expected = [(columns - 1) / 2, (rows - 1) / 2, stride, (stride / 2) ** 2, 1.0]
     np.testing.assert_allclose(windows[0], [expected] * 2, rtol=1e-6)
 
 
-@pytest.mark.parametrize("read", [tiny.SMALL_N, tiny.LARGE_N])
-def test_classify_equals_the_reference_in_every_output(read):
-    case = tiny.make_classifier_case(tiny.tiny_classifier(read=read))
+@pytest.mark.parametrize(
+    ("read", "shape"), [(tiny.SMALL_N, (tiny.ROWS, tiny.COLUMNS, 3)), (tiny.LARGE_N, (tiny.COLUMNS, tiny.ROWS, 1))]
+)
+def test_classify_equals_the_reference_in_every_output(read, shape):
+    case = tiny.make_classifier_case(tiny.tiny_classifier(read=read, image_shape=shape))
     assert max(differences(case).values()) < 1e-9, differences(case)
     windows = case.classify().windows.numpy()
     assert np.abs(windows[1:] - windows[:-1]).min() > 1e-9 and np.ptp(windows[1:], axis=1).min() > 1e-9
 
 
-def test_the_figures_are_the_references_cross_entropy_and_error():
+def test_the_metrics_are_the_references_cross_entropy_and_error():
     case = tiny.make_classifier_case()
     expected = case.reference()
     weights = tiny.tensors(case.weights, np.float64)

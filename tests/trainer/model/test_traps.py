@@ -124,8 +124,9 @@ def trap_7_the_error_image_uses_sigm_of_the_canvas():
     w = case.weights
     raw = w["h_dec_0"] @ w["read_window/w"] + w["read_window/b"]
     for row in range(3):
-        *window, gamma = reference.window(raw, A, B, task.attention.read)
-        filters = reference.filterbank(*window, task.attention.read, A, B)
+        rows, columns, _ = task.image_shape
+        *window, gamma = reference.window(raw, columns, rows, task.attention.read)
+        filters = reference.filterbank(*window, task.attention.read, columns, rows)
         np.testing.assert_allclose(x_patch[row], reference.read_patch(case.x[row], *filters, gamma).ravel())
         x_hat = case.x[row] - 1 / (1 + math.exp(-0.8))
         np.testing.assert_allclose(x_hat_patch[row], reference.read_patch(x_hat, *filters, gamma).ravel())

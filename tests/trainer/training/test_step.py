@@ -1,5 +1,6 @@
 """Training steps: cut, compiled, many a call or on several devices, they are the steps of one plain batch."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tests import tiny
+from trainer import tasks
 from trainer.model import draw
-from trainer.training import devices, input_pipeline, randomness, step
+from trainer.training import devices, input_pipeline, optimizer, randomness, recurrence, step
 
 ROWS = 12
 TASK = tiny.tiny_task({"batch_size": ROWS, "jit_compile": True, "clip_norm": 1e9, "ema_decay": 0.0})
@@ -153,6 +155,64 @@ def test_validation_is_the_mean_over_all_rows_with_noise_that_stays(compiled, fi
     np.testing.assert_allclose(found.kl_per_step, np.concatenate(steps, axis=1).mean(axis=1), rtol=1e-4, atol=1e-6)
     train(trainer, files, 1)
     assert trainer.validate(batches).nll_bound != found.nll_bound
+
+
+PHASES = tiny.tiny_task(
+    {"batch_size": ROWS, "jit_compile": True, "steps": 8, "warmup_steps": 2, "glimpse_schedule": ((0.5, 2), (0.75, 4))}
+)
+"""Steps 0 to 3 with T = 2, 4 and 5 with T = 4, then T = 6."""
+
+
+def test_training_across_changes_of_glimpses_is_the_steps_of_each_number(files):
+    """By hand: the gradient of plain inference with that T, of one state that goes on through all changes."""
+    trainer = step.Trainer(PHASES, tf.distribute.get_strategy())
+    assert trainer.at(3) is trainer
+    state, losses, norms = trainer.state.read(), [], []
+    batches = iter(input_pipeline.training_batches(files, PHASES, first_step=0))
+    for index, glimpses in enumerate((2, 2, 2, 2, 4, 4, 6, 6)):
+        phase = dataclasses.replace(PHASES, glimpses=glimpses)
+        eps = randomness.training_noise(phase, tf.constant(index), ROWS)
+        with tf.GradientTape() as tape:
+            tape.watch(state.parameters)
+            loss = tf.reduce_mean(draw.infer(state.parameters, next(batches), eps, phase).nll_bound)
+        gradients = tape.gradient(loss, state.parameters)
+        state, norm = optimizer.update(PHASES, tf.constant(index, tf.int64), state, gradients)
+        losses.append(float(loss))
+        norms.append(float(norm))
+
+    batches = iter(input_pipeline.training_batches(files, PHASES, first_step=0))
+    metrics, glimpses, first = [], [], trainer
+    for done, count in ((0, 3), (3, 1), (4, 2), (6, 2)):
+        trainer = trainer.at(done)
+        assert trainer.state is first.state
+        metrics.append((count, trainer.train(batches, count)))
+        glimpses.append((trainer.glimpses, metrics[-1][1].means.kl_per_step.shape[0]))
+    assert glimpses == [(2, 2), (2, 2), (4, 4), (6, 6)]
+    expected = [np.mean(losses[:3]), losses[3], np.mean(losses[4:6]), np.mean(losses[6:])]
+    np.testing.assert_allclose([m.loss for _, m in metrics], expected, rtol=1e-4)
+    expected = [np.mean(norms[:3]), norms[3], np.mean(norms[4:6]), np.mean(norms[6:])]
+    np.testing.assert_allclose([m.gradient_norm for _, m in metrics], expected, rtol=1e-3)
+    arrays = first.state.arrays()
+    assert arrays.pop("step") == 8
+    for name, value in state.flat().items():
+        np.testing.assert_allclose(arrays[name], value, rtol=2e-3, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("done", "glimpses"), [(0, 2), (3, 2), (4, 4), (5, 4), (6, 6), (8, 6)])
+def test_a_run_that_resumes_in_a_phase_has_its_glimpses(done, glimpses):
+    assert step.Trainer(PHASES, tf.distribute.get_strategy(), step=done).glimpses == glimpses
+
+
+@pytest.mark.parametrize(
+    ("name", "scan", "dtype"),
+    [("digits", recurrence.scan, "float32"), ("svhn", recurrence.scan_deferred, "bfloat16")],
+)
+def test_a_large_model_defers_its_weight_gradients(name, scan, dtype):
+    task = tasks.get(name)
+    task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, matmul_dtype=dtype))
+    chosen = step.scan_for(task)
+    assert chosen.func is scan
+    assert chosen.keywords == {"matmul_dtype": tf.bfloat16 if dtype == "bfloat16" else None}
 
 
 TWO_DEVICES = """
