@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 
 from serving.pictures.sheet import sheet
@@ -35,14 +34,6 @@ class Summaries:
             for name, value in trainer.objective.validation_details(metrics).items():
                 tf.summary.scalar(name, value)
             weights = trainer.state.exported(trainer.task)
-            for name, images in trainer.objective.sheets(weights, self._watched).items():
-                tf.summary.image(name, picture(images))
+            for name, (images, windows, N) in trainer.objective.sheets(weights, self._watched).items():
+                tf.summary.image(name, sheet(images, windows, filters=N)[None])
         self._writer.flush()
-
-
-def picture(images: objective.Sheet) -> np.ndarray:
-    """The sheet as TensorBoard takes one: uint8 [1, height, width, C], with C = 3 where there are windows.
-
-    A window is a rectangle through the outermost filters' centres, the wider the more precise its filters are.
-    """
-    return sheet(images.images, images.windows, filters=images.N)[None]

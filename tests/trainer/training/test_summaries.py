@@ -1,76 +1,58 @@
-"""TensorBoard's pictures: where images and windows lie, and that they are those of the weights."""
+"""TensorBoard's event files hold the scalars and the pictures of the weights that would be exported."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving.pictures.sheet import sheet
 from tests import tiny
-from trainer.model import draw, ram
-from trainer.training import objective, randomness, summaries
+from trainer.task import NoAttention
+from trainer.training import objective, step, summaries
+
+BOUND = objective.BoundMetrics(20.0, 19.0, [0.5] * 2), {"nll_bound": 20, "reconstruction": 19, "kl": 1}
+ERROR = objective.ErrorMetrics(2.0, 0.75), {"cross_entropy": 2, "error": 0.75}
+BATCH = 3
 
 
-def test_images_stand_in_rows_each_pixel_a_square():
-    images = np.random.default_rng(0).uniform(size=(2, 3, 28, 30, 1))
-    picture = summaries.picture(objective.Sheet(images))
-    assert picture.dtype == np.uint8 and picture.shape == (1, 2 * 58 + 2, 3 * 62 + 2, 1)
-    for row, column in np.ndindex(2, 3):
-        block = picture[0, 2 + 58 * row :, 2 + 62 * column :][:56, :60, 0]
-        expected = np.rint(255 * images[row, column, ..., 0]).repeat(2, axis=0).repeat(2, axis=1)
-        np.testing.assert_array_equal(block, expected)
+def batch(task):
+    x = tf.constant(np.random.default_rng(0).uniform(size=(BATCH, *task.image_shape)), tf.float32)
+    return (x, tf.constant([0, 1, 2])) if task is tiny.CLASSIFIER else x
 
 
-def test_each_image_has_its_own_window_the_wider_the_more_precise():
-    # 28 rows, 42 columns: a pixel is 2 x 2. N = 4 reaches one and a half strides to either side.
-    windows = np.array([[[20, 10, 4.0, 1.0, 1], [5, 20, 2.0, 9.0, 1], [1e12, -1e12, 1e9, 1e30, 1]]])
-    picture = summaries.picture(objective.Sheet(np.zeros((1, 3, 28, 42, 1)), windows, 4))[0]
-    coloured = picture[2:-2].max(axis=-1) > picture[2:-2].min(axis=-1)
-    borders = []
-    for column, (x, y, stride) in enumerate(((20, 10, 4), (5, 20, 2))):
-        image = coloured[:, 2 + 86 * column :][:, :84]
-        ys, xs = np.nonzero(image)
-        for edges, centre in ((xs, x), (ys, y)):
-            assert abs(edges.min() - 2 * (centre - 1.5 * stride + 0.5)) <= 1
-            assert abs(edges.max() - 2 * (centre + 1.5 * stride + 0.5)) <= 1
-        borders.append(image[2 * y].sum())
-    assert borders[0] > borders[1] > 0
-    assert not coloured[:, 2 + 172 :].any()
+def events(directory):
+    """{tag: (step, a number or the pixels of a picture)}"""
+    values = {}
+    for path in directory.iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                array = tf.make_ndarray(value.tensor)
+                picture = value.metadata.plugin_data.plugin_name == "images"
+                # A picture is its width, its height and a PNG.
+                values[value.tag] = event.step, tf.io.decode_png(array[2]).numpy() if picture else float(array)
+    return values
 
 
-@pytest.mark.parametrize("kind", ["attention", "no_attention_colour"])
-def test_the_drawings_end_with_the_samples(kind):
-    task = tiny.MODELS[kind]
-    weights = tiny.tensors(tiny.make_case(task).weights, np.float32)
-    sheets = objective.for_task(task).sheets(weights, tf.zeros([1, *task.image_shape]))
-    generation = draw.generate(weights, randomness.sample_noise(task, 32), task, trace=True)
-    images = tf.sigmoid(generation.canvas).numpy()
-    np.testing.assert_allclose(sheets["samples"].images, images.reshape(4, 8, *task.image_shape), atol=1e-5)
-    drawings = sheets["drawings"]
-    assert drawings.images.shape == (8, tiny.STEPS, *task.image_shape)
-    np.testing.assert_allclose(drawings.images[:, -1], images[:8], atol=1e-5)
-    if kind == "attention":
-        windows = generation.write_windows.numpy()[:, :8].swapaxes(0, 1)
-        np.testing.assert_allclose(drawings.windows, windows, rtol=1e-4, atol=1e-4)
-        assert task.attention.write == drawings.N
-    else:
-        assert (drawings.windows, drawings.N) == (None, 0)
-
-
-def test_a_long_drawing_is_shown_at_ten_steps_from_the_first_to_the_last():
-    task = tiny.tiny_task(glimpses=31)
-    weights = tiny.tensors(tiny.make_case(task).weights, np.float32)
-    drawings = objective.for_task(task).sheets(weights, tf.zeros([1, *task.image_shape]))["drawings"]
-    generation = draw.generate(weights, randomness.sample_noise(task, 32), task, trace=True)
-    steps = [0, 3, 7, 10, 13, 17, 20, 23, 27, 30]
-    expected = tf.sigmoid(generation.canvases).numpy()[steps, :8].swapaxes(0, 1)
-    np.testing.assert_allclose(drawings.images, expected, atol=1e-5)
-
-
-def test_glimpses_are_those_of_the_classifier():
-    case = tiny.make_classifier_case()
-    weights = tiny.tensors(case.weights, np.float32)
-    x = tf.constant(case.x, tf.float32)
-    glimpses = objective.for_task(case.task).sheets(weights, (x, tf.constant(case.labels)))["glimpses"]
-    windows = ram.classify(weights, x, case.task, trace=True).windows.numpy()[:, :8].swapaxes(0, 1)
-    np.testing.assert_allclose(glimpses.windows, windows, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(glimpses.images, x.numpy()[:8, None].repeat(tiny.STEPS, axis=1))
-    assert case.task.read == glimpses.N
+@pytest.mark.parametrize(
+    ("task", "metrics", "pictures"),
+    [
+        (tiny.tiny_task(glimpses=2), BOUND, {"samples", "drawings"}),
+        (tiny.tiny_task(glimpses=2, attention=NoAttention()), BOUND, {"samples", "drawings"}),
+        (tiny.CLASSIFIER, ERROR, {"glimpses"}),
+    ],
+    ids=["attention", "no attention", "classifier"],
+)
+def test_a_validation_leaves_its_metrics_and_the_pictures_of_the_averaged_weights(tmp_path, task, metrics, pictures):
+    trainer = step.Trainer(task, tf.distribute.get_strategy())
+    for name, variable in trainer.state.average.items():
+        variable.assign(variable + 0.1 * tf.random.stateless_normal(variable.shape, [len(name), 1]))
+    means, scalars = metrics
+    summaries.Summaries(str(tmp_path), batch(task)).validated(trainer, means, 7)
+    written = events(tmp_path)
+    assert {step for step, _ in written.values()} == {7}
+    assert {tag: value for tag, (_, value) in written.items() if tag.startswith("validation/")} == pytest.approx(
+        {f"validation/{name}": value for name, value in scalars.items()}
+    )
+    expected = trainer.objective.sheets(trainer.state.exported(task), batch(task))
+    assert set(expected) == pictures
+    for name, (images, windows, N) in expected.items():
+        np.testing.assert_array_equal(written[name][1], sheet(images, windows, filters=N), err_msg=name)
