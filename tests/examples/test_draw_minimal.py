@@ -56,10 +56,11 @@ def test_its_weights_have_the_trainers_names_and_shapes():
 @pytest.mark.slow
 def test_it_trains_and_writes_samples(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    draw_minimal.main(seconds=30.0)
+    draw_minimal.main(steps=60)
     lines = capsys.readouterr().out.splitlines()
     # A model that knows nothing is at 543 nats, 784 log 2.
     assert float(lines[-1].split()[-2]) < 400
     picture = tf.io.decode_png(tf.io.read_file("samples.png"))
     assert picture.shape == (8 * draw_minimal.B, 8 * draw_minimal.A, 1)
-    assert 5 < picture.numpy().mean() < 100 and picture.numpy().max() > 200
+    # Before training all is grey, 127 of 255; digits are white on black.
+    assert picture.numpy().mean() < 80 and picture.numpy().std() > 20
