@@ -13,8 +13,8 @@ from trainer.task import Task
 from trainer.training import devices, objective, optimizer, recurrence
 
 _DEFER_FROM = 2_000_000
-"""Weights from which on their gradients are deferred. On two cores at T = 64 and 32, batch 100, that was 15% slower with
-0.96 million of them, and 15 to 25% faster with 2.7 and 11 million."""
+"""Weights from which on their gradients are deferred. On two cores at T = 64 and 32, batch 100, that was 15% slower
+with 0.96 million of them, and 15 to 25% faster with 2.7 and 11 million."""
 
 
 class StepMetrics(NamedTuple):
