@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import logging
 import math
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.task import Task
-from trainer.training import cluster, devices, input_pipeline, objective, step, summaries
+from trainer.training import cluster, devices, initial_weights, input_pipeline, objective, step, summaries
 
 _CALL_SECONDS = 2.0
 """Target duration of one call into the compiled loop: how soon an interrupt or a NaN is noticed."""
@@ -45,8 +43,8 @@ def train(
 
     `directory` keeps the checkpoints and, in `logs`, the TensorBoard summaries. A run that was killed at any moment
     resumes from the last checkpoint and ends with the weights of an uninterrupted run, for a batch and its noise follow
-    from the step alone. `initial_state`, an .npz of `TrainState.arrays`, is where a run without checkpoints starts.
-    `report` gets a line of progress now and then. `strategy` defaults to `devices.strategy()`.
+    from the step alone. `initial_state` is where a run without checkpoints starts, see `initial_weights.load`. `report`
+    gets a line of progress now and then. `strategy` defaults to `devices.strategy()`.
 
     In a cluster only the chief reads a state, validates and writes; only the chief uses `directory` and
     `validation_files`. All workers need the same task and training files.
@@ -60,7 +58,10 @@ def train(
     progress = _Progress(task, report)
     chief = _Chief(trainer, validation_files, directory, progress) if cluster.is_chief(strategy) else None
     if chief and (source := chief.resume(initial_state)):
-        report(f"resuming at step {int(trainer.state.step.numpy()):,} of {task.recipe.steps:,} from {source}")
+        done = int(trainer.state.step.numpy())
+        report(
+            f"resuming at step {done:,} of {task.recipe.steps:,} from {source}" if done else f"starting from {source}"
+        )
     if cluster.is_cluster(strategy):
         # What the chief resumed, not what another worker may see of its files.
         trainer.state.load(cluster.from_chief(strategy, trainer.state.arrays()))
@@ -135,7 +136,7 @@ class _Chief:
         self._manager.restore_or_initialize()
         if self._manager.latest_checkpoint or not initial_state:
             return self._manager.latest_checkpoint
-        _load(self._state, initial_state)
+        initial_weights.load(self._state, initial_state)
         return initial_state
 
     def after_call(self, trainer: step.Trainer, call: _Call) -> None:
@@ -203,17 +204,6 @@ def _check_same_job(strategy: tf.distribute.Strategy, task: Task, files: Sequenc
     digest = int.from_bytes(hashlib.sha256(job.encode()).digest()[:8], "big", signed=True)
     if digest != cluster.from_chief(strategy, np.int64(digest)):
         raise ValueError("This worker was started for another task, or with other training files, than the chief.")
-
-
-def _load(state: step.TrainState, path: str) -> None:
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            arrays = np.load(io.BytesIO(file.read()))
-        if not isinstance(arrays, Mapping):
-            raise ValueError("it is not an .npz file.")
-        state.load(dict(arrays))
-    except (tf.errors.OpError, zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise ValueError(f"Cannot go on from {path}: {error}") from error
 
 
 def _check_finite(done: int, metrics: Mapping[str, float]) -> None:

@@ -63,17 +63,16 @@ class TrainState(tf.Module):
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Assigns every variable from `arrays`; raises ValueError, and assigns none, where they are another model's."""
         variables = {**self._groups().flat(), "step": self.step}
-        shapes = {name: tuple(value.shape) for name, value in arrays.items()}
-        expected = {name: tuple(variable.shape) for name, variable in variables.items()}
-        if shapes != expected:
-            wrong = sorted(name for name in expected | shapes if shapes.get(name) != expected.get(name))
-            name = wrong[0]
-            raise ValueError(
-                f"This is not a training state of this task: {len(wrong)} of its arrays differ. The first is {name!r}: "
-                f"found shape {shapes.get(name, 'none')}, expected {expected.get(name, 'no such array')}."
-            )
+        _check_shapes(arrays, variables, "a training state")
         for name, variable in variables.items():
             variable.assign(arrays[name])
+
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Starts from the weights of a model; raises ValueError, and assigns none, where they are another model's."""
+        _check_shapes(weights, self.parameters, "the weights")
+        for name, value in weights.items():
+            self.parameters[name].assign(value)
+            self.average[name].assign(value)
 
     def _groups(self) -> optimizer.Optimised:
         return optimizer.Optimised(self.parameters, self.first_moment, self.second_moment, self.average)
@@ -182,6 +181,18 @@ def gradients(
         metrics = learned.metrics(weights, batch, noise, scan)
         loss = tf.reduce_mean(metrics[0])
     return tape.gradient(loss, weights), tf.nest.map_structure(lambda value: tf.reduce_mean(value, axis=0), metrics)
+
+
+def _check_shapes(arrays: Mapping[str, np.ndarray], variables: Mapping[str, tf.Variable], what: str) -> None:
+    shapes = {name: tuple(value.shape) for name, value in arrays.items()}
+    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
+    wrong = sorted(name for name in expected | shapes if shapes.get(name) != expected.get(name))
+    if wrong:
+        name = wrong[0]
+        raise ValueError(
+            f"This is not {what} of this task: {len(wrong)} of its arrays differ. The first is {name!r}: found shape "
+            f"{shapes.get(name, 'none')}, expected {expected.get(name, 'no such array')}."
+        )
 
 
 def _cut(values: objective.Tensors, count: int, *, axis: int) -> list[objective.Tensors]:
