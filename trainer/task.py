@@ -96,6 +96,7 @@ class Recipe:
     """
 
     steps: int
+    """0 exports the weights that training would start from."""
     batch_size: int
     learning_rate: float
     final_learning_rate: float
@@ -120,7 +121,7 @@ class Recipe:
     """
 
     def __post_init__(self) -> None:
-        positive = ("steps", "batch_size", "learning_rate", "clip_norm", "validation_examples", "validation_interval")
+        positive = ("batch_size", "learning_rate", "clip_norm", "validation_examples", "validation_interval")
         for field in positive:
             # Written so that a NaN fails it.
             if not getattr(self, field) > 0:
@@ -130,7 +131,9 @@ class Recipe:
                 f"recipe.final_learning_rate is {self.final_learning_rate}: it must lie between 0 and "
                 f"learning_rate ({self.learning_rate})."
             )
-        if not 0 <= self.warmup_steps < self.steps:
+        if not self.steps >= 0:
+            raise ValueError(f"recipe.steps is {self.steps}: it must be at least 0.")
+        if not 0 <= self.warmup_steps < max(self.steps, 1):
             raise ValueError(
                 f"recipe.warmup_steps is {self.warmup_steps}: it must be at least 0 and below steps ({self.steps})."
             )

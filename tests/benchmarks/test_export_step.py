@@ -175,5 +175,5 @@ def test_a_file_that_is_no_state_is_named(data, tmp_path, content):
         np.save(path.open("wb"), np.zeros(3))
     else:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"Cannot go on from {path}"):
+    with pytest.raises(ValueError, match=f"Cannot start from {path}"):
         train(TASK, data, tmp_path / "run", initial_state=str(path))

@@ -59,9 +59,8 @@ def train(
     chief = _Chief(trainer, validation_files, directory, progress) if cluster.is_chief(strategy) else None
     if chief and (source := chief.resume(initial_state)):
         done = int(trainer.state.step.numpy())
-        report(
-            f"resuming at step {done:,} of {task.recipe.steps:,} from {source}" if done else f"starting from {source}"
-        )
+        start = f"resuming at step {done:,} of {task.recipe.steps:,}" if done else "starting"
+        report(f"{start} from {source}")
     if cluster.is_cluster(strategy):
         # What the chief resumed, not what another worker may see of its files.
         trainer.state.load(cluster.from_chief(strategy, trainer.state.arrays()))
