@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -97,7 +98,7 @@ def create_pipeline(
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None,
     enable_cache: bool,
     beam_pipeline_args: Sequence[str],
-    initial_state: str | None = None,
+    init_from: str | None = None,
     score_samples: int | RuntimeParameter | None = None,
     resolve_baseline: bool = True,
 ) -> Pipeline:
@@ -111,14 +112,14 @@ def create_pipeline(
         metadata_connection_config: MLMD's store; None where the orchestrator brings its own.
         enable_cache: whether a stage whose inputs and parameters have not changed reuses its outputs.
         beam_pipeline_args: options of the stages that run on Beam.
-        initial_state: a training state to start from, an .npz (see `trainer.training.loop.train`); None to start anew.
+        init_from: where training starts, see `trainer.training.initial_weights`; None for random weights.
         score_samples: samples with which SplitScorer scores each test image; None for no such stage.
         resolve_baseline: whether a stage looks up the last blessed model in the metadata. If not, a model is compared
             with the last one in the serving folder: Kubeflow Pipelines 2.x has no resolvers.
     """
     checks = [check_parameters(task, locations)] if isinstance(task.task, RuntimeParameter) else []
     ingestion = ingest(task, locations, checks)
-    trainer = train(task, locations, ingestion, initial_state)
+    trainer = train(task, locations, ingestion, init_from)
     baselines = [find_baseline(trainer)] if resolve_baseline else []
     judgement = judge(task, ingestion, trainer, baselines, pushed_models=locations.serving_dir)
     delivery = deliver(locations, ingestion, trainer, judgement)
@@ -164,7 +165,7 @@ def ingest(task: TaskArguments, locations: Locations, checks: Sequence[Parameter
     return Ingestion(example_gen, schema_gen, statistics_gen, validator)
 
 
-def train(task: TaskArguments, locations: Locations, ingestion: Ingestion, initial_state: str | None) -> TaskTrainer:
+def train(task: TaskArguments, locations: Locations, ingestion: Ingestion, init_from: str | None) -> TaskTrainer:
     """Trains the model, once the examples are valid."""
     trainer = TaskTrainer(
         examples=ingestion.example_gen.outputs["examples"],
@@ -173,7 +174,7 @@ def train(task: TaskArguments, locations: Locations, ingestion: Ingestion, initi
         steps=task.steps,
         train_examples=task.train_examples,
         checkpoint_root=locations.checkpoint_root,
-        initial_state=None if initial_state is None else _file_with_hash(initial_state),
+        initial_state=None if init_from is None else _with_hash(init_from),
     ).with_id(TRAINER)
     # No data flow between the two, but nothing is trained on data with an anomaly.
     trainer.add_upstream_node(ingestion.validator)
@@ -246,7 +247,14 @@ def score_split(
     return scorer.with_id(SPLIT_SCORER)
 
 
-def _file_with_hash(path: str) -> dict[str, str]:
-    """Identifies a file by its content too, so that the cache notices a change."""
-    with fileio.open(path, "rb") as file:
-        return {"path": path, "sha256": hashlib.sha256(file.read()).hexdigest()}
+def _with_hash(path: str) -> dict[str, str]:
+    """Identifies a file, or a folder's files, by the content too, so that the cache notices a change."""
+    digest = hashlib.sha256()
+    for file in _files(path) if fileio.isdir(path) else [path]:
+        with fileio.open(file, "rb") as opened:
+            digest.update(opened.read())
+    return {"path": path, "sha256": digest.hexdigest()}
+
+
+def _files(folder: str) -> list[str]:
+    return sorted(os.path.join(place, name) for place, _, names in fileio.walk(folder) for name in names)

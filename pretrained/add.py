@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from serving.saved_model import SavedModel
 
 from components.run_report.data_cards import BY_BUILDER
 from pipeline.paper.last_evaluation import LastEvaluation, last_evaluation
 from serving.pretrained import METRICS_FILE
+from serving.saved_model import SavedModel
 
 _VERSION = "1"
 _HERE = Path(__file__).resolve().parent
@@ -110,8 +110,8 @@ def card(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> str:
             "",
             *([data.limits] if data else []),
             "The model is good for images of the kind and size that it was trained on. A bound is of a single sample",
-            "of the latent variables unless it is called importance-weighted. `task.json` has every value of the recipe,",
-            "with its source.",
+            "of the latent variables unless it is called importance-weighted. `task.json` has every value of the",
+            "recipe, with its source.",
             "",
             "## Files",
             "",

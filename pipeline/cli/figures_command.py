@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder that they are written to."
 )
-@click.option("--model", help="Folder of a SavedModel, or of its versions.  [default: the last model that was judged]")
+@click.option(
+    "--model",
+    help="A pretrained model, or the folder of a SavedModel or its versions.  [default: the last that was judged]",
+)
 @click.option("--examples", help="Pattern of the images to be looked at.  [default: the run's test split]")
 @click.option("--training", help="Pattern of the training images.  [default: the run's]")
 @click.option(
@@ -71,9 +74,10 @@ def _inputs_from_run(settings: RunFolder) -> FigureInputs:
 def _inputs_from_model(directory: str) -> FigureInputs:
     """Takes a SavedModel, which knows its task and nothing of its run."""
     from pipeline.paper.figures import FigureInputs
+    from serving import pretrained
     from serving.saved_model import newest_version
 
-    model_dir = Path(newest_version(directory))
+    model_dir = Path(newest_version(pretrained.resolve(directory)))
     return FigureInputs(task=_exported_task(model_dir), model_dir=model_dir, name=f"Model {model_dir.name}")
 
 

@@ -30,6 +30,7 @@ SUBCOMMANDS = {
     "classify": ("serving.cli.classify_command", "classify", "Classify images: the likeliest class of each."),
     "status": ("serving.cli.status_command", "status", "Show which versions a model server has, and their signatures."),
     "check-server": ("serving.cli.check_server_command", "check_server", "Check that a server keeps to the contract."),
+    "models": ("serving.cli.models_command", "models", "List the pretrained models, and what they reach."),
     "tasks": ("pipeline.cli.tasks_command", "tasks", "List the tasks and what each is made of."),
 }
 

@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pipeline.option_fields import Option
+from pipeline.option_fields import Option, absolute_path
 from pipeline.training_options import TaskOption, TrainingOptions
+from serving import pretrained
 from trainer.task import ClassifyingTask, GenerativeTask
 
 
@@ -70,9 +71,12 @@ class RunSettings(TrainingOptions, RunFolder):
             has_variable=False,
         ),
     ] = True
-    initial_state: Annotated[
-        Path | None,
-        Option("A training state to go on from, as benchmarks.accelerator writes it.  [default: the beginning]"),
+    init_from: Annotated[
+        str | None,
+        Option(
+            "Where training starts: a pretrained model (see `draw models`), a SavedModel, the checkpoints of a training, "
+            "or a state of benchmarks.accelerator. With --steps 0 the weights are exported.  [default: random weights]"
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -82,11 +86,13 @@ class RunSettings(TrainingOptions, RunFolder):
                 f"The data directory {self.data_dir} does not exist. Name the folder in which TFDS data sets are "
                 "prepared, or make it first, so that TFDS can prepare them there."
             )
-        if self.initial_state is not None and not self.initial_state.is_file():
+        if self.initial_weights is not None and not self.initial_weights.exists():
             raise ValueError(
-                f"The initial state {self.initial_state} does not exist. Name an .npz file of a training state, or "
-                "none to begin at the beginning."
+                f"There is nothing at {self.init_from} to start from. Name a pretrained model (see `draw models`), the "
+                "folder of a SavedModel or of checkpoints, or an .npz file of a training state."
             )
+        if self.steps == 0 and self.init_from is None:
+            raise ValueError("With --steps 0 nothing is trained: name the weights to export with --init-from.")
         self.check_score_samples()
 
     @functools.cached_property
@@ -94,12 +100,17 @@ class RunSettings(TrainingOptions, RunFolder):
         """The task with the user's number of steps and of training examples."""
         task = super().task
         if self.steps is not None:
-            if self.steps < 1:
+            if self.steps < 0:
                 raise ValueError(
-                    f"The number of steps is {self.steps}: give at least 1, or none for the task's own number."
+                    f"The number of steps is {self.steps}: give at least 0, or none for the task's own number."
                 )
             task = task.with_steps(self.steps)
         return task if self.train_examples is None else task.with_train_examples(self.train_examples)
+
+    @property
+    def initial_weights(self) -> Path | None:
+        """Where training starts; None for random weights."""
+        return None if self.init_from is None else absolute_path(pretrained.resolve(self.init_from))
 
     @property
     def pipeline_name(self) -> str:

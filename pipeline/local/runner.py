@@ -78,7 +78,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
             metadata_connection_config=connection,
             enable_cache=settings.use_cache,
             beam_pipeline_args=BEAM_ARGUMENTS,
-            initial_state=None if settings.initial_state is None else str(settings.initial_state),
+            init_from=None if settings.initial_weights is None else str(settings.initial_weights),
             score_samples=settings.score_samples,
         )
     )

@@ -13,7 +13,7 @@ from components.run_report import event_curves
 from pipeline.paper import attention_figure, cost_figure, nearest, sample_figure, sequence_figure
 from pipeline.paper.figure_page import Caption, Page
 from serving import examples
-from serving.client.client import seed_rows
+from serving.client import seed_rows
 from serving.examples import Examples
 from serving.image_format import ImageFormat
 from serving.pictures.animation import ANIMATIONS, write_animation

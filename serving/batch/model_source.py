@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from serving import pretrained
 from serving.batch.blocks import Refused, Scorer
 from serving.batch.saved_model_scorer import SavedModelScorer, image_format
 from serving.client import BadInput, Client, Scores
@@ -37,7 +38,8 @@ def model_source(model: str, *, name: str, timeout_seconds: float) -> ModelSourc
     """Finds the model that a user named.
 
     Args:
-      model: the folder of a SavedModel; one of numbered versions, of which the newest is taken; or HOST:PORT.
+      model: a pretrained model's name; the folder of a SavedModel; one of numbered versions, of which the newest is
+        taken; or HOST:PORT.
       name: the name under which a server has the model.
       timeout_seconds: how long a server may take for one batch.
 
@@ -46,6 +48,7 @@ def model_source(model: str, *, name: str, timeout_seconds: float) -> ModelSourc
       FileNotFoundError: if the model has no task.
       ServingError: if the server does not answer.
     """
+    model = pretrained.resolve(model)
     if not os.path.isdir(model) and _SERVER.fullmatch(model):
         return ServedModelSource.from_server(model, name, timeout_seconds)
     return SavedModelSource.from_directory(model)

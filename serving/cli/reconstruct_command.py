@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from serving.cli.server_options import asks_a_server
+from serving.cli.server_options import asks_a_model
 from serving.cli.user_images import image_arguments, read
-from serving.client import Client
+from serving.client import SignatureCalls
 from serving.pictures.png import save_png
 from serving.pictures.sheet import sheet_in_rows
 
@@ -28,16 +28,16 @@ _PAIRS = 4
     show_default=True,
     help="A .png sheet: each image with its drawing to the right.",
 )
-@asks_a_server
-def reconstruct(client: Client, images: Path, threshold: float | None, seed: int, output: Path) -> None:
+@asks_a_model
+def reconstruct(model: SignatureCalls, images: Path, threshold: float | None, seed: int, output: Path) -> None:
     """Draw images after: a sheet of each image beside the model's drawing of it.
 
     IMAGES is as for `draw score`.
     """
     if output.suffix != ".png":
         raise ValueError(f"The output {output} is no .png.")
-    originals = read(client, images, threshold)
-    drawings = client.reconstruct(originals, seed=seed).image
+    originals = read(model, images, threshold)
+    drawings = model.reconstruct(originals, seed=seed).image
     pairs = np.stack([originals, drawings], axis=1).reshape(-1, *originals.shape[1:])
     save_png(sheet_in_rows(pairs, 2 * min(_PAIRS, len(originals))), output)
     click.echo(f"{output}  {len(originals):,} images, each with its drawing to the right")

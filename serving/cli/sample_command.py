@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from serving.cli.server_options import asks_a_server
-from serving.client import Client
+from serving.cli.server_options import asks_a_model
+from serving.client import SignatureCalls
 from serving.pictures.png import save_png, save_whole
 from serving.pictures.sheet import sheet_in_rows
 
@@ -26,12 +26,12 @@ from serving.pictures.sheet import sheet_in_rows
     help="A sheet as .png, or the numbers, float32 [n, H, W, C], as .npy.",
 )
 @click.option("--columns", type=click.IntRange(min=1), help="Columns of the sheet.  [default: as many as rows]")
-@asks_a_server
-def sample(client: Client, count: int, seed: int, output: Path, columns: int | None) -> None:
+@asks_a_model
+def sample(model: SignatureCalls, count: int, seed: int, output: Path, columns: int | None) -> None:
     """Draw images: a sheet of samples from a model server."""
     if output.suffix not in (".png", ".npy"):
         raise ValueError(f"The output {output} is neither .png nor .npy.")
-    images = client.sample(count, seed=seed)
+    images = model.sample(count, seed=seed)
     if output.suffix == ".npy":
         save_whole(output, lambda file: np.save(file, images))
     else:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from serving.cli.server_options import asks_a_server
-from serving.client import Client
+from serving.cli.server_options import asks_a_model
+from serving.client import SignatureCalls
 from serving.pictures.animation import ANIMATIONS, write_animation
 from trainer import tasks
 
@@ -28,17 +28,17 @@ from trainer import tasks
     type=click.IntRange(min=2),
     help="N, the filters along a side of the write window.  [default: that of the task with the model's name]",
 )
-@asks_a_server
-def sequence(client: Client, count: int, seed: int, output: Path, window_size: int | None) -> None:
+@asks_a_model
+def sequence(model: SignatureCalls, count: int, seed: int, output: Path, window_size: int | None) -> None:
     """Show how the model draws: an animation, with the write window as a rectangle.
 
     The wider the rectangle's border, the more precise are the window's filters.
     """
     if output.suffix not in ANIMATIONS:
         raise ValueError(f"The output {output} is neither {' nor '.join(ANIMATIONS)}.")
-    canvas, window = client.sample_sequence(count, seed=seed)
+    canvas, window = model.sample_sequence(count, seed=seed)
     if window is not None and window_size is None:
-        window_size = _write_window_size(client.model)
+        window_size = model.window_size("write") or _write_window_size(model.model)
     write_animation(output, canvas, window, window_size=window_size)
     click.echo(f"{output}  {count:,} drawings of {canvas.shape[1]} steps, seed {seed}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from serving import pretrained
 from serving.native_output import quiet_native_code
 
 if TYPE_CHECKING:
@@ -16,6 +18,14 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
+
+
+class _ModelFolder(click.Path):
+    """A folder, or the name of a pretrained model."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Looks the name up."""
+        return super().convert(pretrained.resolve(os.fspath(value)), param, ctx)
 
 
 class _ServeCommand(click.Command):
@@ -37,7 +47,7 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
 
 
 @click.command(cls=_ServeCommand)
-@click.argument("model_dir", required=False, type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path))
+@click.argument("model_dir", required=False, type=_ModelFolder(exists=True, file_okay=False, path_type=pathlib.Path))
 @click.option("--model_name", help="The model's name in requests.  [default: the folder's]")
 @click.option(
     "--model_base_path", type=click.Path(path_type=pathlib.Path), help="MODEL_DIR under TF Serving's name for it."
@@ -115,7 +125,8 @@ def serve(
 ) -> None:
     """Serve the model in MODEL_DIR over gRPC and REST, as TF Serving does.
 
-    MODEL_DIR holds a folder for each version, as `draw run` leaves them, or is one version's folder. A new version
+    MODEL_DIR holds a folder for each version, as `draw run` leaves them, or is one version's folder, or the name of a
+    pretrained model (see `draw models`). A new version
     takes the place of the old one when it is loaded; no request fails in between. SIGTERM or Ctrl-C ends the server
     when it has answered what is under way.
     """

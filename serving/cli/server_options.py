@@ -1,4 +1,4 @@
-"""The options of all commands that ask a model server, and how their errors are shown."""
+"""The options of all commands that ask a model, on a server or in this process, and how their errors are shown."""
 
 from __future__ import annotations
 
@@ -9,29 +9,71 @@ from typing import Any
 
 import click
 
-from serving.client import Client, ServingError, Tls
+from serving import pretrained
+from serving.client import Client, ServingError, SignatureCalls, Tls
 from serving.client.client import DEFAULT_SERVER
+from serving.native_output import quiet_native_code
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+_CHANNEL_OPTIONS = ("use_tls", "tls_roots", "tls_key", "tls_certificate", "headers")
+_OPTIONS = ("server", "model", "model_version", "label", "timeout_seconds", *_CHANNEL_OPTIONS)
+
+
+def asks_a_model(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options: the command gets a `SignatureCalls` as its first argument, and its errors become one message.
+
+    A model is asked in this process where --model names one that is here, unless there is a --server to ask.
+    """
+
+    def answers(server: str | None, model: str, **options: Any) -> SignatureCalls:
+        directory = pretrained.resolve(model)
+        if server is not None or not Path(directory).is_dir():
+            return _client(server or DEFAULT_SERVER, model, **options)
+        if given := [name for name in ("model_version", "label", *_CHANNEL_OPTIONS) if options[name]]:
+            names = ", ".join(f"--{name.replace('_', '-').removeprefix('use-')}" for name in given)
+            raise ValueError(f"{names}: for a --server alone, and {model} is asked in this process.")
+        from serving.local_model import LocalModel
+
+        return LocalModel(directory, name=model)
+
+    return _with_options(
+        command,
+        answers,
+        server=click.option(
+            "--server", envvar="DRAW_SERVER", help=f"HOST:PORT of a server's gRPC to ask.  [default: {DEFAULT_SERVER}]"
+        ),
+        model_help="A pretrained model (see `draw models`) or a SavedModel's folder, which need no server; or the model's "
+        "name on the server.",
+    )
 
 
 def asks_a_server(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options: the command gets the client as its first argument, and its errors become one message."""
-    options = [
-        click.option(
+    return _with_options(
+        command,
+        _client,
+        server=click.option(
             "--server",
             envvar="DRAW_SERVER",
             default=DEFAULT_SERVER,
             show_default=True,
             help="HOST:PORT of the server's gRPC.",
         ),
-        click.option(
-            "--model",
-            envvar=["DRAW_MODEL", "TASK"],
-            default="digits",
-            show_default=True,
-            help="The model's name on the server: that of its task.",
-        ),
+        model_help="The model's name on the server: that of its task.",
+    )
+
+
+def _with_options(
+    command: Callable[..., None],
+    opened: Callable[..., SignatureCalls],
+    *,
+    server: Callable[..., Any],
+    model_help: str,
+) -> Callable[..., None]:
+    options = [
+        server,
+        click.option("--model", envvar=["DRAW_MODEL", "TASK"], default="digits", show_default=True, help=model_help),
         click.option("--model-version", type=int, help="Number of the version to ask.  [default: the newest]"),
         click.option("--label", help="Label of the version to ask, such as `stable`."),
         click.option(
@@ -54,36 +96,42 @@ def asks_a_server(command: Callable[..., None]) -> Callable[..., None]:
     ]
 
     @functools.wraps(command)
-    def with_client(
-        server: str,
-        model: str,
-        model_version: int | None,
-        label: str | None,
-        timeout_seconds: float,
-        use_tls: bool,
-        tls_roots: Path | None,
-        tls_key: Path | None,
-        tls_certificate: Path | None,
-        headers: tuple[str, ...],
-        **arguments: Any,
-    ) -> None:
+    def with_answers(**arguments: Any) -> None:
+        own = {name: arguments.pop(name) for name in _OPTIONS}
         try:
-            with Client(
-                server,
-                model=model,
-                version=model_version,
-                label=label,
-                timeout_seconds=timeout_seconds,
-                tls=_tls(use_tls, tls_roots, tls_key, tls_certificate),
-                metadata=[_header(text) for text in headers],
-            ) as client:
-                command(client, **arguments)
+            # Around the command too: a model in this process starts TensorFlow at the first call.
+            with quiet_native_code(), opened(**own) as answers:
+                command(answers, **arguments)
         except (ServingError, ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
     for option in reversed(options):
-        with_client = option(with_client)
-    return with_client
+        with_answers = option(with_answers)
+    return with_answers
+
+
+def _client(
+    server: str,
+    model: str,
+    *,
+    model_version: int | None,
+    label: str | None,
+    timeout_seconds: float,
+    use_tls: bool,
+    tls_roots: Path | None,
+    tls_key: Path | None,
+    tls_certificate: Path | None,
+    headers: tuple[str, ...],
+) -> Client:
+    return Client(
+        server,
+        model=model,
+        version=model_version,
+        label=label,
+        timeout_seconds=timeout_seconds,
+        tls=_tls(use_tls, tls_roots, tls_key, tls_certificate),
+        metadata=[_header(text) for text in headers],
+    )
 
 
 def _tls(use: bool, roots: Path | None, key: Path | None, certificate: Path | None) -> Tls | None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 import numpy as np
 
-from serving.client import Client
+from serving.client import SignatureCalls
 from serving.image_files import BadImages, read_images
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
@@ -26,10 +26,10 @@ def image_arguments(command: _Command) -> _Command:
     return argument(threshold(command))
 
 
-def read(client: Client, path: Path, threshold: float | None) -> np.ndarray:
+def read(model: SignatureCalls, path: Path, threshold: float | None) -> np.ndarray:
     """Reads images [n, H, W, C] float32 as the model takes them. Raises BadImages if the file holds none."""
-    image_shape = client.metadata().image_shape
+    image_shape = model.metadata().image_shape
     if image_shape is None:
-        raise BadImages(f"The model {client.model!r} has no signature that takes images of a fixed size.")
+        raise BadImages(f"The model {model.model!r} has no signature that takes images of a fixed size.")
     images = read_images(path, image_shape)
     return images if threshold is None else (images > threshold).astype(np.float32)

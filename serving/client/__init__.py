@@ -13,7 +13,7 @@ from serving.client.answers import (
 from serving.client.calls import Retry
 from serving.client.channel import Tls
 from serving.client.chunks import Chunks
-from serving.client.client import Client, seed_rows
+from serving.client.client import Client
 from serving.client.errors import (
     AccessDenied,
     BadInput,
@@ -27,6 +27,7 @@ from serving.client.errors import (
     SignatureNotFound,
     UnexpectedAnswer,
 )
+from serving.client.signature_calls import SignatureCalls, seed_rows
 
 __all__ = [
     "AccessDenied",
@@ -47,6 +48,7 @@ __all__ = [
     "ServerUnavailable",
     "ServingError",
     "Signature",
+    "SignatureCalls",
     "SignatureNotFound",
     "TensorSpec",
     "Tls",

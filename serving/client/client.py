@@ -11,16 +11,8 @@ import grpc
 import numpy as np
 
 from serving.client import calls, channel, chunks, errors, wire
-from serving.client.answers import (
-    Classification,
-    ModelMetadata,
-    Reconstruction,
-    Scores,
-    Sequence,
-    Signature,
-    TensorSpec,
-    VersionStatus,
-)
+from serving.client.answers import ModelMetadata, Signature, TensorSpec, VersionStatus
+from serving.client.signature_calls import Outputs, SignatureCalls
 from serving.client.tensor_codec import dtype_of, from_tensor, to_tensor
 
 DEFAULT_SERVER = "127.0.0.1:8500"
@@ -31,10 +23,8 @@ _SIGNATURES = "signature_def"
 _RETRY = calls.Retry()
 _CHUNKING = chunks.Chunks()
 
-Outputs = dict[str, np.ndarray]
 
-
-class Client:
+class Client(SignatureCalls):
     """Asks one model of a server. Threads may share it; `with` closes it.
 
     A call of more rows than a chunk holds becomes several requests, with a bounded number in flight; the rows of its
@@ -92,89 +82,9 @@ class Client:
         self._channel = channel.open_channel(server, tls=tls, max_message_bytes=max_message_bytes)
         self._methods = {name: self._method(name, *types) for name, types in wire.METHODS.items()}
 
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Closes the channel; calls in flight are cancelled."""
         self._channel.close()
-
-    def sample(
-        self,
-        n: int | None = None,
-        *,
-        seed: int = 0,
-        seeds: np.ndarray | None = None,
-        timeout_seconds: float | None = None,
-    ) -> np.ndarray:
-        """Draws images from the model: [n, H, W, C] float32, mean probabilities or intensities.
-
-        Args:
-          n: the number of images, with the seeds (seed, 0) to (seed, n - 1). A greater n begins with the same images.
-          seed: the first half of all seeds.
-          seeds: [n, 2] int64, a row an image, in place of n and seed.
-          timeout_seconds: in place of the client's.
-        """
-        inputs = {"seed": _given_seeds(n, seed, seeds)}
-        return self.predict("sample", inputs, timeout_seconds=timeout_seconds, expected=("image",))["image"]
-
-    def sample_sequence(
-        self,
-        n: int | None = None,
-        *,
-        seed: int = 0,
-        seeds: np.ndarray | None = None,
-        timeout_seconds: float | None = None,
-    ) -> Sequence:
-        """Draws images as `sample` does, and returns every step."""
-        inputs = {"seed": _given_seeds(n, seed, seeds)}
-        outputs = self.predict("sample_sequence", inputs, timeout_seconds=timeout_seconds, expected=("canvas",))
-        return Sequence(outputs["canvas"], outputs.get("write_window"))
-
-    def score(
-        self,
-        image: np.ndarray,
-        *,
-        seed: int = 0,
-        seeds: np.ndarray | None = None,
-        timeout_seconds: float | None = None,
-    ) -> Scores:
-        """Computes the bound of each image and its parts.
-
-        Args:
-          image: [n, H, W, C] float32 in [0, 1], and 0 or 1 for a binarised task.
-          seed: the seed of the noise; image i gets (seed, i).
-          seeds: [n, 2] int64, a row an image, in place of seed.
-          timeout_seconds: in place of the client's.
-        """
-        inputs = _image_and_seeds(image, seed, seeds)
-        outputs = self.predict("score", inputs, timeout_seconds=timeout_seconds, expected=Scores._fields)
-        return Scores(**{name: outputs[name] for name in Scores._fields})
-
-    def reconstruct(
-        self,
-        image: np.ndarray,
-        *,
-        seed: int = 0,
-        seeds: np.ndarray | None = None,
-        timeout_seconds: float | None = None,
-    ) -> Reconstruction:
-        """Draws each image after; arguments as for `score`."""
-        inputs = _image_and_seeds(image, seed, seeds)
-        outputs = self.predict("reconstruct", inputs, timeout_seconds=timeout_seconds, expected=("image", "canvas"))
-        return Reconstruction(
-            outputs["image"], outputs["canvas"], outputs.get("read_window"), outputs.get("write_window")
-        )
-
-    def classify(self, image: np.ndarray, *, timeout_seconds: float | None = None) -> Classification:
-        """Classifies images [n, H, W, C] float32 in [0, 1]."""
-        outputs = self.predict(
-            "classify", {"image": _pixels(image)}, timeout_seconds=timeout_seconds, expected=("probabilities", "label")
-        )
-        return Classification(outputs["probabilities"], outputs["label"], outputs.get("glimpse_window"))
 
     def predict(
         self,
@@ -185,15 +95,7 @@ class Client:
         timeout_seconds: float | None = None,
         expected: Series[str] = (),
     ) -> Outputs:
-        """Calls any signature and returns its outputs by name; their row i belongs to row i of the inputs.
-
-        Args:
-          signature: the signature's name.
-          inputs: arrays by name, all of the same number of rows; strings as bytes in an array of dtype object.
-          output_filter: names of the outputs to send; all if empty.
-          timeout_seconds: in place of the client's.
-          expected: outputs that the answer must have.
-        """
+        """Calls a signature, see `SignatureCalls`; only the outputs in `output_filter` are sent."""
         call = _Call(self, timeout_seconds)
         rows = _rows(inputs)
         if rows == 1:
@@ -223,6 +125,9 @@ class Client:
     def metadata(self, *, timeout_seconds: float | None = None) -> ModelMetadata:
         """Returns the signatures of the version that answers."""
         return self._read_metadata(_Call(self, timeout_seconds))
+
+    def window_size(self, side: str) -> None:
+        """Returns None: TF Serving's protocol does not tell it."""
 
     def ask(self, method: str, request: Any) -> Any:
         """Sends a request of `wire` once, as it is, and returns the response. Raises grpc.RpcError if it is refused."""
@@ -322,41 +227,6 @@ class _Call:
                 timeout_seconds=self._timeout_seconds,
                 attempts=failed.attempts,
             ) from failed.error
-
-
-def seed_rows(seed: int, n: int) -> np.ndarray:
-    """Makes the seeds of n images: [n, 2] int64, rows (seed, 0) to (seed, n - 1).
-
-    Raises BadInput if n is less than 1, or the seed no int64.
-    """
-    if n < 1:
-        raise errors.BadInput(f"Got n = {n}; expected at least 1.")
-    if not -(2**63) <= seed < 2**63:
-        raise errors.BadInput(f"The seed {seed} does not fit into 64 bits.")
-    return np.stack([np.full(n, seed, np.int64), np.arange(n, dtype=np.int64)], axis=1)
-
-
-def _given_seeds(n: int | None, seed: int, seeds: np.ndarray | None) -> np.ndarray:
-    if (n is None) == (seeds is None):
-        raise errors.BadInput("Give either n, the number of images, or the seeds themselves.")
-    return seed_rows(seed, n) if seeds is None else np.asarray(seeds)  # type: ignore[arg-type]
-
-
-def _image_and_seeds(image: np.ndarray, seed: int, seeds: np.ndarray | None) -> dict[str, np.ndarray]:
-    pixels = _pixels(image)
-    return {"image": pixels, "seed": seed_rows(seed, len(pixels)) if seeds is None else np.asarray(seeds)}
-
-
-def _pixels(image: np.ndarray) -> np.ndarray:
-    """Converts floats and booleans to float32."""
-    image = np.asarray(image)
-    if image.ndim != 4 or len(image) == 0:
-        raise errors.BadInput(f"The images have the shape {list(image.shape)}; expected [n, H, W, C], n at least 1.")
-    if image.dtype != bool and not np.issubdtype(image.dtype, np.floating):
-        raise errors.BadInput(
-            f"The images are {image.dtype}; expected floats from 0 to 1. Divide by 255 what reaches from 0 to 255."
-        )
-    return image.astype(np.float32)
 
 
 def _rows(inputs: Mapping[str, np.ndarray]) -> int:

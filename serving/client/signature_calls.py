@@ -1,0 +1,174 @@
+"""A method for each of DRAW's signatures, whoever answers: a server, or a model in this process."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from collections.abc import Sequence as Series
+from typing import TypeVar
+
+import numpy as np
+
+from serving.client import errors
+from serving.client.answers import Classification, ModelMetadata, Reconstruction, Scores, Sequence
+
+Outputs = dict[str, np.ndarray]
+
+_Answers = TypeVar("_Answers", bound="SignatureCalls")
+
+
+class SignatureCalls(abc.ABC):
+    """DRAW's signatures as methods, NumPy arrays in and out.
+
+    Every method raises a `ServingError`, whose class says what happened and whose message what to do.
+    """
+
+    model: str
+    """The model's name."""
+
+    def __enter__(self: _Answers) -> _Answers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Releases what the model holds; calls in flight are cancelled."""
+
+    @abc.abstractmethod
+    def predict(
+        self,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        output_filter: tuple[str, ...] = (),
+        timeout_seconds: float | None = None,
+        expected: Series[str] = (),
+    ) -> Outputs:
+        """Calls any signature and returns its outputs by name; their row i belongs to row i of the inputs.
+
+        Args:
+          signature: the signature's name.
+          inputs: arrays by name, all of the same number of rows; strings as bytes in an array of dtype object.
+          output_filter: names of the outputs to return; all if empty.
+          timeout_seconds: in place of the model's own; a model in this process takes the time it needs.
+          expected: outputs that the answer must have.
+        """
+
+    @abc.abstractmethod
+    def metadata(self) -> ModelMetadata:
+        """Returns the signatures of the version that answers."""
+
+    @abc.abstractmethod
+    def window_size(self, side: str) -> int | None:
+        """Returns N of the `read` or `write` window; None where that is not known."""
+
+    def sample(
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        seeds: np.ndarray | None = None,
+        timeout_seconds: float | None = None,
+    ) -> np.ndarray:
+        """Draws images from the model: [n, H, W, C] float32, mean probabilities or intensities.
+
+        Args:
+          n: the number of images, with the seeds (seed, 0) to (seed, n - 1). A greater n begins with the same images.
+          seed: the first half of all seeds.
+          seeds: [n, 2] int64, a row an image, in place of n and seed.
+          timeout_seconds: in place of the model's own; a model in this process takes the time it needs.
+        """
+        inputs = {"seed": _given_seeds(n, seed, seeds)}
+        return self.predict("sample", inputs, timeout_seconds=timeout_seconds, expected=("image",))["image"]
+
+    def sample_sequence(
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        seeds: np.ndarray | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Sequence:
+        """Draws images as `sample` does, and returns every step."""
+        inputs = {"seed": _given_seeds(n, seed, seeds)}
+        outputs = self.predict("sample_sequence", inputs, timeout_seconds=timeout_seconds, expected=("canvas",))
+        return Sequence(outputs["canvas"], outputs.get("write_window"))
+
+    def score(
+        self,
+        image: np.ndarray,
+        *,
+        seed: int = 0,
+        seeds: np.ndarray | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Scores:
+        """Computes the bound of each image and its parts.
+
+        Args:
+          image: [n, H, W, C] float32 in [0, 1], and 0 or 1 for a binarised task.
+          seed: the seed of the noise; image i gets (seed, i).
+          seeds: [n, 2] int64, a row an image, in place of seed.
+          timeout_seconds: in place of the model's own; a model in this process takes the time it needs.
+        """
+        inputs = _image_and_seeds(image, seed, seeds)
+        outputs = self.predict("score", inputs, timeout_seconds=timeout_seconds, expected=Scores._fields)
+        return Scores(**{name: outputs[name] for name in Scores._fields})
+
+    def reconstruct(
+        self,
+        image: np.ndarray,
+        *,
+        seed: int = 0,
+        seeds: np.ndarray | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Reconstruction:
+        """Draws each image after; arguments as for `score`."""
+        inputs = _image_and_seeds(image, seed, seeds)
+        outputs = self.predict("reconstruct", inputs, timeout_seconds=timeout_seconds, expected=("image", "canvas"))
+        return Reconstruction(
+            outputs["image"], outputs["canvas"], outputs.get("read_window"), outputs.get("write_window")
+        )
+
+    def classify(self, image: np.ndarray, *, timeout_seconds: float | None = None) -> Classification:
+        """Classifies images [n, H, W, C] float32 in [0, 1]."""
+        outputs = self.predict(
+            "classify", {"image": _pixels(image)}, timeout_seconds=timeout_seconds, expected=("probabilities", "label")
+        )
+        return Classification(outputs["probabilities"], outputs["label"], outputs.get("glimpse_window"))
+
+
+def seed_rows(seed: int, n: int) -> np.ndarray:
+    """Makes the seeds of n images: [n, 2] int64, rows (seed, 0) to (seed, n - 1).
+
+    Raises BadInput if n is less than 1, or the seed no int64.
+    """
+    if n < 1:
+        raise errors.BadInput(f"Got n = {n}; expected at least 1.")
+    if not -(2**63) <= seed < 2**63:
+        raise errors.BadInput(f"The seed {seed} does not fit into 64 bits.")
+    return np.stack([np.full(n, seed, np.int64), np.arange(n, dtype=np.int64)], axis=1)
+
+
+def _given_seeds(n: int | None, seed: int, seeds: np.ndarray | None) -> np.ndarray:
+    if (n is None) == (seeds is None):
+        raise errors.BadInput("Give either n, the number of images, or the seeds themselves.")
+    return seed_rows(seed, n) if seeds is None else np.asarray(seeds)  # type: ignore[arg-type]
+
+
+def _image_and_seeds(image: np.ndarray, seed: int, seeds: np.ndarray | None) -> dict[str, np.ndarray]:
+    pixels = _pixels(image)
+    return {"image": pixels, "seed": seed_rows(seed, len(pixels)) if seeds is None else np.asarray(seeds)}
+
+
+def _pixels(image: np.ndarray) -> np.ndarray:
+    """Converts floats and booleans to float32."""
+    image = np.asarray(image)
+    if image.ndim != 4 or len(image) == 0:
+        raise errors.BadInput(f"The images have the shape {list(image.shape)}; expected [n, H, W, C], n at least 1.")
+    if image.dtype != bool and not np.issubdtype(image.dtype, np.floating):
+        raise errors.BadInput(
+            f"The images are {image.dtype}; expected floats from 0 to 1. Divide by 255 what reaches from 0 to 255."
+        )
+    return image.astype(np.float32)
