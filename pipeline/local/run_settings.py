@@ -74,8 +74,8 @@ class RunSettings(TrainingOptions, RunFolder):
     init_from: Annotated[
         str | None,
         Option(
-            "Where training starts: a pretrained model (see `draw models`), a SavedModel, the checkpoints of a training, "
-            "or a state of benchmarks.accelerator. With --steps 0 the weights are exported.  [default: random weights]"
+            "Where training starts: a pretrained model (see `draw models`), a SavedModel, a training's checkpoints, or "
+            "a state of benchmarks.accelerator. With --steps 0 its weights are exported.  [default: random weights]"
         ),
     ] = None
 

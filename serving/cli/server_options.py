@@ -43,8 +43,8 @@ def asks_a_model(command: Callable[..., None]) -> Callable[..., None]:
         server=click.option(
             "--server", envvar="DRAW_SERVER", help=f"HOST:PORT of a server's gRPC to ask.  [default: {DEFAULT_SERVER}]"
         ),
-        model_help="A pretrained model (see `draw models`) or a SavedModel's folder, which need no server; or the model's "
-        "name on the server.",
+        model_help="A pretrained model (see `draw models`) or a SavedModel's folder, which need no server; or the "
+        "model's name on the server.",
     )
 
 

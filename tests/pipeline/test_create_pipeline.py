@@ -41,7 +41,7 @@ def _compile(
     task: Task,
     *,
     enable_cache: bool = True,
-    initial_state: str | None = None,
+    init_from: str | None = None,
     score_samples: int | None = None,
     resolve_baseline: bool = True,
 ) -> dict[str, pipeline_pb2.PipelineNode]:
@@ -63,7 +63,7 @@ def _compile(
             metadata_connection_config=metadata.sqlite_metadata_connection_config("/root/metadata.db"),
             enable_cache=enable_cache,
             beam_pipeline_args=["--runner=DirectRunner"],
-            initial_state=initial_state,
+            init_from=init_from,
             score_samples=score_samples,
             resolve_baseline=resolve_baseline,
         )
@@ -125,16 +125,23 @@ def test_trainer_is_given_the_task_and_its_splits(task: Task, nodes: dict[str, p
     assert json.loads(taken["custom_config"]) == {"task": task.to_json(), "checkpoint_root": "/root/checkpoints"}
 
 
-def test_another_initial_state_is_another_training_wherever_it_lies(tmp_path: Path) -> None:
-    def config(name: str, content: bytes) -> dict[str, str]:
-        path = tmp_path / name
-        path.write_bytes(content)
-        trainer = _compile(tasks.get("digits"), initial_state=str(path))["Trainer"]
+def test_other_initial_weights_are_another_training_wherever_they_lie(tmp_path: Path) -> None:
+    def config(path: Path) -> dict[str, str]:
+        trainer = _compile(tasks.get("digits"), init_from=str(path))["Trainer"]
         state: dict[str, str] = json.loads(str(_parameter(trainer, "initial_state")))
         assert state["path"] == str(path)
         return state
 
-    assert config("one", b"first")["sha256"] == config("two", b"first")["sha256"] != config("one", b"second")["sha256"]
+    def file(name: str, content: bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    one, two = file("one.npz", b"first"), file("two.npz", b"first")
+    assert config(one)["sha256"] == config(two)["sha256"] != config(file("one.npz", b"second"))["sha256"]
+    one, two = file("a/index", b"first").parent, file("b/index", b"first").parent
+    assert config(one)["sha256"] == config(two)["sha256"] != config(file("a/index", b"second").parent)["sha256"]
 
 
 def test_gate_judges_against_the_baseline(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:

@@ -16,9 +16,7 @@ from trainer.task import ErrorGate
 def _resolve(root: Path, **changes: object) -> RunSettings:
     """As click makes them, with the folder."""
     paths = {
-        name: absolute_path(value)
-        for name, value in changes.items()
-        if name in ("data_dir", "initial_state") and isinstance(value, str)
+        name: absolute_path(value) for name, value in changes.items() if name == "data_dir" and isinstance(value, str)
     }
     settings = RunSettings(**{"pipeline_root": absolute_path(root), **changes, **paths})  # type: ignore[arg-type]
     settings.make_folder()
@@ -43,10 +41,15 @@ def test_paths_are_absolute_and_below_the_tasks_folder(tmp_path: Path, monkeypat
         assert path.parent == settings.folder
 
 
-def test_the_initial_state_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_starts_from_a_path_or_a_pretrained_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "state.npz").touch()
-    assert _resolve(tmp_path, initial_state="state.npz").initial_state == tmp_path / "state.npz"
+    assert _resolve(tmp_path, init_from="state.npz").initial_weights == tmp_path / "state.npz"
+    (tmp_path / "models" / "mnist").mkdir(parents=True)
+    (tmp_path / "models" / "mnist" / "metrics.json").touch()
+    monkeypatch.setenv("DRAW_MODELS", str(tmp_path / "models"))
+    assert _resolve(tmp_path, init_from="mnist", steps=0).initial_weights == tmp_path / "models" / "mnist"
+    assert _resolve(tmp_path).initial_weights is None
 
 
 def test_another_gate_leaves_the_task_so_that_its_model_stays_cached(tmp_path: Path) -> None:
@@ -76,8 +79,7 @@ def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"task_name": "minst"}, "minst.*digits, mnist, mnist_no_attention"),
-        ({"steps": 0}, "steps is 0: give at least 1"),
-        ({"steps": -3}, "steps is -3: give at least 1"),
+        ({"steps": -3}, "steps is -3: give at least 0"),
         ({"max_nll_bound": float("nan")}, "nan"),
         ({"train_examples": 100}, "digits:1.0.0 has a fixed number"),
         ({"task_name": "cluttered_mnist", "train_examples": 0}, "training examples is 0: give at least 1"),
@@ -87,7 +89,8 @@ def test_name_is_one_that_kubeflow_accepts_too(tmp_path: Path) -> None:
         ({"task_name": "cluttered_mnist", "max_nll_bound": 9.0}, "is a classifier.*give the greatest error"),
         ({"task_name": "cluttered_mnist", "max_error": float("nan")}, "max_error is nan.*between 0 and 1"),
         ({"data_dir": "/no/such/folder"}, "/no/such/folder does not exist"),
-        ({"initial_state": "/no/such/state.npz"}, "/no/such/state.npz does not exist"),
+        ({"init_from": "/no/such/state.npz"}, "nothing at /no/such/state.npz to start from"),
+        ({"steps": 0}, "nothing is trained: name the weights to export with --init-from"),
         ({"data_dir": __file__}, "does not exist|not a folder"),
         ({"pipeline_root": Path(__file__)}, "Cannot make the folder .*: Not a directory"),
     ],
