@@ -9,7 +9,7 @@ import numpy as np
 from components.run_report import attention_map, page_figures
 from components.run_report.page_figures import Tiles
 from components.run_report.run import Run
-from serving.client.client import seed_rows
+from serving.client import seed_rows
 
 MAX_IMAGES = 256
 """Test images whose windows make the maps."""

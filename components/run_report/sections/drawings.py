@@ -7,7 +7,7 @@ from typing import Any
 
 from components.run_report import page_figures
 from components.run_report.run import Run
-from serving.client.client import seed_rows
+from serving.client import seed_rows
 
 _DRAWINGS = 12
 _SAMPLES = 60

@@ -9,7 +9,7 @@ import numpy as np
 
 from components.run_report import page_figures
 from components.run_report.run import Run
-from serving.client.client import seed_rows
+from serving.client import seed_rows
 from serving.pictures.sheet import to_bytes
 
 _PLAYED = 6
