@@ -271,7 +271,13 @@ CLUTTERED_MNIST_SMALL = dataclasses.replace(
     title="Classification of 5,000 MNIST digits among clutter, no download",
     data=dataclasses.replace(CLUTTERED_MNIST.data, builder="cluttered_mnist/digits-20000:1.0.0"),
     recipe=dataclasses.replace(
-        CLUTTERED_MNIST.recipe, steps=5_000, validation_examples=1_000, validation_interval=500, checkpoint_seconds=20.0
+        _MNIST_RECIPE,
+        steps=5_000,
+        warmup_steps=100,
+        clip_norm=1.0,
+        validation_examples=1_000,
+        validation_interval=500,
+        checkpoint_seconds=20.0,
     ),
     gate=ErrorGate(max_error=0.25, tolerance=0.03),
 )

@@ -116,7 +116,6 @@ def test_an_illegal_task_is_refused(changes, message):
         *(
             (field, value)
             for field in (
-                "steps",
                 "batch_size",
                 "learning_rate",
                 "clip_norm",
@@ -125,6 +124,7 @@ def test_an_illegal_task_is_refused(changes, message):
             )
             for value in (0, -1)
         ),
+        ("steps", -1),
         ("final_learning_rate", -1e-9),
         ("final_learning_rate", 0.011),
         ("warmup_steps", -1),
@@ -261,11 +261,11 @@ def test_with_steps_changes_the_schedule_alone_and_says_who_asked():
     assert (longer.recipe.steps, longer.recipe.warmup_steps) == (9_000, 300)
     restored = dataclasses.replace(shorter.recipe, steps=1_000, warmup_steps=300)
     assert dataclasses.replace(shorter, recipe=restored, sources=task.sources) == task
-    with pytest.raises(ValueError, match=r"recipe\.steps is 0"):
-        task.with_steps(0)
+    with pytest.raises(ValueError, match=r"recipe\.steps is -1"):
+        task.with_steps(-1)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 9])
+@pytest.mark.parametrize("steps", [0, 1, 2, 9])
 def test_with_steps_takes_any_number_of_steps(steps):
     assert tiny.tiny_task().with_steps(steps).recipe.steps == steps
 
