@@ -51,7 +51,7 @@ def test_tasks_are_a_table() -> None:
         (("--task", "minst"), "There is no task 'minst'. The tasks are: digits, mnist, mnist_no_attention, "),
         (("--data-dir", "/no/such/folder"), "The data directory /no/such/folder does not exist."),
         (("--steps", "-1"), "The number of steps is -1: give at least 0"),
-        (("--steps", "0"), "name the weights to export with --init-from"),
+        (("--steps", "0"), "With --steps 0 nothing is trained: name the weights to export with --init-from"),
         (("--pipeline-root", "/dev/null/runs"), "Cannot make the folder /dev/null/runs/digits"),
     ],
 )
