@@ -1,7 +1,8 @@
-"""The rules of the house that no linter knows: circles, what `draw --help` imports, and paths in documents."""
+"""The rules of the house that no linter knows: names, circles, what `draw --help` imports, and paths in documents."""
 
 from __future__ import annotations
 
+import collections
 import graphlib
 import re
 import subprocess
@@ -16,6 +17,10 @@ from tests.image import dockerfile
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("benchmarks", "components", "pipeline", "serving", "trainer")
+PRODUCT = (*PACKAGES, "examples", "pretrained", "requirements")
+
+# What Python, pytest and TFX call these wherever they stand.
+CONVENTIONAL = {"__init__.py", "__main__.py", "conftest.py", "component.py", "executor.py"}
 
 
 def _files(*folders: str, suffixes: tuple[str, ...]) -> Iterator[Path]:
@@ -23,6 +28,17 @@ def _files(*folders: str, suffixes: tuple[str, ...]) -> Iterator[Path]:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in suffixes and "__pycache__" not in path.parts:
                 yield path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("folders", [PRODUCT, ("tests",)], ids=["product", "tests"])
+def test_no_two_files_share_a_name(folders: tuple[str, ...]) -> None:
+    """A stranger finds a thing by its file's name alone."""
+    namesakes = collections.defaultdict(list)
+    for path in _files(*folders, suffixes=(".py", ".js", ".css", ".html")):
+        if path.name not in CONVENTIONAL:
+            namesakes[path.name].append(str(path))
+    assert len(namesakes) > 50
+    assert [paths for paths in namesakes.values() if len(paths) > 1] == []
 
 
 def test_no_module_imports_itself_through_others() -> None:
@@ -50,10 +66,10 @@ print(*sorted(imported))
 
 
 DOCUMENTS = [
-    *_files(*PACKAGES, "requirements", "tests", suffixes=(".md", ".sh", ".yaml")),
+    *_files(*PRODUCT, "tests", suffixes=(".md", ".sh", ".yaml")),
     *map(Path, ("README.md", "BUILD.md", "Makefile", "pyproject.toml", ".dockerignore", ".ci/run")),
 ]
-FOLDERS = "|".join((*PACKAGES, "requirements", "tests"))
+FOLDERS = "|".join((*PACKAGES, "pretrained", "requirements", "tests"))
 NAMED = re.compile(rf"(?<![\w./*-])(?:{FOLDERS})/[\w./-]*\w")
 
 
