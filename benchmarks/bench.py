@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
@@ -29,7 +30,7 @@ from trainer.training import objective
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_BATCHES = (1, 16, 256)
-SCORE_BATCH = 100
+BATCH = SCORE_BATCH = 100
 INPUT_STEPS = 10
 
 
@@ -67,6 +68,12 @@ class Side:
             raise RuntimeError(f"The worker ended with status {self._process.wait()}: {self._process.args!r}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def comparable(task: Task) -> Task:
+    """The task with the same batch and precision as all others, and its own number of glimpses at every step."""
+    recipe = dataclasses.replace(task.recipe, batch_size=BATCH, matmul_dtype="float32")
+    return dataclasses.replace(task, recipe=recipe).with_constant_glimpses()
 
 
 def step_gflop(task: Task) -> float:
@@ -203,7 +210,7 @@ def main() -> None:
         print(f"times faster than: {options.against or 'autodiff without XLA in one piece on default threads'}")
         show(HEADINGS)
         for task in chosen:
-            result = compare(task, against=options.against, code=code, seconds=options.seconds)
+            result = compare(comparable(task), against=options.against, code=code, seconds=options.seconds)
             results.append(result)
             show(_row(result))
     report = {

@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
+from benchmarks.bench import comparable
 from trainer import tasks
 from trainer.export import exporter
 from trainer.model import draw
@@ -181,7 +182,7 @@ def _milliseconds(function: Callable[[], Any]) -> float:
 def main() -> None:
     """Run `python -m benchmarks.worker TASK VARIANT`, VARIANT being `plain`, `trained` or `bfloat16`."""
     name, variant = sys.argv[1:]
-    task = tasks.get(name)
+    task = comparable(tasks.get(name))
     if variant == "bfloat16":
         task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, matmul_dtype=variant))
     if variant != "plain":

@@ -340,6 +340,10 @@ class Task:
         glimpses = next(glimpses for first, glimpses in reversed(self.glimpse_phases) if first <= step)
         return dataclasses.replace(self, glimpses=glimpses)
 
+    def with_constant_glimpses(self: _Kind) -> _Kind:
+        """The same task with its own number of glimpses from the first step on."""
+        return dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, glimpse_schedule=()))
+
     def with_steps(self: _Task, steps: int) -> _Task:
         """The task trained for another number of steps; its schedules stretch with it."""
         recipe = dataclasses.replace(self.recipe, steps=steps, warmup_steps=min(self.recipe.warmup_steps, steps // 10))

@@ -79,11 +79,15 @@ def test_intensities_are_divided_and_bits_are_not(task, divisor, tmp_path):
     assert json.loads((tmp_path / "program.json").read_text(encoding="utf-8"))["divisor"] == divisor
 
 
-def test_a_task_with_fewer_glimpses_at_first_has_no_one_step_to_export(tmp_path):
-    task = tiny.tiny_task({"glimpse_schedule": ((0.5, 2),)})
-    with pytest.raises(ValueError, match=r"glimpse_schedule is set.*one number of glimpses"):
-        export_step.write(task, [4], str(tmp_path))
-    assert not (tmp_path / "program.json").exists()
+def test_a_program_has_the_tasks_glimpses_from_the_first_step_on(tmp_path):
+    x = tf.constant(tiny.make_images(TASK, 4), tf.float32)
+    losses = []
+    for schedule in ((), ((0.5, 2),)):
+        task = tiny.tiny_task({"glimpse_schedule": schedule})
+        state = [tf.constant(value) for value in export_step.initial_state(task).values()]
+        *_, loss = export_step.whole_step(task, 4)(*state[:-1], tf.cast(state[-1], tf.int32), x)
+        losses.append(float(loss))
+    assert losses[0] == losses[1]
 
 
 def test_a_pattern_that_matches_nothing_leaves_no_complete_folder(tmp_path):
