@@ -340,7 +340,7 @@ class Task:
         glimpses = next(glimpses for first, glimpses in reversed(self.glimpse_phases) if first <= step)
         return dataclasses.replace(self, glimpses=glimpses)
 
-    def with_constant_glimpses(self: _Kind) -> _Kind:
+    def with_constant_glimpses(self: _Task) -> _Task:
         """The same task with its own number of glimpses from the first step on."""
         return dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, glimpse_schedule=()))
 
