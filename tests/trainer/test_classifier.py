@@ -48,16 +48,16 @@ def test_labels_travel_with_their_images_in_training_and_in_evaluation(data):
     images, labels, files = data
     known = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
 
-    def assert_paired(x, found):
+    def assert_paired(x, batch_labels):
         rows = np.round(x.numpy() * 255).astype(np.uint8)
-        np.testing.assert_array_equal(found, [known[row.tobytes()] for row in rows])
+        np.testing.assert_array_equal(batch_labels, [known[row.tobytes()] for row in rows])
 
-    for x, found in itertools.islice(input_pipeline.training_batches(files, TASK, first_step=2), 4):
-        assert (x.shape, found.shape, found.dtype) == ((BATCH, *TASK.image_shape), (BATCH,), tf.int64)
-        assert_paired(x, found)
+    for x, batch_labels in itertools.islice(input_pipeline.training_batches(files, TASK, first_step=2), 4):
+        assert (x.shape, batch_labels.shape, batch_labels.dtype) == ((BATCH, *TASK.image_shape), (BATCH,), tf.int64)
+        assert_paired(x, batch_labels)
     batches = input_pipeline.evaluation_batches(files, TASK, TOTAL)
-    for (x, found), _ in batches:
-        assert_paired(x, found)
+    for (x, batch_labels), _ in batches:
+        assert_paired(x, batch_labels)
     assert [len(ids) for _, ids in batches] == [12, 12, 7]
 
 
@@ -132,19 +132,19 @@ def trained(data, tmp_path_factory):
 def test_it_learns_and_says_so(trained):
     _, lines, directory = trained
     assert lines[-1].startswith("step 120/120  validation error ") and lines[-1].endswith("% at 120")
-    found = {}
+    scalars = {}
     for path in (directory / "logs").iterdir():
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 image = value.metadata.plugin_data.plugin_name == "images"
                 number = None if image else float(tf.make_ndarray(value.tensor))
-                found.setdefault(value.tag, []).append(number)
+                scalars.setdefault(value.tag, []).append(number)
     assert {"train/cross_entropy", "train/error", "validation/cross_entropy", "validation/error", "glimpses"} <= set(
-        found
+        scalars
     )
-    assert not [tag for tag in found if "kl" in tag or "bound" in tag]
-    assert found["train/error"][0] > 0.3 and found["validation/error"][-1] < 0.1
-    assert f"{found['validation/error'][-1]:.2%}" in lines[-1]
+    assert not [tag for tag in scalars if "kl" in tag or "bound" in tag]
+    assert scalars["train/error"][0] > 0.3 and scalars["validation/error"][-1] < 0.1
+    assert f"{scalars['validation/error'][-1]:.2%}" in lines[-1]
 
 
 def test_a_run_that_is_cut_short_ends_with_the_same_bits(trained, data, tmp_path, monkeypatch):
@@ -180,8 +180,8 @@ def test_the_program_of_a_step_is_the_step(data):
     metrics = trainer.train(iter(input_pipeline.training_batches(data[2], TASK, first_step=0)), 1)
     assert int(count) == 1
     np.testing.assert_allclose(loss, metrics.loss, rtol=1e-5)
-    for found, (name, value) in zip(arrays, trainer.state.arrays().items(), strict=False):
-        np.testing.assert_allclose(found, value, rtol=1e-3, atol=1e-5, err_msg=name)
+    for array, (name, value) in zip(arrays, trainer.state.arrays().items(), strict=False):
+        np.testing.assert_allclose(array, value, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 # The SavedModel
@@ -215,8 +215,8 @@ def test_signatures_have_the_names_shapes_and_types_of_the_contract(exported):
         assert signatures[name].structured_input_signature[1] == {"image": image}
     strings = tf.TensorSpec([None], tf.string, name="inputs")
     assert signatures["classify_examples"].structured_input_signature[1] == {"inputs": strings}
-    found = {key: (value.shape, value.dtype) for key, value in classify(model, case.x).items()}
-    assert found == {
+    result = {key: (value.shape, value.dtype) for key, value in classify(model, case.x).items()}
+    assert result == {
         "probabilities": ((ROWS, tiny.CLASSES), np.float32),
         "label": ((ROWS,), np.int64),
         "glimpse_window": ((ROWS, tiny.STEPS, 5), np.float32),
@@ -226,19 +226,19 @@ def test_signatures_have_the_names_shapes_and_types_of_the_contract(exported):
 
 def test_classify_is_the_references_softmax_label_and_windows(exported):
     case, _, _, model = exported
-    found, expected = classify(model, case.x), case.reference()
-    np.testing.assert_allclose(found["probabilities"], expected.probabilities, rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(found["label"], expected.probabilities.argmax(axis=1))
+    result, expected = classify(model, case.x), case.reference()
+    np.testing.assert_allclose(result["probabilities"], expected.probabilities, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(result["label"], expected.probabilities.argmax(axis=1))
     windows = np.swapaxes(expected.windows, 0, 1) - [1, 1, 0, 0, 0]
-    np.testing.assert_allclose(found["glimpse_window"], windows, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(result["glimpse_window"], windows, rtol=1e-3, atol=1e-3)
 
 
 def test_examples_get_the_answer_of_tf_servings_classify(exported):
     case, raw, directory, model = exported
     serialized = [tiny.serialize(image, str(index)) for index, image in enumerate(raw)]
-    found = model.signatures["classify_examples"](inputs=tf.constant(serialized))
-    np.testing.assert_array_equal(found["classes"], [[str(label).encode() for label in range(tiny.CLASSES)]] * ROWS)
-    np.testing.assert_allclose(found["scores"], classify(model, case.x)["probabilities"], rtol=1e-5, atol=1e-7)
+    result = model.signatures["classify_examples"](inputs=tf.constant(serialized))
+    np.testing.assert_array_equal(result["classes"], [[str(label).encode() for label in range(tiny.CLASSES)]] * ROWS)
+    np.testing.assert_allclose(result["scores"], classify(model, case.x)["probabilities"], rtol=1e-5, atol=1e-7)
     message = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
     methods = {name: d.method_name for name, d in message.meta_graphs[0].signature_def.items()}
     assert methods["classify_examples"] == "tensorflow/serving/classify"

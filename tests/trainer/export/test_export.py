@@ -90,9 +90,9 @@ def test_signatures_have_the_names_shapes_and_types_of_the_contract(exported):
         "reconstruct": {"image": (ROWS, *shape), **canvas, **windows},
     }
     for name, outputs in expected.items():
-        found = exported.call(name)
-        assert {key: value.shape for key, value in found.items()} == outputs, name
-        assert {value.dtype for value in found.values()} == {np.dtype(np.float32)}, name
+        result = exported.call(name)
+        assert {key: value.shape for key, value in result.items()} == outputs, name
+        assert {value.dtype for value in result.values()} == {np.dtype(np.float32)}, name
         for key, spec in signatures[name].structured_outputs.items():
             assert spec.dtype == tf.float32 and key in outputs
 
@@ -130,22 +130,22 @@ def forward(exported):
 
 
 def test_score_is_the_references_bound_with_the_rows_noise(exported, forward):
-    found = exported.call("score")
+    result = exported.call("score")
     for name in ("nll_bound", "reconstruction", "log_weight"):
-        np.testing.assert_allclose(found[name], getattr(forward, name), rtol=1e-4, atol=1e-4, err_msg=name)
-    np.testing.assert_allclose(found["kl_per_step"], forward.kl.T, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(found["kl"], forward.kl.sum(axis=0), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(result[name], getattr(forward, name), rtol=1e-4, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(result["kl_per_step"], forward.kl.T, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(result["kl"], forward.kl.sum(axis=0), rtol=1e-4, atol=1e-4)
 
 
 def test_reconstruct_is_the_references_canvas_with_the_rows_noise(exported, forward):
-    found = exported.call("reconstruct")
+    result = exported.call("reconstruct")
     canvas = np.swapaxes(reference.sigm(forward.canvas), 0, 1)
-    np.testing.assert_allclose(found["canvas"], canvas, atol=2e-5)
-    np.testing.assert_allclose(found["image"], found["canvas"][:, -1], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(result["canvas"], canvas, atol=2e-5)
+    np.testing.assert_allclose(result["image"], result["canvas"][:, -1], rtol=0, atol=1e-6)
     for name in ("read_window", "write_window"):
-        if name in found:
+        if name in result:
             windows = np.swapaxes(getattr(forward, name), 0, 1) - [1, 1, 0, 0, 0]
-            np.testing.assert_allclose(found[name], windows, rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(result[name], windows, rtol=1e-3, atol=1e-3)
 
 
 def test_score_examples_is_score_with_the_seeds_of_the_ids(exported):
@@ -163,10 +163,10 @@ def test_score_examples_takes_the_centre_of_a_larger_image(tmp_path):
     height, width, _ = task.image_shape
     assert stored.shape[1:] == (height + 4, width + 2, 3)
     examples = [tiny.serialize(image, name) for image, name in zip(stored, model.ids, strict=True)]
-    found = model.call("score_examples", examples=np.array(examples, object))
+    result = model.call("score_examples", examples=np.array(examples, object))
     centre = stored[:, 2 : 2 + height, 1 : 1 + width].astype(np.float32) / 255
     expected = model.call("score", image=centre, seed=randomness.seeds_for_ids(tf.constant(model.ids)).numpy())
-    for name, value in found.items():
+    for name, value in result.items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
@@ -186,13 +186,13 @@ def test_the_mean_importance_weight_is_the_likelihood(tmp_path):
     model = tf.saved_model.load(str(tmp_path / "m"))
     seed = np.stack([np.arange(rows), np.full(rows, 3)], axis=1)
     images = np.repeat(case.x.astype(np.float32), rows, axis=0)
-    found = model.signatures["score"](image=tf.constant(images), seed=tf.constant(seed))
-    log_weight = found["log_weight"].numpy().astype(np.float64)
+    result = model.signatures["score"](image=tf.constant(images), seed=tf.constant(seed))
+    log_weight = result["log_weight"].numpy().astype(np.float64)
     estimate = np.log(np.exp(log_weight - log_weight.max()).mean()) + log_weight.max()
     assert np.exp(log_weight - log_weight.max()).std() / math.sqrt(rows) < 0.003  # else the estimate says little
     assert estimate == pytest.approx(log_likelihood, abs=0.01)
     # The bound lies above, and by more than the tolerance: it could not pass for the likelihood.
-    assert found["nll_bound"].numpy().mean() > -log_likelihood + 0.02
+    assert result["nll_bound"].numpy().mean() > -log_likelihood + 0.02
 
 
 # Seeds and rows

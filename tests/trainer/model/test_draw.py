@@ -102,8 +102,8 @@ def test_gradients_equal_finite_differences_of_the_reference_for_every_weight(ta
         indices.append(np.unravel_index(np.abs(actual[name]).argmax(), value.shape))
         expected = reference.numerical_gradient(loss, case.weights, name, indices)
         scale = np.abs(actual[name]).max()
-        found = [actual[name][index] for index in indices]
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * max(scale, 1.0), err_msg=name)
+        chosen = [actual[name][index] for index in indices]
+        np.testing.assert_allclose(chosen, expected, rtol=1e-5, atol=1e-6 * max(scale, 1.0), err_msg=name)
 
 
 def test_every_number_of_every_weight_receives_a_gradient(task, gradients):

@@ -17,8 +17,8 @@ SHIFT = [1, 1, 0, 0, 0]
 
 
 def differences(case):
-    found, expected = case.classify(), case.reference()
-    pairs = {"logits": (found.logits, expected.logits), "windows": (found.windows, expected.windows - SHIFT)}
+    result, expected = case.classify(), case.reference()
+    pairs = {"logits": (result.logits, expected.logits), "windows": (result.windows, expected.windows - SHIFT)}
     return {name: np.nan_to_num(np.abs(actual - wanted), nan=np.inf).max() for name, (actual, wanted) in pairs.items()}
 
 
@@ -57,11 +57,11 @@ def test_the_metrics_are_the_references_cross_entropy_and_error():
     expected = case.reference()
     weights = tiny.tensors(case.weights, np.float64)
     batch = (tf.constant(case.x), tf.constant(case.labels))
-    found = objective.for_task(TASK).metrics(weights, batch, ())
+    metrics = objective.for_task(TASK).metrics(weights, batch, ())
     cross_entropy = [ram_reference.cross_entropy(*row) for row in zip(expected.logits, case.labels, strict=True)]
-    np.testing.assert_allclose(found.cross_entropy, cross_entropy, rtol=1e-9)
+    np.testing.assert_allclose(metrics.cross_entropy, cross_entropy, rtol=1e-9)
     wrong = expected.probabilities.argmax(axis=1) != case.labels
-    np.testing.assert_array_equal(found.error, wrong)
+    np.testing.assert_array_equal(metrics.error, wrong)
     assert 0 < wrong.sum() < len(wrong)
 
 
@@ -105,8 +105,8 @@ def test_gradients_equal_finite_differences_of_the_reference_and_reach_every_num
         indices.append(np.unravel_index(np.abs(actual[name]).argmax(), value.shape))
         expected = reference.numerical_gradient(loss, case.weights, name, indices)
         scale = np.abs(actual[name]).max()
-        found = [actual[name][index] for index in indices]
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * max(scale, 1.0), err_msg=name)
+        chosen = [actual[name][index] for index in indices]
+        np.testing.assert_allclose(chosen, expected, rtol=1e-5, atol=1e-6 * max(scale, 1.0), err_msg=name)
 
 
 @pytest.mark.parametrize("scan", [recurrence.scan, recurrence.scan_deferred])

@@ -37,33 +37,33 @@ def gradients(case, scan, *, dtype=np.float32, jit=False):
             loss = tf.reduce_sum(row_factors * row_losses)
         return loss, tape.gradient(loss, weights)
 
-    loss, found = compute()
-    return float(loss), {name: value.numpy() for name, value in found.items()}
+    loss, result = compute()
+    return float(loss), {name: value.numpy() for name, value in result.items()}
 
 
-def deviations(found, expected):
+def deviations(actual, expected):
     """The relative difference of each tensor's gradient, by its largest entry."""
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     scales = {name: np.abs(value).max() for name, value in expected.items()}
     assert min(scales.values()) > 0
-    return {name: np.abs(found[name] - expected[name]).max() / scales[name] for name in expected}
+    return {name: np.abs(actual[name] - expected[name]).max() / scales[name] for name in expected}
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_deferred_gradient_is_autodiffs(name):
     case = tiny.make_case(MODELS[name], scale=0.3)
     loss, expected = gradients(case, recurrence.scan, dtype=np.float64)
-    found_loss, found = gradients(case, recurrence.scan_deferred, dtype=np.float64)
-    assert found_loss == pytest.approx(loss, rel=1e-12)
-    assert max(deviations(found, expected).values()) < 1e-10
+    actual_loss, actual = gradients(case, recurrence.scan_deferred, dtype=np.float64)
+    assert actual_loss == pytest.approx(loss, rel=1e-12)
+    assert max(deviations(actual, expected).values()) < 1e-10
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_compiled_in_float32_it_is_autodiffs_to_rounding(name):
     case = tiny.make_case(MODELS[name], scale=0.3)
     _, expected = gradients(case, recurrence.scan)
-    _, found = gradients(case, recurrence.scan_deferred, jit=True)
-    assert max(deviations(found, expected).values()) < 1e-5
+    _, actual = gradients(case, recurrence.scan_deferred, jit=True)
+    assert max(deviations(actual, expected).values()) < 1e-5
 
 
 @pytest.mark.parametrize("scan", [recurrence.scan, recurrence.scan_deferred])
@@ -71,8 +71,8 @@ def test_compiled_in_float32_it_is_autodiffs_to_rounding(name):
 def test_products_in_bfloat16_leave_the_gradient_to_a_percent(name, scan):
     case = tiny.make_case(MODELS[name], scale=0.3)
     _, expected = gradients(case, recurrence.scan)
-    _, found = gradients(case, functools.partial(scan, matmul_dtype=tf.bfloat16), jit=True)
-    assert 1e-5 < max(deviations(found, expected).values()) < 1e-2
+    _, actual = gradients(case, functools.partial(scan, matmul_dtype=tf.bfloat16), jit=True)
+    assert 1e-5 < max(deviations(actual, expected).values()) < 1e-2
 
 
 def test_narrow_layers_keep_their_precision():

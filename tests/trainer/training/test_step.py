@@ -74,10 +74,10 @@ def test_the_gradients_of_a_cut_and_compiled_step_are_those_of_one_plain_batch(c
     expected = tape.gradient(loss, weights)
     # Adam's first moment after one unclipped step is the gradient but for a factor.
     for name, gradient in expected.items():
-        found = trainer.state.first_moment[name].numpy() / (1 - TASK.recipe.adam_beta1)
+        actual = trainer.state.first_moment[name].numpy() / (1 - TASK.recipe.adam_beta1)
         scale = np.abs(gradient.numpy()).max()
         assert scale > 0
-        np.testing.assert_allclose(found, gradient, rtol=0, atol=1e-5 * scale, err_msg=name)
+        np.testing.assert_allclose(actual, gradient, rtol=0, atol=1e-5 * scale, err_msg=name)
     np.testing.assert_allclose(metrics.loss, loss, rtol=1e-6)
     np.testing.assert_allclose(metrics.means.reconstruction, tf.reduce_mean(inference.reconstruction), rtol=1e-6)
     np.testing.assert_allclose(metrics.means.kl_per_step, tf.reduce_mean(inference.kl, axis=1), rtol=1e-4, atol=1e-6)
@@ -141,8 +141,8 @@ def test_validation_is_the_mean_over_all_rows_with_noise_that_stays(compiled, fi
     restart(trainer, start)
     train(trainer, files, 3)
     batches = input_pipeline.evaluation_batches(files, TASK, 17)
-    found = trainer.validate(batches)
-    assert found == trainer.validate(batches)
+    validated = trainer.validate(batches)
+    assert validated == trainer.validate(batches)
     weights = trainer.state.exported(TASK)
     rows, steps = [], []
     for x, ids in batches:
@@ -151,10 +151,10 @@ def test_validation_is_the_mean_over_all_rows_with_noise_that_stays(compiled, fi
         rows.append(inference.nll_bound.numpy())
         steps.append(inference.kl.numpy())
     assert [len(row) for row in rows] == [12, 5]
-    np.testing.assert_allclose(found.nll_bound, np.concatenate(rows).mean(), rtol=1e-5)
-    np.testing.assert_allclose(found.kl_per_step, np.concatenate(steps, axis=1).mean(axis=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(validated.nll_bound, np.concatenate(rows).mean(), rtol=1e-5)
+    np.testing.assert_allclose(validated.kl_per_step, np.concatenate(steps, axis=1).mean(axis=1), rtol=1e-4, atol=1e-6)
     train(trainer, files, 1)
-    assert trainer.validate(batches).nll_bound != found.nll_bound
+    assert trainer.validate(batches).nll_bound != validated.nll_bound
 
 
 PHASES = tiny.tiny_task(
