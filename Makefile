@@ -56,9 +56,10 @@ format: $(INSTALLED)  ## rewrites the sources in the house style
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-wheel: $(INSTALLED)  ## builds the wheel of a release into dist
-	@rm -rf build/lib build/bdist.* dist  # setuptools would pack what an earlier build left behind.
-	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist .
+wheel: $(INSTALLED)  ## builds the wheels of a release into dist: the code, and the pretrained models
+	@rm -rf build/lib build/bdist.* pretrained/build dist  # setuptools would pack what an earlier build left behind.
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist \
+		. ./pretrained
 
 lock:  ## resolves setup.py into the locks; LOCK_FLAGS=--upgrade takes newer versions
 	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.16-py310.txt \

@@ -1,0 +1,68 @@
+"""Each shipped model is the one that its card speaks of: its files, its numbers, and what it needs to be loaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretrained import add
+from serving import pretrained
+from serving.saved_model import SavedModel
+
+ROOT = Path(__file__).resolve().parents[2] / "pretrained"
+NAMES = sorted(path.parent.name for path in ROOT.glob(f"*/{pretrained.METRICS_FILE}"))
+
+MOST_BYTES_OF_ONE = 8_000_000
+MOST_BYTES = 40_000_000
+
+
+@pytest.fixture(autouse=True)
+def _this_checkouts_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAW_MODELS", str(ROOT))
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_there_are_some() -> None:
+    assert "mnist" in NAMES
+
+
+def test_they_are_small_enough_to_ship() -> None:
+    sizes = {name: sum(path.stat().st_size for path in (ROOT / name).rglob("*") if path.is_file()) for name in NAMES}
+    assert max(sizes.values()) <= MOST_BYTES_OF_ONE
+    assert sum(sizes.values()) <= MOST_BYTES
+
+
+def test_the_files_are_those_of_the_card(name: str) -> None:
+    metrics = pretrained.metrics(name)
+    assert add.hashes(ROOT / name / "1") == metrics["sha256"]
+    card = (ROOT / name / "README.md").read_text(encoding="utf-8")
+    for file, digest in metrics["sha256"].items():
+        assert f"`1/{file}` | `{digest}`" in card
+    assert f"{metrics['steps']:,}" in card and metrics["command"] in card
+
+
+def test_the_weights_are_those_that_were_measured(name: str) -> None:
+    """By 500 digits of a Python package: TensorFlow's versions agree on the bound to 1e-5."""
+    metrics = pretrained.metrics(name)
+    assert add.check(SavedModel(ROOT / name)) == pytest.approx(metrics["check"], rel=1e-4)
+
+
+@pytest.mark.skipif("DRAW_TEST_DATA_DIR" not in os.environ, reason="DRAW_TEST_DATA_DIR names no real data sets")
+def test_the_stated_bound_holds_on_500_test_images() -> None:
+    """Within four standard errors of 500 images, whose spread is that of the card's 10,000."""
+    import tensorflow_datasets as tfds
+
+    metrics = pretrained.metrics("mnist")
+    split = tfds.load("binarized_mnist", split="test[:500]", data_dir=os.environ["DRAW_TEST_DATA_DIR"], download=False)
+    images = np.stack([example["image"] for example in tfds.as_numpy(split)]).astype(np.float32)
+    seeds = np.stack([np.full(500, 7), np.arange(500)], axis=1)
+    bounds = SavedModel(ROOT / "mnist").signature("score").call({"image": images, "seed": seeds}, batch_rows=100)
+    spread = metrics["standard_error"] * np.sqrt(metrics["count"] / 500)
+    assert bounds["nll_bound"].mean() == pytest.approx(metrics["value"], abs=4 * spread)
