@@ -23,15 +23,12 @@ from components.evaluator.score_split import (
     PARTS,
     Measure,
 )
+from serving.batch.estimate import NO_COMPRESSION_COST
 from serving.saved_model import ExportedTask
 from trainer.task import ErrorGate, Gate
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.md"
-
-NO_COMPRESSION_COST = (
-    "It is no compression cost: the pixels are intensities, and the reconstruction is the cross-entropy with them."
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,7 @@ from typing import Any
 
 from components.run_report.paper_results import BY_TASK
 from pipeline.paper.last_evaluation import LastEvaluation
-from serving.batch.estimate import bits_per_dimension
-
-NOT_A_COMPRESSION_COST = (
-    "The pixels are intensities, and the cost is the cross-entropy with them: a training loss. Neither it nor its bits "
-    "per dimension are a compression cost, nor comparable with a likelihood of the images."
-)
+from serving.batch.estimate import NO_COMPRESSION_COST, bits_per_dimension
 
 
 def markdown(evaluation: LastEvaluation, scores: Mapping[str, Any] | None) -> str:
@@ -33,7 +28,7 @@ def markdown(evaluation: LastEvaluation, scores: Mapping[str, Any] | None) -> st
         rows.append(_measured(evaluation, name, scores["importance_weighted_bound"], shape))
     headings = ["", "cost, nats an image" if shape else "-log p(x), nats an image", "standard error"]
     page = _page(evaluation, [*headings, *(["bits per dimension"] if shape else []), "source"], rows)
-    return f"{page}\n{NOT_A_COMPRESSION_COST}\n" if shape else page
+    return f"{page}\n{NO_COMPRESSION_COST}\n" if shape else page
 
 
 def classifier_markdown(evaluation: LastEvaluation) -> str:

@@ -42,6 +42,13 @@ class Estimate(NamedTuple):
         return all(map(math.isfinite, self))
 
 
+NO_COMPRESSION_COST = (
+    "It is no compression cost, nor comparable with a likelihood of the images: the pixels are intensities, and the "
+    "reconstruction is the cross-entropy with them."
+)
+"""Goes with every bound, and with its bits per dimension, of images that are not binarised."""
+
+
 def bits_per_dimension(nats: float, dimensions: int) -> float:
     """Converts nats an image to bits a pixel and channel; for intensities that is no compression cost."""
     return nats / (math.log(2) * dimensions)

@@ -22,6 +22,7 @@ from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
 from serving.batch.blocks import SAMPLES_TOGETHER, blocks, blocks_together
 from serving.batch.elements import Image, Rejected, Scored
+from serving.batch.estimate import NO_COMPRESSION_COST
 from serving.batch.model_handler import PROGRESS, Part, ScoreHandler, Work, merge_parts
 from serving.batch.model_source import ModelSource
 from serving.batch.publish import Places, Publish
@@ -29,10 +30,6 @@ from serving.batch.reading import REJECTED, ReadImages, full_pattern
 from serving.batch.sinks import FORMATS, ScoreTables, rejected_sink, score_sink
 from serving.batch.summary import LEAST_LIKELY, Summarise
 
-NOT_A_COMPRESSION_COST = (
-    "The pixels are intensities and the bound is the cross-entropy with them: bits per dimension are no compression "
-    "cost."
-)
 # One thread is enough to feed the model, whose call uses all cores; every process more would load it again.
 LOCAL_BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 _PROGRESS_SECONDS = 2.0
@@ -138,7 +135,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "unit": "nats an image",
         "model_version": job.model.version,
         "samples": job.samples,
-        "note": None if job.model.images.binary else NOT_A_COMPRESSION_COST,
+        "note": None if job.model.images.binary else NO_COMPRESSION_COST,
     }
 
 

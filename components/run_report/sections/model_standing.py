@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.evaluator.evaluation import NO_COMPRESSION_COST
 from components.run_report.paper_results import BY_TASK
 from components.run_report.run import Run
+from serving.batch.estimate import NO_COMPRESSION_COST
 
 
 class _Result(NamedTuple):

@@ -47,7 +47,7 @@ def test_colour_has_bits_per_dimension_and_their_warning() -> None:
     page = markdown(_evaluation("svhn"), None)
     assert "| **this model**, the bound | 5,123.46 | 1.25 | 0.8449 | measured |" in page
     assert "| DRAW, where the curve ends | about 5,070 |  |  | the paper's Fig. 11 |" in page
-    assert "bits per dimension are a compression cost" in page
+    assert "It is no compression cost" in page
 
 
 def test_a_classifiers_error_stands_beside_those_of_table_1() -> None:
