@@ -29,6 +29,8 @@ def check_task(
       ValueError: for the first impossible parameter.
     """
     resolved = tasks.resolve(task, steps=steps, train_examples=train_examples)
+    if resolved.recipe.steps == 0:
+        raise ValueError("recipe.steps is 0: it must be positive, for these runs start from random weights.")
     gate = resolved.gate
     if limit_name not in (gate.LIMIT, None):
         alike = [name for name in tasks.NAMES if limit_name == tasks.get(name).gate.LIMIT]

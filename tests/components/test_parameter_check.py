@@ -45,7 +45,7 @@ def test_a_run_may_say_it_all(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"task": "minst"}, "There is no task 'minst'. The tasks are: digits, mnist"),
-        ({"steps": 0}, "recipe.steps is 0"),
+        ({"steps": 0}, "recipe.steps is 0: it must be positive"),
         ({"steps": -2}, "recipe.steps is -2"),
         ({"train_examples": 5}, "digits:1.0.0 has a fixed number"),
         ({"tolerance": -0.5}, "gate.tolerance is -0.5"),
