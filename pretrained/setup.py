@@ -10,5 +10,5 @@ setup(
     python_requires=">=3.10",
     packages=["draw_tfx_models"],
     package_dir={"draw_tfx_models": "."},
-    package_data={"draw_tfx_models": ["*/README.md", "*/*.json", "*/1/**/*"]},
+    package_data={"draw_tfx_models": ["*/README.md", "*/metrics.json", "*/1/**/*"]},
 )

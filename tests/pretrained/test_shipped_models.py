@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretrained import add
+from benchmarks import add_pretrained
 from serving import pretrained
 from serving.saved_model import SavedModel
 
@@ -41,7 +41,7 @@ def test_they_are_small_enough_to_ship() -> None:
 
 def test_the_files_are_those_of_the_card(name: str) -> None:
     metrics = pretrained.metrics(name)
-    assert add.hashes(ROOT / name / "1") == metrics["sha256"]
+    assert add_pretrained.hashes(ROOT / name / "1") == metrics["sha256"]
     card = (ROOT / name / "README.md").read_text(encoding="utf-8")
     for file, digest in metrics["sha256"].items():
         assert f"`1/{file}` | `{digest}`" in card
@@ -51,7 +51,7 @@ def test_the_files_are_those_of_the_card(name: str) -> None:
 def test_the_weights_are_those_that_were_measured(name: str) -> None:
     """By 500 digits of a Python package: TensorFlow's versions agree on the bound to 1e-5."""
     metrics = pretrained.metrics(name)
-    assert add.check(SavedModel(ROOT / name)) == pytest.approx(metrics["check"], rel=1e-4)
+    assert add_pretrained.check(SavedModel(ROOT / name)) == pytest.approx(metrics["check"], rel=1e-4)
 
 
 @pytest.mark.skipif("DRAW_TEST_DATA_DIR" not in os.environ, reason="DRAW_TEST_DATA_DIR names no real data sets")

@@ -1,4 +1,4 @@
-"""`python -m pretrained.add TASK`: the last model of a run becomes the pretrained model of its task.
+"""`python -m benchmarks.add_pretrained TASK`: the last model of a run becomes the pretrained model of its task.
 
 Copies the SavedModel to pretrained/TASK/1, and writes what it reaches as metrics.json and, in words, as README.md.
 """
@@ -22,7 +22,7 @@ from serving.pretrained import METRICS_FILE
 from serving.saved_model import SavedModel
 
 _VERSION = "1"
-_HERE = Path(__file__).resolve().parent
+_PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
 
 def check(model: SavedModel) -> float:
@@ -83,7 +83,6 @@ def add(evaluation: LastEvaluation, facts: Mapping[str, Any], target: Path) -> N
     }
     (scratch / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     (scratch / "README.md").write_text(card(metrics, evaluation.task), encoding="utf-8")
-    shutil.copy(scratch / _VERSION / "assets" / "task.json", scratch / "task.json")
     shutil.rmtree(target, ignore_errors=True)
     scratch.rename(target)
 
@@ -110,8 +109,8 @@ def card(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> str:
             "",
             *([data.limits] if data else []),
             "The model is good for images of the kind and size that it was trained on. A bound is of a single sample",
-            "of the latent variables unless it is called importance-weighted. `task.json` has every value of the",
-            "recipe, with its source.",
+            "of the latent variables unless it is called importance-weighted. `1/assets/task.json` has every value of",
+            "the recipe, with its source.",
             "",
             "## Files",
             "",
@@ -167,8 +166,8 @@ def main() -> None:
         evaluation.metrics["error" if "error" in evaluation.metrics else "nll_bound"]["mean"] or math.nan
     ):
         raise SystemExit("The last evaluation is not finite: nothing was added.")
-    add(evaluation, facts, _HERE / options.task)
-    print((_HERE / options.task / "README.md").read_text(encoding="utf-8"))
+    add(evaluation, facts, _PRETRAINED / options.task)
+    print((_PRETRAINED / options.task / "README.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
