@@ -57,7 +57,8 @@ format: $(INSTALLED)  ## rewrites the sources in the house style
 	@$(BIN)/ruff format --quiet .
 
 wheel: $(INSTALLED)  ## builds the wheels of a release into dist: the code, and the pretrained models
-	@rm -rf build/lib build/bdist.* pretrained/build dist  # setuptools would pack what an earlier build left behind.
+	@rm -rf build/lib build/bdist.* dist  # setuptools would pack what an earlier build left behind.
+	@cd pretrained && rm -rf build
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist \
 		. ./pretrained
 
