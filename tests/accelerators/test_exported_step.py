@@ -38,14 +38,16 @@ def jax_side(*arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def in_float32(name):
+    """The task in float32: compilers round bfloat16 in different places, and sum it apart."""
+    task = tasks.get(name)
+    return dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, matmul_dtype="float32"))
+
+
 @pytest.mark.parametrize("name", tasks.NAMES)
 def test_losses_in_jax_are_tensorflows(name, tmp_path):
-    """At full size but for T and the batch; six steps, so that the optimizer's part is in it.
-
-    In float32, for two compilers round bfloat16 in different places.
-    """
-    task = tasks.get(name)
-    task = dataclasses.replace(task, glimpses=3, recipe=dataclasses.replace(task.recipe, matmul_dtype="float32"))
+    """At full size but for T and the batch; six steps, so that the optimizer's part is in it."""
+    task = dataclasses.replace(in_float32(name), glimpses=3)
     export_step.write(task, [BATCH], str(tmp_path))
     rng = np.random.default_rng(1)
     images = rng.uniform(size=(STEPS, BATCH, *task.image_shape)).astype(np.float32)
@@ -70,7 +72,7 @@ def test_losses_in_jax_are_tensorflows(name, tmp_path):
 
 @pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:2x2"])
 def test_it_compiles_for_one_tpu_and_for_four_that_share_the_batch(topology, tmp_path):
-    task = tasks.get("mnist")
+    task = in_float32("mnist")
     export_step.write(task, [100], str(tmp_path))
     compiled = jax_side("compile", tmp_path, topology)
     assert compiled["chips"] == 4
