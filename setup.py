@@ -90,6 +90,7 @@ setup(
         "protobuf>=3.20.3",
         "pyarrow>=10",
         "pydantic>=2.7,<3",
+        "pyyaml>=6",
         "scipy>=1.11",
         # tf.summary needs it; TensorFlow 2.21 no longer brings it.
         "tensorboard>=2.16,<2.22",
@@ -115,7 +116,6 @@ setup(
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
-            "pyyaml",
             "ruff",
         ],
     },

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
-import yaml
 from pydantic import Field
+
+from trainer import strict_yaml
 
 TPU = "google.com/tpu"
 TPU_SELECTORS = ("cloud.google.com/gke-tpu-accelerator", "cloud.google.com/gke-tpu-topology")
@@ -22,10 +24,27 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 def _check_absolute(path: str) -> str:
     if not path.startswith("/"):
-        raise ValueError(f"{path!r} is not absolute: it must begin with /.")
+        raise ValueError(f"{strict_yaml.shown(path)} is not absolute: it must begin with /.")
     return path
 
 
+def _check_image(image: str) -> str:
+    if not _IMAGE.fullmatch(image):
+        raise ValueError(
+            f"{strict_yaml.shown(image)} is no name of an image: give [REGISTRY/]NAME[:TAG][@DIGEST], with a NAME in "
+            "small letters, such as registry.example.com/draw-tfx:0.1.0."
+        )
+    return image
+
+
+_PART = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+# A registry has a dot or a port, or is localhost: else it would be a part of the name.
+_IMAGE = re.compile(
+    r"(?:(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::\d+)?|[A-Za-z0-9-]+:\d+|localhost|\[[0-9a-fA-F:]+\](?::\d+)?)/)?"
+    rf"{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?(?:@[a-z0-9+._-]+:[0-9a-fA-F]{{32,}})?",
+    re.ASCII,
+)
+_Image = Annotated[str, Field(min_length=1), pydantic.AfterValidator(_check_image)]
 _AbsolutePath = Annotated[str, pydantic.AfterValidator(_check_absolute)]
 
 
@@ -45,7 +64,9 @@ class Accelerator(_Section):
     @pydantic.model_validator(mode="after")
     def _check_resource(self) -> Accelerator:
         if "/" not in self.resource:
-            raise ValueError(f"resource is {self.resource!r}: give Kubernetes' name of it, such as nvidia.com/gpu.")
+            raise ValueError(
+                f"resource is {strict_yaml.shown(self.resource)}: give Kubernetes' name of it, such as nvidia.com/gpu."
+            )
         return self
 
 
@@ -115,7 +136,7 @@ class Secret(_Section):
     @pydantic.model_validator(mode="after")
     def _check_one_form(self) -> Secret:
         if (self.env is None) == (self.path is None):
-            raise ValueError(f"secret {self.name!r}: give either env or path.")
+            raise ValueError(f"secret {strict_yaml.shown(self.name)}: give either env or path.")
         return self
 
 
@@ -129,7 +150,7 @@ class Volume(_Section):
 class Cluster(_Section):
     """The whole file."""
 
-    image: str = Field(min_length=1)
+    image: _Image
     """This project's image, with its tag."""
     image_pull_secrets: _Items[str] = ()
     caching: bool = True
@@ -149,6 +170,7 @@ class Cluster(_Section):
         """Raises ValueError for a stage that the pipeline lacks, and for Beam options of one that uses no Beam."""
         for name, stage in self.stages.items():
             if name not in names:
+                name = strict_yaml.shortened(name)
                 raise ValueError(f"stages.{name}: the pipeline has no such stage. It has {', '.join(names)}.")
             if stage.beam is not None and name not in beam_names:
                 raise ValueError(f"stages.{name}.beam: only {', '.join(beam_names)} run on Beam.")
@@ -165,19 +187,21 @@ def read(path: Path | None, *, image: str | None = None) -> Cluster:
     """
     values: Any = {}
     if path is not None:
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise ValueError(f"Cannot read the cluster's file {path}: {error.strerror}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        values = strict_yaml.read(path, "the cluster's file")
+        values = {} if values is None else values
     if image is not None and isinstance(values, dict):
         values = {**values, "image": image}
     try:
         return Cluster.model_validate(values)
     except pydantic.ValidationError as invalid:
-        faults = "; ".join(_message(fault) for fault in invalid.errors()).rstrip(".")
-        raise ValueError(f"{path or 'The cluster'}: {faults}.") from invalid
+        faults = [_message(fault).rstrip(".") for fault in invalid.errors()[:_FAULTS]]
+        if invalid.error_count() > _FAULTS:
+            faults.append(f"and {invalid.error_count() - _FAULTS:,} more")
+        raise ValueError(f"{path or 'The cluster'}: {'; '.join(faults)}.") from invalid
+
+
+_FAULTS = 8
+"""Most that one message names."""
 
 
 _EXPECTED = {
@@ -197,7 +221,7 @@ _EXPECTED = {
 def _message(fault: Any) -> str:
     """One fault as a sentence without a full stop: the field, what it holds, what was expected."""
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).lstrip(".")
-    place = place.replace(".[key]", " (the key)")
+    place = strict_yaml.shortened(place.replace(".[key]", " (the key)"))
     kind, message = fault["type"], fault["msg"]
     if kind == "missing":
         return f"{place} is missing"
@@ -206,7 +230,7 @@ def _message(fault: Any) -> str:
     if kind == "value_error":
         return ": ".join(filter(None, (place, str(fault["ctx"]["error"]).rstrip("."))))
     expected = _EXPECTED.get(kind) or message.removeprefix("Input should be ")
-    return f"{place or 'the file'} is {fault['input']!r}; expected {expected}"
+    return f"{place or 'the file'} is {strict_yaml.shown(fault['input'])}; expected {expected}"
 
 
 def _section(place: Sequence[str | int]) -> type[_Section]:

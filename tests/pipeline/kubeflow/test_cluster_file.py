@@ -44,7 +44,7 @@ def test_an_image_given_beside_the_file_comes_first(tmp_path: Path) -> None:
     [
         ("", "cluster.yaml: image is missing"),
         ("image: ''", "image is ''; expected text that is not empty"),
-        ("image: [draw", "cluster.yaml is no YAML: while parsing"),
+        ("image: [draw", "cluster.yaml is no YAML: line 1, column 13: .*expected ',' or ']'"),
         ("- image", r"cluster.yaml: the file is \['image'\]; expected a mapping"),
         ("{image: i, imagee: j}", "cluster.yaml: imagee is unknown; expected image, image_pull_secrets"),
         ("{image: i, default: {cpu: two}}", "default.cpu is 'two'; expected a number"),
@@ -55,7 +55,10 @@ def test_an_image_given_beside_the_file_comes_first(tmp_path: Path) -> None:
         ("{image: i, stages: {cpu: {cpuu: 1}}}", "stages.cpu.cpuu is unknown; expected cpu, memory_gb, accelerator"),
         ("{image: i, default: {cpu: .inf}}", "default.cpu is inf; expected a finite number"),
         ("{image: i, default: {retries: {count: 1, backoff_seconds: 900}}}", "max_backoff_seconds is 600: it must be"),
-        ("{image: i, default: !!python/object/apply:os.getcwd []}", "cluster.yaml is no YAML: could not determine"),
+        (
+            "{image: i, default: !!python/object/apply:os.getcwd []}",
+            "cluster.yaml is no YAML: line 1, column 21: could not determine",
+        ),
         ("{image: i, env: {A: 1}}", r"env.A is 1; expected text \(in quotes\)"),
         ("{image: i, stages: {Trainer: {accelerator: {resource: nvidia.com/gpu}}}}", "accelerator.count is missing"),
         ("{image: i, default: {accelerator: {resource: gpu, count: 1}}}", "resource is 'gpu': give Kubernetes' name"),
@@ -70,12 +73,44 @@ def test_an_image_given_beside_the_file_comes_first(tmp_path: Path) -> None:
             "{image: i, default: {retries: {count: -1}}}",
             "default.retries.count is -1; expected greater than or equal to 0",
         ),
+        ("[]", r"cluster.yaml: the file is \[\]; expected a mapping"),
+        ("image: Draw:1", "image: 'Draw:1' is no name of an image: give .* small letters"),
+        ("image: registry.example.com/Team/draw:1", "is no name of an image"),
+        ("image: draw 1", "is no name of an image"),
+        ("{image: i, image: j}", "cluster.yaml is no YAML: line 1, column 12: the key 'image' is there twice"),
+        ("{image: i, env: {A: a, A: b}}", "the key 'A' is there twice"),
         ("{image: i, caching: 'no'}", "caching is 'no'; expected true or false"),
     ],
 )
 def test_mistakes_are_told_with_their_place(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read(_file(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "draw",
+        "draw-tfx:0.1.0",
+        "Registry.Example.com:5000/team/draw_tfx:V1.0",
+        "localhost/draw",
+        "[::1]:5000/draw:1",
+        "ghcr.io/a/b/c@sha256:" + 64 * "0",
+    ],
+)
+def test_what_a_container_runtime_takes_is_an_image(image: str) -> None:
+    assert read(None, image=image).image == image
+
+
+def test_a_message_about_a_large_file_is_short(tmp_path: Path) -> None:
+    bomb = "image: i\na0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(30))
+    long = f"image: i\n{9000 * 'k'}: 1\n"
+    values = f"{{image: i, default: {{cpu: {9000 * 'v'}}}}}"
+    many = "image: i\n" + "".join(f"key{n}: 1\n" for n in range(2000))
+    for text in (bomb, long, values, many, 3000 * "["):
+        with pytest.raises(ValueError, match=r"cluster\.yaml") as error:
+            read(_file(tmp_path, text))
+        assert len(str(error.value)) < 3000
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
