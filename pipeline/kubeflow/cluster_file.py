@@ -1,4 +1,4 @@
-"""What a Kubernetes cluster gives a pipeline: image, resources, volumes, secrets; read from one YAML file."""
+"""What a Kubernetes cluster gives a pipeline: image, stages' resources, volumes, secrets; read from one YAML file."""
 
 from __future__ import annotations
 
@@ -6,20 +6,13 @@ import re
 import typing
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any
 
 import pydantic
 from pydantic import Field
 
+from pipeline.kubeflow.stage_resources import Items, Section, Stage
 from trainer import strict_yaml
-
-TPU = "google.com/tpu"
-TPU_SELECTORS = ("cloud.google.com/gke-tpu-accelerator", "cloud.google.com/gke-tpu-topology")
-
-_Item = TypeVar("_Item")
-# YAML has lists alone.
-_Items = Annotated[tuple[_Item, ...], pydantic.Strict(False)]
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _check_absolute(path: str) -> str:
@@ -48,84 +41,7 @@ _Image = Annotated[str, Field(min_length=1), pydantic.AfterValidator(_check_imag
 _AbsolutePath = Annotated[str, pydantic.AfterValidator(_check_absolute)]
 
 
-class _Section(pydantic.BaseModel):
-    """A mapping of the file, with known keys and no conversion of types."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Accelerator(_Section):
-    """Devices of one type in each pod of a stage."""
-
-    resource: str
-    """Kubernetes' name of it: nvidia.com/gpu, google.com/tpu."""
-    count: int = Field(ge=1)
-
-    @pydantic.model_validator(mode="after")
-    def _check_resource(self) -> Accelerator:
-        if "/" not in self.resource:
-            raise ValueError(
-                f"resource is {strict_yaml.shown(self.resource)}: give Kubernetes' name of it, such as nvidia.com/gpu."
-            )
-        return self
-
-
-class Retries(_Section):
-    """How often a failed stage is retried, first after `backoff_seconds`, then each time `factor` times as long."""
-
-    count: int = Field(ge=0)
-    backoff_seconds: int = Field(30, ge=0)
-    factor: float = Field(2.0, ge=1, allow_inf_nan=False)
-    max_backoff_seconds: int = 600
-
-    @pydantic.model_validator(mode="after")
-    def _check_backoff(self) -> Retries:
-        if self.max_backoff_seconds < self.backoff_seconds:
-            raise ValueError(
-                f"max_backoff_seconds is {self.max_backoff_seconds}: it must be at least backoff_seconds, "
-                f"{self.backoff_seconds}."
-            )
-        return self
-
-
-class Toleration(_Section):
-    """A toleration as in a pod's specification."""
-
-    key: str = ""
-    operator: Literal["Exists", "Equal"] = "Exists"
-    value: str = ""
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-
-
-class Stage(_Section):
-    """The pods of a stage. None leaves a value to `default`, and there to the cluster."""
-
-    cpu: _Positive | None = None
-    """Cores."""
-    memory_gb: _Positive | None = None
-    accelerator: Accelerator | None = None
-    node_selector: dict[str, str] | None = None
-    tolerations: _Items[Toleration] | None = None
-    retries: Retries | None = None
-    beam: _Items[str] | None = None
-    """Beam's options; of repeated ones the last counts."""
-
-    @pydantic.model_validator(mode="after")
-    def _check_tpu(self) -> Stage:
-        if self.accelerator is not None and self.accelerator.resource == TPU:
-            missing = [label for label in TPU_SELECTORS if label not in (self.node_selector or {})]
-            if missing:
-                raise ValueError(
-                    f"accelerator is {TPU}, and node_selector lacks {' and '.join(missing)}: GKE finds a TPU by both."
-                )
-        return self
-
-    def over(self, default: Stage) -> Stage:
-        """This stage, with `default`'s value for each that is None."""
-        return default.model_copy(update={name: value for name, value in self if value is not None})
-
-
-class Secret(_Section):
+class Secret(Section):
     """A Kubernetes secret for every stage: its keys as environment variables, or as files in a folder."""
 
     name: str
@@ -140,26 +56,26 @@ class Secret(_Section):
         return self
 
 
-class Volume(_Section):
+class Volume(Section):
     """A persistent volume claim that every stage mounts; ReadWriteMany where stages run on several nodes."""
 
     claim: str
     path: _AbsolutePath
 
 
-class Cluster(_Section):
+class Cluster(Section):
     """The whole file."""
 
     image: _Image
     """This project's image, with its tag."""
-    image_pull_secrets: _Items[str] = ()
+    image_pull_secrets: Items[str] = ()
     caching: bool = True
-    env: dict[str, str] = {}
-    secrets: _Items[Secret] = ()
-    volumes: _Items[Volume] = ()
+    env: dict[str, str] = Field({})
+    secrets: Items[Secret] = ()
+    volumes: Items[Volume] = ()
     default: Stage = Stage()
     """Values for every stage."""
-    stages: dict[str, Stage] = {}
+    stages: dict[str, Stage] = Field({})
     """By a stage's name, what it has in place of the default."""
 
     def stage(self, name: str) -> Stage:
@@ -233,9 +149,9 @@ def _message(fault: Any) -> str:
     return f"{place or 'the file'} is {strict_yaml.shown(fault['input'])}; expected {expected}"
 
 
-def _section(place: Sequence[str | int]) -> type[_Section]:
+def _section(place: Sequence[str | int]) -> type[Section]:
     """The section at a place in the file."""
-    section: type[_Section] = Cluster
+    section: type[Section] = Cluster
     for part in place:
         # Between two fields stands an index, or a key of a mapping.
         if part in section.model_fields:
@@ -243,7 +159,7 @@ def _section(place: Sequence[str | int]) -> type[_Section]:
     return section
 
 
-def _section_in(annotation: Any) -> type[_Section] | None:
-    if isinstance(annotation, type) and issubclass(annotation, _Section):
+def _section_in(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next(filter(None, map(_section_in, typing.get_args(annotation))), None)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from pipeline.kubeflow.cluster_file import Cluster, Stage
+from pipeline.kubeflow.cluster_file import Cluster
 from pipeline.kubeflow.pipeline_spec import Document
+from pipeline.kubeflow.stage_resources import Stage
 
 _EXECUTOR = "{}_executor"
 """TFX's label for a task's executor."""
@@ -23,37 +24,17 @@ def configure(spec: Document, cluster: Cluster) -> list[Document]:
     for name, task in configured["root"]["dag"]["tasks"].items():
         stage, label = cluster.stage(name), _EXECUTOR.format(name)
         container = configured["deploymentSpec"]["executors"][label]["container"]
-        resources = _resources(stage)
-        if resources:
+        if resources := stage.resource_spec():
             container["resources"] = resources
         if cluster.env:
             container["env"] = [{"name": variable, "value": value} for variable, value in sorted(cluster.env.items())]
-        if stage.retries is not None and stage.retries.count:
-            task["retryPolicy"] = {
-                "maxRetryCount": stage.retries.count,
-                "backoffDuration": f"{stage.retries.backoff_seconds}s",
-                "backoffFactor": stage.retries.factor,
-                "backoffMaxDuration": f"{stage.retries.max_backoff_seconds}s",
-            }
-        executor = _executor(stage, cluster)
-        if executor:
+        if retry_policy := stage.retry_policy():
+            task["retryPolicy"] = retry_policy
+        if executor := _executor(stage, cluster):
             executors[label] = executor
     if not executors:
         return [configured]
     return [configured, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}]
-
-
-def _resources(stage: Stage) -> Document:
-    """Returns a ResourceSpec: cores and gigabytes."""
-    resources: Document = {}
-    if stage.cpu is not None:
-        resources["cpuLimit"] = stage.cpu
-    if stage.memory_gb is not None:
-        resources["memoryLimit"] = stage.memory_gb
-    if stage.accelerator is not None:
-        # protobuf's JSON writes an int64 as text.
-        resources["accelerator"] = {"type": stage.accelerator.resource, "count": str(stage.accelerator.count)}
-    return resources
 
 
 def _executor(stage: Stage, cluster: Cluster) -> Document:
@@ -74,7 +55,6 @@ def _executor(stage: Stage, cluster: Cluster) -> Document:
         ],
         "pvcMount": [{"constant": volume.claim, "mountPath": volume.path} for volume in cluster.volumes],
         "imagePullSecret": [{"secretName": name} for name in cluster.image_pull_secrets],
-        "nodeSelector": {"labels": dict(stage.node_selector)} if stage.node_selector else None,
-        "tolerations": [{name: value for name, value in toleration if value} for toleration in stage.tolerations or ()],
+        **stage.node_fields(),
     }
     return {name: value for name, value in fields.items() if value}

@@ -19,7 +19,7 @@ import tensorflow as tf
 import trainer
 from tests import tiny
 from trainer.export import exporter
-from trainer.model import attention, draw, equations, network, ram
+from trainer.model import attention, draw, learned_start, loss, network, ram
 from trainer.training import objective, recurrence, step
 
 B, A, H, Z, N = tiny.ROWS, tiny.COLUMNS, tiny.UNITS, tiny.LATENTS, tiny.SMALL_N
@@ -53,8 +53,8 @@ def windows() -> Values:
     return {"raw": normal(n, 5)}
 
 
-def window_of(values: Values) -> equations.Window:
-    return equations.window(values["raw"], rows=B, columns=A, N=N)
+def window_of(values: Values) -> attention.Window:
+    return attention.window(values["raw"], rows=B, columns=A, N=N)
 
 
 def model(task) -> Values:
@@ -69,7 +69,7 @@ def classifier() -> Values:
 
 
 def one_glimpse(v: Values) -> Any:
-    state = ram.initial_state(v["weights"], n)
+    state = ram.start(v["weights"], n)
     return ram.glimpse(recurrence.linear(v["weights"]), state, v["x"], tiny.CLASSIFIER)
 
 
@@ -101,7 +101,7 @@ def network_of(v: Values, task=TASK) -> network.Network:
 
 
 def one_step(v: Values, step: Callable[..., Any], *inputs: tf.Tensor) -> Any:
-    return step(network_of(v), draw.initial_state(v["weights"], n), *inputs)
+    return step(network_of(v), draw.start(v["weights"], n), *inputs)
 
 
 def layers(task) -> Callable[[Values], Any]:
@@ -109,7 +109,7 @@ def layers(task) -> Callable[[Values], Any]:
 
     def function(v: Values) -> Any:
         net = network_of(v, task)
-        _, h_enc, s_enc, h_dec, s_dec = draw.initial_state(v["weights"], n)
+        _, h_enc, s_enc, h_dec, s_dec = draw.start(v["weights"], n)
         r = net.read(v["x"], 1 - v["x"], h_dec)
         z = net.sample(h_enc, v["eps"][0])
         encoded, decoded = net.encoder(h_enc, s_enc, [*r, h_dec]), net.decoder(h_dec, s_dec, z)
@@ -147,29 +147,33 @@ def classifier_signatures(directory: Path) -> Entry:
 
 
 REGISTRY: dict[str, Callable[[Path], Entry]] = {
-    "equations.window": entry(window_of, windows),
-    "equations.filterbank": entry(lambda v: equations.filterbank(window_of(v), rows=B, columns=A, N=N), windows),
-    "equations.extract": entry(
-        lambda v: equations.extract(v["images"], window_of(v), N=N),
+    "attention.window": entry(window_of, windows),
+    "attention.filterbank": entry(lambda v: attention.filterbank(window_of(v), rows=B, columns=A, N=N), windows),
+    "attention.extract": entry(
+        lambda v: attention.extract(v["images"], window_of(v), N=N),
         lambda: {**windows(), "images": normal(n, B, A, 3, seed=1)},
     ),
-    "equations.place": entry(
-        lambda v: equations.place(v["patch"], window_of(v), rows=B, columns=A),
+    "attention.place": entry(
+        lambda v: attention.place(v["patch"], window_of(v), rows=B, columns=A),
         lambda: {**windows(), "patch": normal(n, N, N, 3, seed=2)},
     ),
-    "equations.lstm": entry(
-        lambda v: equations.lstm(v["gates"], v["s"]), lambda: {"gates": normal(n, 4 * H), "s": normal(n, H, seed=3)}
+    "network.lstm": entry(
+        lambda v: network.lstm(v["gates"], v["s"]), lambda: {"gates": normal(n, 4 * H), "s": normal(n, H, seed=3)}
     ),
-    "equations.kl_divergence": entry(
-        lambda v: equations.kl_divergence(v["mu"], v["log_sigma"]),
+    "loss.kl_divergence": entry(
+        lambda v: loss.kl_divergence(v["mu"], v["log_sigma"]),
         lambda: {"mu": normal(n, Z), "log_sigma": normal(n, Z, seed=4)},
     ),
-    "equations.reconstruction_loss": entry(
-        lambda v: equations.reconstruction_loss(tf.sigmoid(v["x"]), v["c"]),
+    "loss.reconstruction_loss": entry(
+        lambda v: loss.reconstruction_loss(tf.sigmoid(v["x"]), v["c"]),
         lambda: {"x": normal(n, B, A, 3), "c": normal(n, B, A, 3, seed=5)},
     ),
-    "equations.log_importance_ratio": entry(
-        lambda v: equations.log_importance_ratio(v["eps"], v["z"], v["log_sigma"]),
+    "loss.nll_bound": entry(
+        lambda v: loss.nll_bound(v["reconstruction"], v["kl"]),
+        lambda: {"reconstruction": normal(n), "kl": normal(tiny.STEPS, n, seed=9)},
+    ),
+    "loss.log_importance_ratio": entry(
+        lambda v: loss.log_importance_ratio(v["eps"], v["z"], v["log_sigma"]),
         lambda: {"eps": normal(n, Z), "z": normal(n, Z, seed=6), "log_sigma": normal(n, Z, seed=7)},
     ),
     "recurrence.linear": entry(
@@ -181,10 +185,12 @@ REGISTRY: dict[str, Callable[[Path], Entry]] = {
             "h": normal(n, H, seed=8),
         },
     ),
-    "recurrence.start": entry(lambda v: recurrence.start(v["value"], n), lambda: {"value": normal(B, A, 3)}),
+    "learned_start.for_rows": entry(
+        lambda v: list(learned_start.for_rows(learned_start.DRAW, v["weights"], n)), lambda: model(TASK)
+    ),
     "recurrence.scan": scanned(recurrence.scan),
     "recurrence.scan_deferred": scanned(recurrence.scan_deferred),
-    "draw.initial_state": entry(lambda v: draw.initial_state(v["weights"], n), lambda: model(TASK)),
+    "draw.start": entry(lambda v: draw.start(v["weights"], n), lambda: model(TASK)),
     "network.for_task": entry(layers(TASK), lambda: model(TASK)),
     "network.for_task without attention": entry(
         layers(COLOUR_WITHOUT_ATTENTION), lambda: model(COLOUR_WITHOUT_ATTENTION)
@@ -194,7 +200,7 @@ REGISTRY: dict[str, Callable[[Path], Entry]] = {
     "draw.infer": infer_entry(TASK, trace=True),
     "draw.infer without attention": infer_entry(COLOUR_WITHOUT_ATTENTION),
     "draw.generate": entry(lambda v: draw.generate(v["weights"], v["eps"], TASK, trace=True), lambda: model(TASK)),
-    "ram.initial_state": entry(lambda v: ram.initial_state(v["weights"], n), classifier),
+    "ram.start": entry(lambda v: ram.start(v["weights"], n), classifier),
     "ram.glimpse": entry(one_glimpse, classifier),
     "ram.classify": entry(lambda v: ram.classify(v["weights"], v["x"], tiny.CLASSIFIER, trace=True), classifier),
     "attention.read": entry(
@@ -215,6 +221,7 @@ REGISTRY: dict[str, Callable[[Path], Entry]] = {
 }
 
 NOT_OF_TENSORS = {
+    "learned_start.weight_shapes": "plain Python; the two weight_shapes are made of it",
     "network.weight_shapes": "plain Python; test_draw compares it with the reference",
     "ram.weight_shapes": "plain Python; test_ram compares it with the reference",
     "recurrence.layer_shapes": "plain Python; the two weight_shapes are made of it",
@@ -287,7 +294,7 @@ def test_a_saved_model_says_what_eager_says(case, tmp_path):
 def test_everything_public_is_registered():
     functions = {
         f"{name_of(module)}.{name}"
-        for module in (equations, recurrence, attention, network, draw, ram)
+        for module in (recurrence, learned_start, attention, loss, network, draw, ram)
         for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }

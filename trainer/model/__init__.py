@@ -1,1 +1,1 @@
-"""The paper: its equations and the two models that are made of them."""
+"""The paper: attention, the loss, and the two models that are made of them."""

@@ -1,7 +1,7 @@
 """DRAW as pure functions of its weights: a time-step, the inference network over T of them, the generator.
 
 Every layer is applied through one function `lin(name, *inputs)`, so that `trainer.training.recurrence` may choose how
-the products and their gradients are computed without touching an equation. Shapes as in `trainer.model.equations`, with
+the products and their gradients are computed without touching an equation. Shapes as in `trainer.model.attention`, with
 T time-steps.
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainer.model import attention, equations, network
+from trainer.model import attention, learned_start, loss, network
 from trainer.task import GenerativeTask
 from trainer.training import recurrence
 from trainer.training.recurrence import Linear, Outputs, Weights
@@ -49,7 +49,7 @@ class Inference(NamedTuple):
     @property
     def nll_bound(self) -> tf.Tensor:
         """Eq. 12 for each row: L_x + L_z. [n]"""
-        return self.reconstruction + tf.reduce_sum(self.kl, axis=0)
+        return loss.nll_bound(self.reconstruction, self.kl)
 
 
 class Generation(NamedTuple):
@@ -63,10 +63,9 @@ class Generation(NamedTuple):
     """[T, n, 5], see `attention.pixels`; None without attention."""
 
 
-def initial_state(weights: Weights, n: int | tf.Tensor) -> State:
+def start(weights: Weights, n: int | tf.Tensor) -> State:
     """c_0, h_enc_0 and h_dec_0, learned, for n rows."""
-    names = ("canvas_0", "h_enc_0", "s_enc_0", "h_dec_0", "s_dec_0")
-    return State(*(recurrence.start(weights[name], n) for name in names))
+    return State(*learned_start.for_rows(learned_start.DRAW, weights, n))
 
 
 def step(net: network.Network, state: State, x: tf.Tensor, eps: tf.Tensor) -> State:
@@ -112,8 +111,8 @@ def infer(
     shapes: dict[str, list[int]] = {"kl": [], "log_ratio": []}
     if trace:
         shapes |= _trace_shapes(task, *task.window_sizes)
-    state, outputs = scan(at, weights, initial_state(weights, recurrence.row_count(x)), task.glimpses, shapes)
-    reconstruction = equations.reconstruction_loss(x, state.c)
+    state, outputs = scan(at, weights, start(weights, recurrence.row_count(x)), task.glimpses, shapes)
+    reconstruction = loss.reconstruction_loss(x, state.c)
     return Inference(
         reconstruction=reconstruction,
         kl=outputs["kl"],
@@ -133,13 +132,13 @@ def generate(weights: Weights, z: tf.Tensor, task: GenerativeTask, *, trace: boo
         return state, {**net.trace, "canvas": state.c}
 
     shapes = _trace_shapes(task, *task.window_sizes.keys() & {"write"}) if trace else {}
-    state, outputs = recurrence.scan(at, weights, initial_state(weights, tf.shape(z)[1]), task.glimpses, shapes)
+    state, outputs = recurrence.scan(at, weights, start(weights, tf.shape(z)[1]), task.glimpses, shapes)
     return Generation(canvas=state.c, canvases=outputs.get("canvas"), **_windows(outputs, task))
 
 
 def _trace_shapes(task: GenerativeTask, *windows: str) -> dict[str, list[int]]:
     """The shapes of a row's traces: canvases, and the parameters of the named windows."""
-    return {"canvas": list(task.image_shape)} | {f"{name}_window": [equations.WINDOW_PARAMETERS] for name in windows}
+    return {"canvas": list(task.image_shape)} | {f"{name}_window": [attention.WINDOW_PARAMETERS] for name in windows}
 
 
 def _windows(outputs: Outputs, task: GenerativeTask) -> Outputs:

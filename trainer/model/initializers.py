@@ -1,4 +1,4 @@
-"""The weights that training starts from."""
+"""The values that weights have before training; h_0 and its like start as zeros."""
 
 from __future__ import annotations
 

@@ -6,10 +6,20 @@ import abc
 
 import tensorflow as tf
 
-from trainer.model import attention, equations
+from trainer.model import attention, learned_start, loss
 from trainer.task import Attention, GenerativeTask, NoAttention
 from trainer.training import recurrence
 from trainer.training.recurrence import Linear
+
+
+def lstm(gates: tf.Tensor, s: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Eqs. 5 and 7: an LSTM with forget gates, from its pre-activations. Returns (h, s), each [n, H].
+
+    gates: [n, 4H], in the order input, forget, output, candidate. s: [n, H], the cells.
+    """
+    i, f, o, candidate = tf.split(gates, 4, axis=1)
+    s = tf.sigmoid(f) * s + tf.sigmoid(i) * tf.tanh(candidate)
+    return tf.sigmoid(o) * tf.tanh(s), s
 
 
 class Network(abc.ABC):
@@ -34,19 +44,19 @@ class Network(abc.ABC):
 
     def encoder(self, h_enc: tf.Tensor, s_enc: tf.Tensor, inputs: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Eq. 5: the LSTM's new output and cells, [n, H]. inputs: each [n, ...]."""
-        return equations.lstm(self._lin("encoder", *inputs, h_enc), s_enc)
+        return lstm(self._lin("encoder", *inputs, h_enc), s_enc)
 
     def sample(self, h_enc: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
         """Eqs. 1, 2 and 6: z = mu + sigma eps. h_enc: [n, H]; eps and z: [n, Z]. Traces `kl` and `log_ratio` [n]."""
         mu, log_sigma = tf.split(self._lin("latent", h_enc), 2, axis=1)  # log sigma, not log sigma^2
         z = mu + tf.exp(log_sigma) * eps
-        self.trace["kl"] = equations.kl_divergence(mu, log_sigma)
-        self.trace["log_ratio"] = equations.log_importance_ratio(eps, z, log_sigma)
+        self.trace["kl"] = loss.kl_divergence(mu, log_sigma)
+        self.trace["log_ratio"] = loss.log_importance_ratio(eps, z, log_sigma)
         return z
 
     def decoder(self, h_dec: tf.Tensor, s_dec: tf.Tensor, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Eq. 7: the LSTM's new output and cells, [n, H]."""
-        return equations.lstm(self._lin("decoder", z, h_dec), s_dec)
+        return lstm(self._lin("decoder", z, h_dec), s_dec)
 
 
 class WholeImageNetwork(Network):
@@ -79,7 +89,7 @@ class AttentiveNetwork(Network):
     def layer_sizes(task: GenerativeTask) -> tuple[int, int]:
         """Two patches; a window's parameters and one patch."""
         N, channels = task.window_sizes, task.image_shape[2]
-        return 2 * N["read"] ** 2 * channels, equations.WINDOW_PARAMETERS + N["write"] ** 2 * channels
+        return 2 * N["read"] ** 2 * channels, attention.WINDOW_PARAMETERS + N["write"] ** 2 * channels
 
     def read(self, x: tf.Tensor, x_hat: tf.Tensor, h_dec: tf.Tensor) -> list[tf.Tensor]:
         """Eqs. 21-27: x and x_hat through the same filters."""
@@ -92,10 +102,10 @@ class AttentiveNetwork(Network):
         rows, columns, channels = self._image_shape
         N = self._window_sizes["write"]
         outputs = self._lin("write", h_dec)
-        window_parameters = self.trace["write_window"] = outputs[:, : equations.WINDOW_PARAMETERS]
-        w = tf.reshape(outputs[:, equations.WINDOW_PARAMETERS :], [-1, N, N, channels])
-        window = equations.window(window_parameters, rows=rows, columns=columns, N=N)
-        return equations.place(w, window, rows=rows, columns=columns)
+        window_parameters = self.trace["write_window"] = outputs[:, : attention.WINDOW_PARAMETERS]
+        w = tf.reshape(outputs[:, attention.WINDOW_PARAMETERS :], [-1, N, N, channels])
+        window = attention.window(window_parameters, rows=rows, columns=columns, N=N)
+        return attention.place(w, window, rows=rows, columns=columns)
 
 
 _NETWORKS: dict[type, type[Network]] = {Attention: AttentiveNetwork, NoAttention: WholeImageNetwork}
@@ -107,16 +117,14 @@ def for_task(task: GenerativeTask, lin: Linear) -> Network:
 
 
 def weight_shapes(task: GenerativeTask) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of everything that is learned. An LSTM's gates are in the order of `equations.lstm`."""
+    """Names and shapes of everything that is learned. An LSTM's gates are in the order of `lstm`."""
     glimpse, written = _NETWORKS[type(task.attention)].layer_sizes(task)
     h, z = task.lstm_units, task.latent_size
-    layers = {attention.HEAD: (h, equations.WINDOW_PARAMETERS)} if task.window_sizes else {}
+    layers = {attention.HEAD: (h, attention.WINDOW_PARAMETERS)} if task.window_sizes else {}
     layers |= {
         "encoder": (glimpse + 2 * h, 4 * h),
         "latent": (h, 2 * z),
         "decoder": (z + h, 4 * h),
         "write": (h, written),
     }
-    shapes: dict[str, tuple[int, ...]] = {"canvas_0": task.image_shape}
-    shapes |= dict.fromkeys(("h_enc_0", "s_enc_0", "h_dec_0", "s_dec_0"), (h,))
-    return shapes | recurrence.layer_shapes(layers)
+    return learned_start.weight_shapes(learned_start.DRAW, task) | recurrence.layer_shapes(layers)

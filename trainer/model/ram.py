@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainer.model import attention, equations
+from trainer.model import attention, learned_start, network
 from trainer.task import ClassifyingTask
 from trainer.training import recurrence
 from trainer.training.recurrence import Linear, Outputs, Weights
@@ -30,26 +30,25 @@ class Classification(NamedTuple):
 
 
 def weight_shapes(task: ClassifyingTask) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of everything that is learned. The LSTM's gates are in the order of `equations.lstm`."""
+    """Names and shapes of everything that is learned. The LSTM's gates are in the order of `network.lstm`."""
     h, glimpse = task.lstm_units, task.read**2 * task.image_shape[2]
     layers = {
-        attention.HEAD: (h, equations.WINDOW_PARAMETERS),
+        attention.HEAD: (h, attention.WINDOW_PARAMETERS),
         "lstm": (glimpse + h, 4 * h),
         "classes": (h, task.classes),
     }
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("h_0", "s_0"), (h,))
-    return shapes | recurrence.layer_shapes(layers)
+    return learned_start.weight_shapes(learned_start.CLASSIFIER, task) | recurrence.layer_shapes(layers)
 
 
-def initial_state(weights: Weights, n: int | tf.Tensor) -> State:
+def start(weights: Weights, n: int | tf.Tensor) -> State:
     """h_0 and s_0, learned, for n rows."""
-    return State(*(recurrence.start(weights[name], n) for name in ("h_0", "s_0")))
+    return State(*learned_start.for_rows(learned_start.CLASSIFIER, weights, n))
 
 
 def glimpse(lin: Linear, state: State, x: tf.Tensor, task: ClassifyingTask) -> tuple[State, tf.Tensor]:
     """Looks where h points and updates the LSTM. Returns the new state and the window parameters [n, 5]."""
     r, window_parameters = attention.read(lin, x, state.h, N=task.read)  # Eq. 27, of x alone
-    return State(*equations.lstm(lin("lstm", r, state.h), state.s)), window_parameters
+    return State(*network.lstm(lin("lstm", r, state.h), state.s)), window_parameters
 
 
 def classify(
@@ -70,9 +69,9 @@ def classify(
         state, window_parameters = glimpse(lin, state, tf.stop_gradient(x), task)
         return state, {"window": window_parameters}
 
-    shapes = {"window": [equations.WINDOW_PARAMETERS]} if trace else {}
+    shapes = {"window": [attention.WINDOW_PARAMETERS]} if trace else {}
     # The last layer is no part of the recurrence, which would apply it at every step.
     recurrent = {name: value for name, value in weights.items() if not name.startswith("classes/")}
-    state, outputs = scan(at, recurrent, initial_state(weights, recurrence.row_count(x)), task.glimpses, shapes)
+    state, outputs = scan(at, recurrent, start(weights, recurrence.row_count(x)), task.glimpses, shapes)
     windows = attention.pixels(outputs["window"], task.image_shape, N=task.read) if trace else None
     return Classification(recurrence.linear(weights)("classes", state.h), windows)

@@ -36,11 +36,6 @@ def row_count(x: tf.Tensor) -> int | tf.Tensor:
     return x.shape[0] if x.shape[0] is not None else tf.shape(x)[0]
 
 
-def start(value: tf.Tensor, n: int | tf.Tensor) -> tf.Tensor:
-    """A learned part of the state before the first step, [...], for each of n rows: [n, ...]."""
-    return tf.tile(value[None], [n] + [1] * value.shape.rank)
-
-
 def linear(weights: Weights, matmul_dtype: tf.DType | None = None) -> Linear:
     """`lin` by plain matrix products.
 

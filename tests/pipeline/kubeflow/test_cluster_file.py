@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kubeflow.cluster_file import Accelerator, Retries, Stage, read
+from pipeline.kubeflow.cluster_file import read
+from pipeline.kubeflow.stage_resources import Accelerator, Retries, Stage
 
 TPU = "accelerator: {resource: google.com/tpu, count: 4}"
 SELECTOR = "{cloud.google.com/gke-tpu-accelerator: tpu-v5-lite-podslice, cloud.google.com/gke-tpu-topology: 2x2}"

@@ -24,6 +24,17 @@ def test_weights_have_the_reference_names_and_shapes(task):
     assert network.weight_shapes(task) == expected
 
 
+def test_lstm_equals_the_reference():
+    n, rng = 10, np.random.default_rng(6)
+    inputs, h, s = rng.normal(size=(n, 4)), rng.normal(size=(n, H)), rng.normal(size=(n, H))
+    w, b = rng.normal(size=(4 + H, 4 * H)), rng.normal(size=4 * H)
+    gates = np.concatenate([inputs, h], axis=1) @ w + b
+    expected = [reference.lstm(w, b, *row) for row in zip(inputs, h, s, strict=True)]
+    h_new, s_new = network.lstm(tf.constant(gates), tf.constant(s))
+    np.testing.assert_allclose(h_new, [row[0] for row in expected], rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(s_new, [row[1] for row in expected], rtol=1e-10, atol=1e-10)
+
+
 def test_infer_equals_the_reference_in_every_output(task):
     case = tiny.make_case(task)
     inference = case.infer()

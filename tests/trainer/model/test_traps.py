@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests import tiny
 from tests.reference import draw as reference
-from trainer.model import attention, draw, equations, network
+from trainer.model import attention, draw, loss, network
 from trainer.task import Attention
 from trainer.training import recurrence
 
@@ -35,14 +35,14 @@ def assert_equals_reference(*cases: tiny.Case) -> None:
 
 
 def filters_of(g_x, g_y, delta, sigma2, N):
-    window = equations.Window(*(tf.constant([value], tf.float64) for value in (g_x, g_y, delta, sigma2, 1.0)))
-    f_x, f_y = equations.filterbank(window, rows=B, columns=A, N=N)
+    window = attention.Window(*(tf.constant([value], tf.float64) for value in (g_x, g_y, delta, sigma2, 1.0)))
+    f_x, f_y = attention.filterbank(window, rows=B, columns=A, N=N)
     return f_x[0].numpy(), f_y[0].numpy()
 
 
 def centred_window(N):
     """The window that five zeros give: in the middle of the image, over all of it."""
-    return equations.window(tf.zeros([1, 5], tf.float64), rows=B, columns=A, N=N)
+    return attention.window(tf.zeros([1, 5], tf.float64), rows=B, columns=A, N=N)
 
 
 def trap_1_pixels_and_filters_count_from_1():
@@ -60,7 +60,7 @@ def trap_1_pixels_and_filters_count_from_1():
 
 
 def trap_2_the_latent_layer_gives_log_sigma_and_the_window_log_variance():
-    w = equations.window(tf.constant([[0.0, 0.0, 1.4, 0.0, 0.0]], tf.float64), rows=B, columns=A, N=3)
+    w = attention.window(tf.constant([[0.0, 0.0, 1.4, 0.0, 0.0]], tf.float64), rows=B, columns=A, N=3)
     np.testing.assert_allclose(w.sigma2, [math.exp(1.4)])
     assert_latent_layer_gives_log_sigma()
 
@@ -77,8 +77,8 @@ def assert_latent_layer_gives_log_sigma():
 
 
 def trap_3_the_constant_of_eq_11_counts_the_latent_variables():
-    np.testing.assert_array_equal(equations.kl_divergence(tf.zeros([3, 4]), tf.zeros([3, 4])), np.zeros(3))
-    prior = equations.kl_divergence(tf.ones([1, 4]), tf.zeros([1, 4]))
+    np.testing.assert_array_equal(loss.kl_divergence(tf.zeros([3, 4]), tf.zeros([3, 4])), np.zeros(3))
+    prior = loss.kl_divergence(tf.ones([1, 4]), tf.zeros([1, 4]))
     np.testing.assert_allclose(prior, [0.5 * 4])
 
 
@@ -101,7 +101,7 @@ def trap_5_read_and_write_have_their_own_windows():
 
 def trap_6_one_filter_is_refused():
     with pytest.raises(ValueError, match=r"Eq\. 24"):
-        equations.window(tf.zeros([3, 5]), rows=B, columns=A, N=1)
+        attention.window(tf.zeros([3, 5]), rows=B, columns=A, N=1)
     for sizes in ({"read": 1, "write": 2}, {"read": 2, "write": 1}):
         with pytest.raises(ValueError, match=r"is 1: Eq\. 24"):
             Attention(**sizes)
@@ -117,7 +117,7 @@ def trap_7_the_error_image_uses_sigm_of_the_canvas():
         seen[name] = inputs
         return recurrence.linear(tiny.tensors(case.weights, np.float64))(name, *inputs)
 
-    state = draw.initial_state(tiny.tensors(case.weights, np.float64), 3)
+    state = draw.start(tiny.tensors(case.weights, np.float64), 3)
     state = state._replace(c=tf.fill(state.c.shape, tf.constant(0.8, tf.float64)))
     draw.step(network.for_task(task, lin), state, tf.constant(case.x), tf.constant(case.eps[0]))
     x_patch, x_hat_patch = (part.numpy().reshape(3, -1) for part in seen["encoder"][:2])
@@ -172,11 +172,11 @@ def filterbank(*, filter_offset=0.5, first_pixel=1, normalise=lambda f: f / tf.r
 
 
 def off_by_one_filters(patch):
-    patch.setattr(equations, "filterbank", filterbank(filter_offset=1.5))
+    patch.setattr(attention, "filterbank", filterbank(filter_offset=1.5))
 
 
 def pixels_from_0_and_centres_from_1(patch):
-    patch.setattr(equations, "filterbank", filterbank(first_pixel=0))
+    patch.setattr(attention, "filterbank", filterbank(first_pixel=0))
 
 
 def latent_layer_read_as_log_variance(patch):
@@ -191,35 +191,35 @@ def latent_layer_read_as_log_variance(patch):
 
 
 def window_variance_read_as_log_sigma(patch):
-    window = equations.window
+    window = attention.window
 
     def wrong(*arguments, **sizes):
         w = window(*arguments, **sizes)
         return w._replace(sigma2=tf.square(w.sigma2))
 
-    patch.setattr(equations, "window", wrong)
+    patch.setattr(attention, "window", wrong)
 
 
 def constant_of_one_half_a_step(patch):
     def wrong(mu, log_sigma):
         return 0.5 * (tf.reduce_sum(tf.square(mu) + tf.exp(2 * log_sigma) - 2 * log_sigma, axis=1) - 1)
 
-    patch.setattr(equations, "kl_divergence", wrong)
+    patch.setattr(loss, "kl_divergence", wrong)
 
 
 def unnormalised_filters(patch):
-    patch.setattr(equations, "filterbank", filterbank(normalise=tf.identity))
+    patch.setattr(attention, "filterbank", filterbank(normalise=tf.identity))
 
 
 def epsilon_in_the_normalisation(patch):
     patch.setattr(
-        equations, "filterbank", filterbank(normalise=lambda f: f / (tf.reduce_sum(f, axis=2, keepdims=True) + 1e-8))
+        attention, "filterbank", filterbank(normalise=lambda f: f / (tf.reduce_sum(f, axis=2, keepdims=True) + 1e-8))
     )
 
 
 def floor_under_the_normalisation(patch):
     patch.setattr(
-        equations,
+        attention,
         "filterbank",
         filterbank(normalise=lambda f: f / tf.maximum(tf.reduce_sum(f, axis=2, keepdims=True), 1e-4)),
     )
@@ -236,9 +236,9 @@ def one_head_for_read_and_write(patch):
 
 
 def one_n_for_read_and_write(patch):
-    window = equations.window
+    window = attention.window
     patch.setattr(
-        equations,
+        attention,
         "window",
         lambda window_parameters, *, rows, columns, N: window(window_parameters, rows=rows, columns=columns, N=READ_N),
     )
@@ -255,7 +255,7 @@ def error_image_from_the_logits(patch):
 
 
 def error_image_through_other_filters(patch):
-    extract = equations.extract
+    extract = attention.extract
 
     def wrong(images, w, *, N):
         patches = extract(images, w, N=N)
@@ -263,13 +263,13 @@ def error_image_through_other_filters(patch):
         half = images.shape[3] // 2
         return tf.concat([patches[..., :half], other[..., half:]], axis=3)
 
-    patch.setattr(equations, "extract", wrong)
+    patch.setattr(attention, "extract", wrong)
 
 
 def one_filter_allowed(patch):
-    window = equations.window
+    window = attention.window
     patch.setattr(
-        equations,
+        attention,
         "window",
         lambda window_parameters, *, rows, columns, N: window(
             window_parameters, rows=rows, columns=columns, N=max(N, 2)
@@ -312,7 +312,7 @@ def test_code_that_falls_into_the_trap_differs_from_the_reference(monkeypatch, m
 
 def test_the_mutants_filterbank_without_a_mistake_is_the_real_one(monkeypatch):
     """So that what fails above is the mistake, not the way in which it is written."""
-    monkeypatch.setattr(equations, "filterbank", filterbank())
+    monkeypatch.setattr(attention, "filterbank", filterbank())
     assert_equals_reference(tiny.make_case(tiny.MODELS["attention"], rows=3))
 
 

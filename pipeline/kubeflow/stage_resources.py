@@ -1,0 +1,125 @@
+"""A stage's cores, memory, GPU or TPU, retries and nodes: as the cluster's file has them, and as Kubeflow wants them.
+
+The names that Kubeflow wants are those of kubeflow/pipelines' pipeline_spec.proto and kubernetes_executor_config.proto.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+import pydantic
+from pydantic import Field
+
+from pipeline.kubeflow.pipeline_spec import Document
+from trainer import strict_yaml
+
+TPU = "google.com/tpu"
+TPU_SELECTORS = ("cloud.google.com/gke-tpu-accelerator", "cloud.google.com/gke-tpu-topology")
+
+_Item = TypeVar("_Item")
+# YAML has lists alone.
+Items = Annotated[tuple[_Item, ...], pydantic.Strict(False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(pydantic.BaseModel):
+    """A mapping of the file, with known keys and no conversion of types."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Accelerator(Section):
+    """Devices of one type in each pod of a stage."""
+
+    resource: str
+    """Kubernetes' name of it: nvidia.com/gpu, google.com/tpu."""
+    count: int = Field(ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _check_resource(self) -> Accelerator:
+        if "/" not in self.resource:
+            raise ValueError(
+                f"resource is {strict_yaml.shown(self.resource)}: give Kubernetes' name of it, such as nvidia.com/gpu."
+            )
+        return self
+
+
+class Retries(Section):
+    """How often a failed stage is retried, first after `backoff_seconds`, then each time `factor` times as long."""
+
+    count: int = Field(ge=0)
+    backoff_seconds: int = Field(30, ge=0)
+    factor: float = Field(2.0, ge=1, allow_inf_nan=False)
+    max_backoff_seconds: int = 600
+
+    @pydantic.model_validator(mode="after")
+    def _check_backoff(self) -> Retries:
+        if self.max_backoff_seconds < self.backoff_seconds:
+            raise ValueError(
+                f"max_backoff_seconds is {self.max_backoff_seconds}: it must be at least backoff_seconds, "
+                f"{self.backoff_seconds}."
+            )
+        return self
+
+
+class Toleration(Section):
+    """A toleration as in a pod's specification."""
+
+    key: str = ""
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+class Stage(Section):
+    """The pods of a stage. None leaves a value to `default`, and there to the cluster."""
+
+    cpu: _Positive | None = None
+    """Cores."""
+    memory_gb: _Positive | None = None
+    accelerator: Accelerator | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: Items[Toleration] | None = None
+    retries: Retries | None = None
+    beam: Items[str] | None = None
+    """Beam's options; of repeated ones the last counts."""
+
+    @pydantic.model_validator(mode="after")
+    def _check_tpu(self) -> Stage:
+        if self.accelerator is not None and self.accelerator.resource == TPU:
+            missing = [label for label in TPU_SELECTORS if label not in (self.node_selector or {})]
+            if missing:
+                raise ValueError(
+                    f"accelerator is {TPU}, and node_selector lacks {' and '.join(missing)}: GKE finds a TPU by both."
+                )
+        return self
+
+    def over(self, default: Stage) -> Stage:
+        """This stage, with `default`'s value for each that is None."""
+        return default.model_copy(update={name: value for name, value in self if value is not None})
+
+    def resource_spec(self) -> Document:
+        """Returns a ResourceSpec: cores, gigabytes and devices."""
+        fields: Document = {"cpuLimit": self.cpu, "memoryLimit": self.memory_gb}
+        if self.accelerator is not None:
+            # protobuf's JSON writes an int64 as text.
+            fields["accelerator"] = {"type": self.accelerator.resource, "count": str(self.accelerator.count)}
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def retry_policy(self) -> Document:
+        """Returns a RetryPolicy, empty for none."""
+        if self.retries is None or not self.retries.count:
+            return {}
+        return {
+            "maxRetryCount": self.retries.count,
+            "backoffDuration": f"{self.retries.backoff_seconds}s",
+            "backoffFactor": self.retries.factor,
+            "backoffMaxDuration": f"{self.retries.max_backoff_seconds}s",
+        }
+
+    def node_fields(self) -> Document:
+        """Returns the fields of a KubernetesExecutorConfig that choose nodes, empty ones too."""
+        return {
+            "nodeSelector": {"labels": dict(self.node_selector)} if self.node_selector else None,
+            "tolerations": [{name: value for name, value in each if value} for each in self.tolerations or ()],
+        }
