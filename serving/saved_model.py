@@ -64,7 +64,7 @@ class SavedModel:
         import tensorflow as tf
 
         self.directory = newest_version(directory)
-        loaded = tf.saved_model.load(self.directory)
+        loaded = tf.saved_model.load(self.directory, tags=[tf.saved_model.SERVING])
         self.signatures = {
             name: Signature(name, function, loaded, self.directory) for name, function in loaded.signatures.items()
         }

@@ -18,9 +18,10 @@ from concurrent import futures
 import grpc
 import numpy as np
 
+from serving.saved_model import Arrays
 from serving.server import status_error
 from serving.server.prometheus_metrics import Metrics
-from serving.server.servable import Arrays, Signature
+from serving.server.servable import Signature
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

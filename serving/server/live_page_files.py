@@ -72,10 +72,10 @@ class LivePage:
         spec = model_pb2.ModelSpec(name=name)
         spec.version.value = version
         try:
-            with self._models.lease(spec) as servable:
-                return json.loads((servable.path / "assets" / "task.json").read_bytes())
-        # A model from elsewhere has none; and a version may go while it is listed.
-        except (OSError, ValueError, StatusError):
+            with self._models.acquire(spec) as servable:
+                return servable.task
+        # A version may go while it is listed.
+        except StatusError:
             return None
 
 

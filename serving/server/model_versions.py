@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from tensorflow_serving.apis import get_model_status_pb2
 
+from serving.saved_model import GRAPH_FILE
 from serving.server import status_error
-from serving.server.servable import GRAPH_FILE, Servable
+from serving.server.servable import Servable
 
 State = get_model_status_pb2.ModelVersionStatus.State
 

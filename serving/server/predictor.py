@@ -18,9 +18,10 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
+from serving.saved_model import DEFAULT_SIGNATURE, Arrays
 from serving.server import status_error, tensor_protos
 from serving.server.batching import Scheduler
-from serving.server.servable import DEFAULT_SIGNATURE, Arrays, Servable, Signature
+from serving.server.servable import Servable, Signature
 from serving.server.served_models import ServedModels
 
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
@@ -42,16 +43,22 @@ class Predictor:
         self, request: predict_pb2.PredictRequest, *, deadline: float = math.inf
     ) -> predict_pb2.PredictResponse:
         """Computes the outputs of a signature, or those that the request's output_filter names."""
-        with self._models.lease(_model_spec(request)) as servable:
-            return await predict(
-                servable, request, self._scheduler, deadline=deadline, max_response_bytes=self._max_response_bytes
-            )
+        with self._models.acquire(_model_spec(request)) as servable:
+            return await self.predict_with(servable, request, deadline=deadline)
+
+    async def predict_with(
+        self, servable: Servable, request: predict_pb2.PredictRequest, *, deadline: float
+    ) -> predict_pb2.PredictResponse:
+        """Computes as `predict` does, with a version that the caller has acquired."""
+        return await predict(
+            servable, request, self._scheduler, deadline=deadline, max_response_bytes=self._max_response_bytes
+        )
 
     async def classify(
         self, request: classification_pb2.ClassificationRequest, *, deadline: float = math.inf
     ) -> classification_pb2.ClassificationResponse:
         """Computes classes and scores of tf.Examples."""
-        with self._models.lease(_model_spec(request)) as servable:
+        with self._models.acquire(_model_spec(request)) as servable:
             return await classify(servable, request, self._scheduler, deadline=deadline)
 
     def metadata(
@@ -64,7 +71,7 @@ class Predictor:
             if field != "signature_def":
                 raise status_error.invalid(f"There is no metadata field {field!r}, only 'signature_def'.")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self._models.lease(_model_spec(request)) as servable:
+        with self._models.acquire(_model_spec(request)) as servable:
             _name_servable(response.model_spec, servable)
             signatures = get_model_metadata_pb2.SignatureDefMap()
             for name, signature in servable.signatures.items():

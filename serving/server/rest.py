@@ -261,12 +261,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _predict(self, spec: model_pb2.ModelSpec, parsed: dict[str, Any]) -> str:
         request = predict_pb2.PredictRequest(model_spec=spec)
-        with self.models.lease(spec) as servable:
-            # That version's, even where another comes before the request is computed.
-            request.model_spec.version.value = servable.version
+        with self.models.acquire(spec) as servable:
             inputs = predictor.predict_signature(servable, spec).inputs
             by_rows = json_tensors.fill_predict(parsed, inputs, request)
-            response = self._wait(spec, "predict", self.predictor.predict(request, deadline=self._deadline()))
+            answer = self.predictor.predict_with(servable, request, deadline=self._deadline())
+            response = self._wait(spec, "predict", answer)
         return json_tensors.from_predict(response, rows=by_rows)
 
     def _classify(self, spec: model_pb2.ModelSpec, parsed: dict[str, Any]) -> str:

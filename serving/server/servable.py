@@ -6,31 +6,24 @@ import functools
 import pathlib
 import threading
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
+from serving import saved_model
+from serving.saved_model import Arrays
 from serving.server import status_error
 from serving.server.tensor_protos import TensorSpec
 
-GRAPH_FILE = "saved_model.pb"
-"""The file that makes a folder a version; without it, the folder may be half copied."""
-
-DEFAULT_SIGNATURE = "serving_default"
-
-Arrays = dict[str, np.ndarray]
-
 
 class Signature:
-    """One function of a SavedModel, on NumPy arrays."""
+    """One function of a SavedModel, with the definition that requests are checked against."""
 
-    def __init__(
-        self, name: str, definition: meta_graph_pb2.SignatureDef, function: tf.types.experimental.ConcreteFunction
-    ) -> None:
-        self.name = name
+    def __init__(self, definition: meta_graph_pb2.SignatureDef, function: saved_model.Signature) -> None:
+        self.name = function.name
         self.definition = definition
         self.inputs = {alias: _spec(info) for alias, info in sorted(definition.inputs.items())}
         self.outputs = {alias: _spec(info) for alias, info in sorted(definition.outputs.items())}
@@ -44,8 +37,7 @@ class Signature:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
         """Computes the outputs for inputs that fit. Other Python threads run while TensorFlow computes."""
-        tensors = {alias: tf.constant(value, self.inputs[alias].dtype) for alias, value in inputs.items()}
-        return {alias: value.numpy() for alias, value in self._function(**tensors).items()}
+        return self._function.run(inputs)
 
 
 class Servable:
@@ -61,47 +53,39 @@ class Servable:
         self.model = model
         self.version = version
         self.path = path
-        definitions = _definitions(path)
-        # Kept while the signatures are in use, because it owns their variables.
-        self._loaded = tf.saved_model.load(str(path), tags=[tf.saved_model.SERVING])
-        functions = self._loaded.signatures
+        try:
+            definitions = saved_model.signature_definitions(path)
+        except saved_model.NoServingGraph as error:
+            raise status_error.StatusError(grpc.StatusCode.NOT_FOUND, str(error)) from error
+        except saved_model.NotASavedModel as error:
+            raise status_error.invalid(str(error)) from error
+        task = saved_model.read_task(path)
+        self.task: Mapping[str, Any] | None = None if task is None else task.values
+        """What is written beside the model; None where it is from elsewhere."""
+        functions = saved_model.SavedModel(path).signatures
         self.signatures = {
-            name: Signature(name, definition, functions[name])
-            for name, definition in sorted(definitions.items())
+            name: Signature(definition, functions[name])
+            for name, definition in definitions.items()
             if name in functions
         }
-        self._leases = 0
+        self._holders = 0
         self._idle = threading.Condition()
 
     def acquire(self) -> None:
         """Keeps it in memory until `release`."""
         with self._idle:
-            self._leases += 1
+            self._holders += 1
 
     def release(self) -> None:
         """Ends one `acquire`."""
         with self._idle:
-            self._leases -= 1
+            self._holders -= 1
             self._idle.notify_all()
 
     def wait_until_idle(self, timeout: float) -> bool:
         """Waits until nobody uses it; returns False where that takes longer than so many seconds."""
         with self._idle:
-            return self._idle.wait_for(lambda: not self._leases, timeout)
-
-
-def _definitions(path: pathlib.Path) -> Mapping[str, meta_graph_pb2.SignatureDef]:
-    try:
-        saved = saved_model_pb2.SavedModel.FromString((path / GRAPH_FILE).read_bytes())
-    except DecodeError as error:
-        raise status_error.invalid(f"{path / GRAPH_FILE} is no SavedModel: {error}") from error
-    for graph in saved.meta_graphs:
-        if tf.saved_model.SERVING in graph.meta_info_def.tags:
-            return graph.signature_def
-    tags = sorted({tag for graph in saved.meta_graphs for tag in graph.meta_info_def.tags})
-    raise status_error.StatusError(
-        grpc.StatusCode.NOT_FOUND, f"{path} has no graph tagged {tf.saved_model.SERVING!r}, only {tags}: export one."
-    )
+            return self._idle.wait_for(lambda: not self._holders, timeout)
 
 
 def _spec(info: meta_graph_pb2.TensorInfo) -> TensorSpec:

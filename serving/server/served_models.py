@@ -94,8 +94,10 @@ class ServedModels:
             self._poller.join()
 
     @contextlib.contextmanager
-    def lease(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
-        """Yields the version that a request asks for, and keeps it in memory meanwhile.
+    def acquire(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
+        """Yields the version that a request asks for, and keeps it in memory until the block ends.
+
+        A request must acquire once, and use what it got to its end: a second look may find that version gone.
 
         Raises:
           StatusError: NOT_FOUND where there is none, INVALID_ARGUMENT where it names no model or an unknown label.
@@ -110,7 +112,7 @@ class ServedModels:
         """Returns the status of the version that the spec names, or of each of the model's versions.
 
         Raises:
-          StatusError: NOT_FOUND where there is none, INVALID_ARGUMENT as for `lease`.
+          StatusError: NOT_FOUND where there is none, INVALID_ARGUMENT as for `acquire`.
         """
         statuses = self._find(spec.name).statuses()
         version = self._version(spec)

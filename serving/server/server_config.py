@@ -7,10 +7,10 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from serving.saved_model import GRAPH_FILE
 from serving.server import config_files
 from serving.server.batching import BatchingParameters
 from serving.server.model_versions import Specific
-from serving.server.servable import GRAPH_FILE
 from serving.server.served_models import ModelConfig
 
 
