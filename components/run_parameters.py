@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from trainer import tasks
-from trainer.task import ClassifyingTask, GenerativeTask
+from trainer.task import Task
 
 _REMOTE = ("gs",)
 """Schemes that TensorFlow opens itself. Those for S3 are in tensorflow-io, which no TensorFlow of ours can load."""
@@ -14,7 +14,7 @@ _REMOTE = ("gs",)
 
 def check_task(
     *, limit_name: str | None, task: str, steps: int, train_examples: int, limit: float, tolerance: float
-) -> GenerativeTask | ClassifyingTask:
+) -> Task:
     """Returns the task that results from these parameters, each number of which may be TASK_DEFAULT.
 
     Args:
@@ -32,13 +32,13 @@ def check_task(
     if resolved.recipe.steps == 0:
         raise ValueError("recipe.steps is 0: it must be positive, for these runs start from random weights.")
     gate = resolved.gate
-    if limit_name not in (gate.LIMIT, None):
-        alike = [name for name in tasks.NAMES if limit_name == tasks.get(name).gate.LIMIT]
+    if limit_name not in (resolved.kind.limit, None):
+        alike = [name for name in tasks.NAMES if limit_name == tasks.get(name).kind.limit]
         raise ValueError(
             f"The task {resolved.name!r} has no {limit_name}, by which this pipeline judges. Take a task of its kind "
             f"({', '.join(alike)}), or a pipeline that was compiled with TASK={resolved.name}."
         )
-    given: dict[str, Any] = {gate.LIMIT: limit, "tolerance": tolerance}
+    given: dict[str, Any] = {resolved.kind.limit: limit, "tolerance": tolerance}
     # Only for the checks of the constructor.
     dataclasses.replace(gate, **{name: value for name, value in given.items() if value != tasks.TASK_DEFAULT})
     return resolved

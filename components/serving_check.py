@@ -20,11 +20,9 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils, path_utils
 
-from components.model_artifact import saved_model_dir
+from components.model_artifact import SPLIT_KEY, model_and_split
 from serving.examples import match_files, read_records
-from serving.saved_model import require_task
 
-SPLIT_KEY = "split"
 TIMEOUT_SECONDS_KEY = "timeout_seconds"
 
 LOG_FILE = "check.log"
@@ -64,13 +62,11 @@ class Executor(BaseExecutor):
           ValueError: if the split is missing or empty, or the time is not positive.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        model, model_dir, split = model_and_split(input_dict, exec_properties)
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         timeout_seconds = int(exec_properties[TIMEOUT_SECONDS_KEY])
         if timeout_seconds <= 0:
             raise ValueError(f"timeout_seconds is {timeout_seconds}; expected at least 1.")
-        model_dir = saved_model_dir(model)
-        split = exec_properties.get(SPLIT_KEY) or require_task(model_dir).test_split
         examples = _first_examples(input_dict[standard_component_specs.EXAMPLES_KEY], split)
 
         with tempfile.TemporaryDirectory() as scratch:

@@ -15,10 +15,8 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from components.model_artifact import saved_model_dir
-from serving.saved_model import require_task
+from components.model_artifact import SPLIT_KEY, model_and_split
 
-SPLIT_KEY = "split"
 SAMPLES_KEY = "samples"
 SCORES_KEY = "scores"
 
@@ -50,10 +48,8 @@ class Executor(BaseBeamExecutor):
         from serving.batch.model_source import SavedModelSource
 
         self._log_startup(input_dict, output_dict, exec_properties)
-        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        _, model_dir, split = model_and_split(input_dict, exec_properties)
         scores = artifact_utils.get_single_instance(output_dict[SCORES_KEY])
-        model_dir = saved_model_dir(model)
-        split = exec_properties.get(SPLIT_KEY) or require_task(model_dir).test_split
         (split_uri,) = artifact_utils.get_split_uris(input_dict[standard_component_specs.EXAMPLES_KEY], split)
         job = Job(
             model=SavedModelSource.from_directory(model_dir),

@@ -10,6 +10,7 @@ On Kubeflow, where each run names its task, ParameterCheck comes first and there
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -38,6 +39,7 @@ from components.task_trainer import TaskTrainer
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline_resolver import LatestOtherBlessedModel
 from pipeline.task_arguments import TaskArguments
+from serving.saved_model import NotASavedModel, newest_version
 from trainer.task import CLASSIFIER, Task
 
 # Node ids, by which a run's metadata are read again; that of the evaluator is its kind's.
@@ -174,7 +176,7 @@ def train(task: TaskArguments, locations: Locations, ingestion: Ingestion, init_
         steps=task.steps,
         train_examples=task.train_examples,
         checkpoint_root=locations.checkpoint_root,
-        initial_state=None if init_from is None else _with_hash(init_from),
+        initial_state=None if init_from is None else _initial_state(init_from),
     ).with_id(TRAINER)
     # No data flow between the two, but nothing is trained on data with an anomaly.
     trainer.add_upstream_node(ingestion.validator)
@@ -247,8 +249,13 @@ def score_split(
     return scorer.with_id(SPLIT_SCORER)
 
 
-def _with_hash(path: str) -> dict[str, str]:
-    """Identifies a file, or a folder's files, by the content too, so that the cache notices a change."""
+def _initial_state(path: str) -> dict[str, str]:
+    """Identifies a file, or a folder's files, by the content too, so that the cache notices a change.
+
+    Of a SavedModel's numbered versions it is the newest.
+    """
+    with contextlib.suppress(NotASavedModel):
+        path = newest_version(path)
     digest = hashlib.sha256()
     for file in _files(path) if fileio.isdir(path) else [path]:
         with fileio.open(file, "rb") as opened:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pipeline.option_fields import Option
 from trainer import tasks
-from trainer.task import CLASSIFIER, GENERATIVE, ClassifyingTask, ErrorGate, Gate, GenerativeTask
+from trainer.task import CLASSIFIER, GENERATIVE, ErrorGate, Gate, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class TaskOption:
         tasks.get(self.task_name)
 
     @functools.cached_property
-    def task(self) -> GenerativeTask | ClassifyingTask:
+    def task(self) -> Task:
         """The task of that name."""
         return tasks.get(self.task_name)
 

@@ -165,21 +165,31 @@ class Kind:
     scale: float
     """What the metric is multiplied by to be in `unit`."""
     metric_format: str
-    """Format of the scaled metric."""
+    """Format of the metric as a verdict says it."""
     limit: str
     """The gate's field for the greatest metric of a blessed model, and the option of that name."""
     limit_format: str
-    """Format of the scaled limit."""
+    """Format of the scaled limit, as a user writes it."""
     evaluator: str
     """Node id of the stage that judges."""
     reads_labels: bool
 
+    @property
+    def baseline_metric(self) -> str:
+        """Name of the baseline's metric."""
+        return f"baseline_{self.metric}"
+
+    @property
+    def metric_difference(self) -> str:
+        """Name of the paired difference: of the same example, scored with the same noise if there is any."""
+        return f"{self.metric}_minus_baseline"
+
     def metric_text(self, value: float) -> str:
-        """Format a metric with its unit, such as `98.53 nats` or `6.20%`."""
+        """Format a metric with its unit, such as `98.5260 nats` or `6.20%`."""
         return self.metric_format.format(self.scale * value)
 
     def limit_text(self, limit: float) -> str:
-        """Format a gate's limit with its unit, such as `100 nats` or `6% wrong`."""
+        """Format a gate's limit or tolerance with its unit, such as `100 nats` or `6.5%`."""
         return self.limit_format.format(self.scale * limit)
 
 
@@ -189,7 +199,7 @@ GENERATIVE = Kind(
     metric_noun="bound",
     unit="nats an image",
     scale=1.0,
-    metric_format="{:.2f} nats",
+    metric_format="{:.4f} nats",
     limit="max_nll_bound",
     limit_format="{:g} nats",
     evaluator="BoundEvaluator",
@@ -203,7 +213,7 @@ CLASSIFIER = Kind(
     scale=100.0,
     metric_format="{:.2f}%",
     limit="max_error",
-    limit_format="{:g}% wrong",
+    limit_format="{:g}%",
     evaluator="ErrorEvaluator",
     reads_labels=True,
 )
@@ -212,8 +222,6 @@ CLASSIFIER = Kind(
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gate:
     """Conditions on the test split for blessing a generative model, in nats an image."""
-
-    LIMIT: ClassVar[str] = GENERATIVE.limit
 
     max_nll_bound: float
     tolerance: float
@@ -229,8 +237,6 @@ class Gate:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ErrorGate:
     """Conditions on the test split for blessing a classifier, as fractions of the examples."""
-
-    LIMIT: ClassVar[str] = CLASSIFIER.limit
 
     max_error: float
     tolerance: float
@@ -370,7 +376,7 @@ class Task:
         return json.dumps({**values, "sources": sources}, indent=2, sort_keys=True) + "\n"
 
     @staticmethod
-    def from_json(text: str) -> GenerativeTask | ClassifyingTask:
+    def from_json(text: str) -> Task:
         """Read what `to_json` wrote, in this version or an older one; the fields tell the kind."""
         values = json.loads(text)
         recipe = {_FORMER_RECIPE_NAMES.get(name, name): value for name, value in values["recipe"].items()}

@@ -303,16 +303,14 @@ TASK_DEFAULT = -1
 """Use the task's value (a Kubeflow parameter cannot be null)."""
 
 
-def get(name: str) -> GenerativeTask | ClassifyingTask:
+def get(name: str) -> Task:
     """Look up a task; raises ValueError, listing all names, for an unknown one."""
     if name not in _TASKS:
         raise ValueError(f"There is no task {name!r}. The tasks are: {', '.join(NAMES)}.")
     return _TASKS[name]
 
 
-def resolve(
-    text: str, *, steps: int = TASK_DEFAULT, train_examples: int = TASK_DEFAULT
-) -> GenerativeTask | ClassifyingTask:
+def resolve(text: str, *, steps: int = TASK_DEFAULT, train_examples: int = TASK_DEFAULT) -> Task:
     """Build the task that `text` names or holds as JSON, with that many steps and training examples.
 
     Raises ValueError for an unknown task, and for a number that it cannot have.

@@ -13,12 +13,12 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from components.evaluator.executor import (
     PUSHED_MODELS_KEY,
-    SPLIT_KEY,
     TOLERANCE_KEY,
     BoundExecutor,
     ErrorExecutor,
 )
-from trainer.task import ErrorGate, Gate
+from components.model_artifact import SPLIT_KEY
+from trainer.task import CLASSIFIER, GENERATIVE
 
 
 class _EvaluatorSpec(ComponentSpec):
@@ -94,7 +94,7 @@ class BoundEvaluatorSpec(_EvaluatorSpec):
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
         **_EvaluatorSpec.PARAMETERS,
-        Gate.LIMIT: ExecutionParameter(type=float),
+        GENERATIVE.limit: ExecutionParameter(type=float),
     }
 
 
@@ -134,7 +134,7 @@ class ErrorEvaluatorSpec(_EvaluatorSpec):
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
         **_EvaluatorSpec.PARAMETERS,
-        ErrorGate.LIMIT: ExecutionParameter(type=float),
+        CLASSIFIER.limit: ExecutionParameter(type=float),
     }
 
 

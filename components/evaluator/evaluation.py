@@ -14,18 +14,15 @@ import numpy as np
 from components.evaluator.gate import Verdict
 from components.evaluator.moments import Moments, Summary
 from components.evaluator.score_split import (
-    BOUND_MEASURE,
     CROSS_ENTROPY,
     ERROR,
-    ERROR_MEASURE,
     KL_PER_STEP,
     OVERALL,
     PARTS,
-    Measure,
 )
 from serving.batch.estimate import NO_COMPRESSION_COST
 from serving.saved_model import ExportedTask
-from trainer.task import ErrorGate, Gate
+from trainer.task import CLASSIFIER, GENERATIVE, ErrorGate, Gate, Kind
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.md"
@@ -35,7 +32,7 @@ REPORT_FILE = "report.md"
 class Evaluation(abc.ABC):
     """What an evaluator knows about a model on one split."""
 
-    MEASURE: ClassVar[Measure]
+    KIND: ClassVar[Kind]
     UNIT: ClassVar[str]
     NOISE: ClassVar[str] = ""
     """What a comparison shares beside the examples, as the end of a sentence."""
@@ -58,7 +55,7 @@ class Evaluation(abc.ABC):
 
     def statistics(self, summary: Summary) -> dict[str, Any]:
         """Converts one slice to JSON values."""
-        values: dict[str, Any] = {"count": summary[self.MEASURE.metric].count}
+        values: dict[str, Any] = {"count": summary[self.KIND.metric].count}
         for name, moments in summary.items():
             values[name] = _moments(moments)
         return values
@@ -71,7 +68,7 @@ class Evaluation(abc.ABC):
     @property
     def compared(self) -> bool:
         """Whether there was a baseline to compare with."""
-        return self.MEASURE.difference in self.slices[OVERALL]
+        return self.KIND.metric_difference in self.slices[OVERALL]
 
     def to_json(self) -> str:
         """Writes strict JSON, in which a number that is not finite, or that one example cannot give, is null."""
@@ -91,7 +88,7 @@ class Evaluation(abc.ABC):
 
     def to_markdown(self) -> str:
         """Writes a small page: the verdict with its reasons, then the metrics."""
-        count = self.slices[OVERALL][self.MEASURE.metric].count
+        count = self.slices[OVERALL][self.KIND.metric].count
         lines = [
             f"# {'Blessed' if self.verdict.blessed else 'Not blessed'}",
             "",
@@ -105,9 +102,9 @@ class Evaluation(abc.ABC):
 
     def _passed(self) -> str:
         """Says what a blessed model has reached."""
-        measure, gate = self.MEASURE, self.gate
-        text = f"the {measure.noun} is at most {measure.limit(getattr(gate, gate.LIMIT))}{measure.unit}"
-        return f"{text}, and at most {measure.limit(gate.tolerance)} above the baseline's" if self.compared else text
+        kind, gate = self.KIND, self.gate
+        text = f"the {kind.metric_noun} is at most {kind.limit_text(getattr(gate, kind.limit))}"
+        return f"{text}, and at most {kind.limit_text(gate.tolerance)} above the baseline's" if self.compared else text
 
     def _baseline(self) -> str:
         if self.baseline_uri is None:
@@ -120,7 +117,7 @@ class Evaluation(abc.ABC):
 class BoundEvaluation(Evaluation):
     """The evaluation of a generative model: the bound, its parts and the KL of each time-step, in nats an image."""
 
-    MEASURE = BOUND_MEASURE
+    KIND = GENERATIVE
     UNIT = "nats an image"
     NOISE = " with the same noise"
 
@@ -131,8 +128,8 @@ class BoundEvaluation(Evaluation):
             "nll_bound": "bound on -log p(x)",
             "reconstruction": "reconstruction",
             "kl": "KL",
-            self.MEASURE.baseline: "the baseline's bound",
-            self.MEASURE.difference: "bound less the baseline's",
+            self.KIND.baseline_metric: "the baseline's bound",
+            self.KIND.metric_difference: "bound less the baseline's",
         }
         lines = ["| | mean | standard error | standard deviation |", "|---|---:|---:|---:|"]
         for name, title in titles.items():
@@ -156,7 +153,7 @@ class BoundEvaluation(Evaluation):
 class ErrorEvaluation(Evaluation):
     """The evaluation of a classifier: the error, overall and by class, with its confidence interval."""
 
-    MEASURE = ERROR_MEASURE
+    KIND = CLASSIFIER
     UNIT = "fractions of the examples; the cross-entropy in nats"
 
     def statistics(self, summary: Summary) -> dict[str, Any]:
@@ -174,7 +171,7 @@ class ErrorEvaluation(Evaluation):
             *(self._line(name, self.slices[name]) for name in (OVERALL, *self.labels)),
         ]
         if self.compared:
-            baseline, difference = overall[self.MEASURE.baseline], overall[self.MEASURE.difference]
+            baseline, difference = overall[self.KIND.baseline_metric], overall[self.KIND.metric_difference]
             lines += [
                 "",
                 "| | mean | standard error |",

@@ -26,12 +26,11 @@ from components.evaluator.evaluation import (
 from components.evaluator.gate import Verdict, incomparable, judge, latest_other_version
 from components.evaluator.moments import Moments, Summary
 from components.evaluator.score_split import OVERALL, ScoreSplit
-from components.model_artifact import address_for, saved_model_dir
+from components.model_artifact import address_for, model_and_split, saved_model_dir
 from serving.saved_model import read_task, require_task
 from trainer import tasks
 from trainer.task import ErrorGate, Gate
 
-SPLIT_KEY = "split"
 TOLERANCE_KEY = "tolerance"
 PUSHED_MODELS_KEY = "pushed_models"
 
@@ -65,11 +64,9 @@ class EvaluatorExecutor(BaseBeamExecutor):
           ValueError: if the split is missing or empty, or a model lacks the signature that scores.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        model, model_dir, split = model_and_split(input_dict, exec_properties)
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
-        model_dir = saved_model_dir(model)
-        split = exec_properties.get(SPLIT_KEY) or require_task(model_dir).test_split
         gate = self._gate(exec_properties, model_dir)
 
         baseline = _baseline(input_dict, exec_properties, model_dir)
@@ -92,7 +89,7 @@ class EvaluatorExecutor(BaseBeamExecutor):
             split=split,
             gate=gate,
             slices=slices,
-            verdict=judge(self.EVALUATION.MEASURE, slices[OVERALL], gate),
+            verdict=judge(self.EVALUATION.KIND, slices[OVERALL], gate),
         )
         io_utils.write_string_file(os.path.join(evaluation.uri, EVALUATION_FILE), result.to_json())
         io_utils.write_string_file(os.path.join(evaluation.uri, REPORT_FILE), result.to_markdown())
@@ -102,7 +99,7 @@ class EvaluatorExecutor(BaseBeamExecutor):
 
     def _gate(self, exec_properties: dict[str, Any], model_dir: str) -> Gate | ErrorGate:
         """Builds the gate, with the numbers of the model's task for those that the run leaves open."""
-        numbers = {key: float(exec_properties[key]) for key in (self.GATE.LIMIT, TOLERANCE_KEY)}
+        numbers = {key: float(exec_properties[key]) for key in (self.EVALUATION.KIND.limit, TOLERANCE_KEY)}
         if tasks.TASK_DEFAULT in numbers.values():
             own = require_task(model_dir).values["gate"]
             numbers = {key: own[key] if value == tasks.TASK_DEFAULT else value for key, value in numbers.items()}
@@ -125,7 +122,7 @@ class EvaluatorExecutor(BaseBeamExecutor):
                 | "Files" >> beam.Create(patterns)
                 | "Read" >> beam.io.ReadAllFromTFRecord()
                 | ScoreSplit(
-                    self.EVALUATION.MEASURE, model_dir=model_dir, baseline_dir=baseline_dir, batch_size=_BATCH_SIZE
+                    self.EVALUATION.KIND, model_dir=model_dir, baseline_dir=baseline_dir, batch_size=_BATCH_SIZE
                 )
                 | "Gather" >> beam.combiners.ToDict()
                 | "ToJson" >> beam.Map(_slices_to_json)

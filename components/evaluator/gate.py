@@ -9,9 +9,8 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 
 from components.evaluator.moments import Summary
-from components.evaluator.score_split import Measure
 from serving.saved_model import GRAPH_FILE, TASK_FILE, read_task, require_task
-from trainer.task import ErrorGate, Gate
+from trainer.task import ErrorGate, Gate, Kind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,11 +25,11 @@ class Verdict:
         return not self.reasons
 
 
-def judge(measure: Measure, overall: Summary, gate: Gate | ErrorGate) -> Verdict:
+def judge(kind: Kind, overall: Summary, gate: Gate | ErrorGate) -> Verdict:
     """Judges a model by the summary of a whole split, and names every condition that it fails.
 
     Args:
-      measure: says which metric of the summary counts.
+      kind: says which metric of the summary counts.
       overall: the model's scores; with the baseline's if that was scored too.
       gate: the greatest value of the metric, and of its excess over the baseline's.
     """
@@ -38,23 +37,24 @@ def judge(measure: Measure, overall: Summary, gate: Gate | ErrorGate) -> Verdict
         f"{name} is not finite for {moments.non_finite} of {moments.count} examples"
         for name, moments in overall.items()
         # The difference is not finite exactly where one of its two terms is not, and each is in the list itself.
-        if moments.non_finite and name != measure.difference
+        if moments.non_finite and name != kind.metric_difference
     ]
     if reasons:
         return Verdict(reasons=tuple(reasons))
-    value, limit = float(overall[measure.metric].mean), getattr(gate, gate.LIMIT)
+    value, limit = float(overall[kind.metric].mean), getattr(gate, kind.limit)
     # Written so that a NaN fails.
     if not value <= limit:
         reasons.append(
-            f"the {measure.noun} is {measure.in_words(value)}, above the greatest allowed, {measure.limit(limit)}"
+            f"the {kind.metric_noun} is {kind.metric_text(value)}, above the greatest allowed, {kind.limit_text(limit)}"
         )
-    if measure.difference in overall:
-        difference = overall[measure.difference]
+    if kind.metric_difference in overall:
+        difference = overall[kind.metric_difference]
         if not float(difference.mean) <= gate.tolerance:
             reasons.append(
-                f"the {measure.noun} is {measure.in_words(difference.mean)} (standard error "
-                f"{measure.number(difference.standard_error)}) above the baseline's "
-                f"{measure.number(overall[measure.baseline].mean)}; tolerated is {measure.limit(gate.tolerance)}"
+                f"the {kind.metric_noun} is {kind.metric_text(float(difference.mean))} (standard error "
+                f"{kind.metric_text(float(difference.standard_error))}) above the baseline's "
+                f"{kind.metric_text(float(overall[kind.baseline_metric].mean))}; tolerated is "
+                f"{kind.limit_text(gate.tolerance)}"
             )
     return Verdict(reasons=tuple(reasons))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import SupportsFloat
 
 import apache_beam as beam
 import numpy as np
@@ -13,7 +12,7 @@ from apache_beam.utils.shared import Shared
 from components.evaluator.moments import Moments, Summary, merge_summaries
 from serving.examples import ExampleFeatures
 from serving.saved_model import SavedModel
-from trainer.task import CLASSIFIER, GENERATIVE
+from trainer.task import CLASSIFIER, GENERATIVE, Kind
 
 OVERALL = "overall"
 """The slice of all examples; every other slice has the name of its label."""
@@ -29,42 +28,6 @@ CROSS_ENTROPY = "cross_entropy"
 Scores = dict[str, np.ndarray]
 Score = Callable[[Sequence[bytes]], Scores]
 """Serialised tf.Examples to scores by their names, float64 with a row an example."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Measure:
-    """How models of one kind are scored, and the metric that they are judged by. Travels to Beam's workers."""
-
-    load: Callable[[str], Score]
-    """Loads a SavedModel. A module's function, so that it can be pickled."""
-    metric: str
-    """The score whose mean is judged and compared with the baseline's."""
-    noun: str
-    unit: str
-    number_format: str
-    limit_format: str
-
-    @property
-    def baseline(self) -> str:
-        """Name of the same metric of the baseline."""
-        return f"baseline_{self.metric}"
-
-    @property
-    def difference(self) -> str:
-        """Name of the paired difference: of the same example, scored with the same noise if there is any."""
-        return f"{self.metric}_minus_baseline"
-
-    def number(self, value: SupportsFloat) -> str:
-        """Formats a value without its unit."""
-        return format(float(value), self.number_format)
-
-    def in_words(self, value: SupportsFloat) -> str:
-        """Formats a value with its unit."""
-        return f"{self.number(value)}{self.unit}"
-
-    def limit(self, value: float) -> str:
-        """Formats a limit as a user writes it."""
-        return format(value, self.limit_format)
 
 
 def load_bound(model_dir: str) -> Score:
@@ -120,37 +83,22 @@ def _load_signature(
     return lambda examples: signature.call({only_input: np.array(examples, object)}, outputs=outputs)
 
 
-BOUND_MEASURE = Measure(
-    load=load_bound,
-    metric=GENERATIVE.metric,
-    noun=GENERATIVE.metric_noun,
-    unit=" nats",
-    number_format=".4f",
-    limit_format="g",
-)
-ERROR_MEASURE = Measure(
-    load=load_error,
-    metric=CLASSIFIER.metric,
-    noun=CLASSIFIER.metric_noun,
-    unit="",
-    number_format=".2%",
-    limit_format=".2%",
-)
+_LOADERS: dict[Kind, Callable[[str], Score]] = {GENERATIVE: load_bound, CLASSIFIER: load_error}
 
 
 class ScoreSplit(beam.PTransform):
     """Turns serialised tf.Examples into pairs (slice, Summary): OVERALL and, where there are labels, one a class.
 
     Args:
-      measure: of the models' kind.
+      kind: of the models.
       model_dir: the SavedModel to score.
       baseline_dir: the SavedModel to compare it with, or None.
       batch_size: examples in a call. Rows do not depend on each other, so it changes the speed only.
     """
 
-    def __init__(self, measure: Measure, *, model_dir: str, baseline_dir: str | None, batch_size: int) -> None:
+    def __init__(self, kind: Kind, *, model_dir: str, baseline_dir: str | None, batch_size: int) -> None:
         super().__init__()
-        self._score_batch = _ScoreBatch(measure, model_dir, baseline_dir)
+        self._score_batch = _ScoreBatch(kind, model_dir, baseline_dir)
         self._batch_size = batch_size
 
     def expand(self, examples: beam.PCollection) -> beam.PCollection:
@@ -172,8 +120,8 @@ class _Models:
 
 
 class _ScoreBatch(beam.DoFn):
-    def __init__(self, measure: Measure, model_dir: str, baseline_dir: str | None) -> None:
-        self._measure = measure
+    def __init__(self, kind: Kind, model_dir: str, baseline_dir: str | None) -> None:
+        self._kind = kind
         self._model_dir = model_dir
         self._baseline_dir = baseline_dir
         # Loaded once in each worker process and shared by its threads: a model may be larger than a thread's share.
@@ -185,11 +133,11 @@ class _ScoreBatch(beam.DoFn):
     def process(self, examples: Sequence[bytes]) -> Iterator[tuple[str, Summary]]:
         scores = self._models.model(examples)
         if self._models.baseline is not None:
-            metric = self._measure.metric
+            metric = self._kind.metric
             baseline = self._models.baseline(examples)[metric]
             with np.errstate(invalid="ignore"):
                 difference = scores[metric] - baseline
-            scores = {**scores, self._measure.baseline: baseline, self._measure.difference: difference}
+            scores = {**scores, self._kind.baseline_metric: baseline, self._kind.metric_difference: difference}
         yield OVERALL, _summary(scores)
         labels = np.array([ExampleFeatures(example).label for example in examples])
         for label in set(labels) - {None}:
@@ -197,7 +145,7 @@ class _ScoreBatch(beam.DoFn):
             yield str(label), _summary({name: values[rows] for name, values in scores.items()})
 
     def _load(self) -> _Models:
-        load = self._measure.load
+        load = _LOADERS[self._kind]
         return _Models(load(self._model_dir), None if self._baseline_dir is None else load(self._baseline_dir))
 
 

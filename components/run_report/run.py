@@ -16,7 +16,7 @@ from components.run_report import event_curves
 from components.run_report.event_curves import Curves
 from serving.examples import Examples, read_first
 from serving.saved_model import TASK_FILE, SavedModel, require_task
-from trainer.task import ClassifyingTask, GenerativeTask, Task
+from trainer.task import ClassifyingTask, Task
 
 _BATCH_ROWS = 64
 """Rows a call: a trace of so many images is a few hundred MiB at most."""
@@ -44,7 +44,7 @@ class Run:
     """Folder that TF Serving reads; None if the model was not pushed."""
 
     @functools.cached_property
-    def task(self) -> GenerativeTask | ClassifyingTask:
+    def task(self) -> Task:
         """The task that was exported with the model."""
         return Task.from_json(_read(os.path.join(self.model_dir, TASK_FILE)))
 

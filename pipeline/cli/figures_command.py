@@ -11,7 +11,7 @@ import click
 from pipeline.local.run_settings import RunFolder
 from pipeline.option_fields import settings_options
 from serving.native_output import quiet_native_code
-from trainer.task import ClassifyingTask, GenerativeTask, Task
+from trainer.task import Task
 
 if TYPE_CHECKING:
     from pipeline.paper.figures import FigureInputs
@@ -81,7 +81,7 @@ def _inputs_from_model(directory: str) -> FigureInputs:
     return FigureInputs(task=_exported_task(model_dir), model_dir=model_dir, name=f"Model {model_dir.name}")
 
 
-def _exported_task(model_dir: Path) -> GenerativeTask | ClassifyingTask:
+def _exported_task(model_dir: Path) -> Task:
     path = model_dir / "assets" / "task.json"
     if not path.exists():
         raise ValueError(f"The SavedModel {model_dir} has no assets/task.json: expected one that `draw run` exported.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from trainer import tasks as registry
-from trainer.task import ClassifyingTask, GenerativeTask
+from trainer.task import Task
 
 _HEADINGS = ("name", "title", "data set", "T", "LSTM", "n_z", "attention", "steps", "gate")
 
@@ -19,7 +19,7 @@ def tasks() -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _row(task: GenerativeTask | ClassifyingTask) -> tuple[str, ...]:
+def _row(task: Task) -> tuple[str, ...]:
     return (
         task.name,
         task.title,

@@ -11,7 +11,7 @@ from typing import Annotated
 from pipeline.option_fields import Option, absolute_path
 from pipeline.training_options import TaskOption, TrainingOptions
 from serving import pretrained
-from trainer.task import ClassifyingTask, GenerativeTask
+from trainer.task import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class RunSettings(TrainingOptions, RunFolder):
         self.check_score_samples()
 
     @functools.cached_property
-    def task(self) -> GenerativeTask | ClassifyingTask:
+    def task(self) -> Task:
         """The task with the user's number of steps and of training examples."""
         task = super().task
         if self.steps is not None:

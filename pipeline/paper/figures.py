@@ -18,7 +18,7 @@ from serving.examples import Examples
 from serving.image_format import ImageFormat
 from serving.pictures.animation import ANIMATIONS, write_animation
 from serving.saved_model import SavedModel
-from trainer.task import CLASSIFIER, ClassifyingTask, GenerativeTask
+from trainer.task import CLASSIFIER, Task
 
 _DRAWINGS, _ANIMATED = 8, 9
 _SAMPLE_ROWS, _SAMPLE_COLUMNS = 8, 10
@@ -30,7 +30,7 @@ _SAMPLES_IN_THE_PAPER = {"two_digit_mnist": "Fig. 8", "two_digit_mnist_small": "
 class FigureInputs:
     """What figures are drawn from; a figure that needs one that is None is not drawn."""
 
-    task: GenerativeTask | ClassifyingTask
+    task: Task
     model_dir: Path
     name: str
     """The model's name for readers."""

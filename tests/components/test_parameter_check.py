@@ -29,7 +29,7 @@ def _check(**changes: object) -> None:
 @pytest.mark.parametrize("name", tasks.NAMES)
 def test_each_task_is_one_of_its_own_pipeline_alone(name: str) -> None:
     for limit_name in ("max_nll_bound", "max_error"):
-        if limit_name == tasks.get(name).gate.LIMIT:
+        if limit_name == tasks.get(name).kind.limit:
             _check(task=name, limit_name=limit_name)
         else:
             with pytest.raises(ValueError, match=rf"'{name}' has no {limit_name}.*compiled with TASK={name}\.$"):

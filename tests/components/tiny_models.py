@@ -83,6 +83,30 @@ class KnownBound(tf.Module):
         tf.saved_model.save(self, str(directory), signatures=signatures)
 
 
+class Drawing(KnownBound):
+    """The signatures beyond those that every generative model needs."""
+
+    SHIFT = 0.0
+    """By which the last canvas and the reconstruction are too bright."""
+
+    def sample_sequence(self, seed: tf.Tensor) -> Outputs:
+        image = self.sample(seed)["image"]
+        return {"canvas": tf.stack([image / 2, image + self.SHIFT], axis=1)}
+
+    def reconstruct(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
+        return {"image": image / 2 + self.sample(seed)["image"] / 2 + self.SHIFT}
+
+    def save(self, directory: pathlib.Path, names: Sequence[str] = ("sample", "score", "score_examples")) -> None:
+        seed = tf.TensorSpec([None, 2], tf.int64, name="seed")
+        image = tf.TensorSpec([None, *IMAGE_SHAPE], tf.float32, name="image")
+        self.more = {
+            "serving_default": tf.function(self.sample, input_signature=[seed]),
+            "sample_sequence": tf.function(self.sample_sequence, input_signature=[seed]),
+            "reconstruct": tf.function(self.reconstruct, input_signature=[image, seed]),
+        }
+        super().save(directory, names, self.more)
+
+
 def bound_model(
     uri: pathlib.Path,
     kind: type[KnownBound] = KnownBound,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -142,6 +143,16 @@ def test_other_initial_weights_are_another_training_wherever_they_lie(tmp_path: 
     assert config(one)["sha256"] == config(two)["sha256"] != config(file("one.npz", b"second"))["sha256"]
     one, two = file("a/index", b"first").parent, file("b/index", b"first").parent
     assert config(one)["sha256"] == config(two)["sha256"] != config(file("a/index", b"second").parent)["sha256"]
+
+
+def test_training_starts_from_the_newest_version_of_a_model(tmp_path: Path) -> None:
+    for version, content in (("9", b"old"), ("10", b"new")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "saved_model.pb").write_bytes(content)
+    for path in (tmp_path, tmp_path / "10"):
+        trainer = _compile(tasks.get("digits"), init_from=str(path))["Trainer"]
+        state = json.loads(str(_parameter(trainer, "initial_state")))
+        assert state == {"path": str(tmp_path / "10"), "sha256": hashlib.sha256(b"new").hexdigest()}
 
 
 def test_gate_judges_against_the_baseline(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:

@@ -15,16 +15,14 @@ import numpy as np
 from serving.server import Server, ServerConfig, models_from_folder
 from tests import tiny
 from trainer.export import exporter
-from trainer.task import ClassifyingTask, GenerativeTask
+from trainer.task import ClassifyingTask, Task
 
 MODEL = "tiny"
 VERSION = 3
 _EXPORTS = tempfile.TemporaryDirectory()
 
 
-def export_model(
-    task: GenerativeTask | ClassifyingTask, folder: Path, *, version: int = VERSION, seed: int = 6
-) -> Path:
+def export_model(task: Task, folder: Path, *, version: int = VERSION, seed: int = 6) -> Path:
     """Exports the task's model with random weights, as that version; returns the folder of versions.
 
     A process exports each task and seed once, and copies it from then on.

@@ -236,8 +236,8 @@ def test_a_kind_agrees_with_the_gate_and_the_windows_of_its_tasks():
 
 def test_a_kind_formats_its_metric_and_its_limit():
     generative, classifier = tiny.tiny_task().kind, tiny.CLASSIFIER.kind
-    assert (generative.metric_text(98.526), generative.limit_text(112.0)) == ("98.53 nats", "112 nats")
-    assert (classifier.metric_text(0.06204), classifier.limit_text(0.065)) == ("6.20%", "6.5% wrong")
+    assert (generative.metric_text(98.526), generative.limit_text(112.0)) == ("98.5260 nats", "112 nats")
+    assert (classifier.metric_text(0.06204), classifier.limit_text(0.065)) == ("6.20%", "6.5%")
 
 
 def test_a_task_cannot_be_changed():

@@ -12,12 +12,12 @@ import tensorflow as tf
 from trainer.export.classifier_signatures import ClassifierSignatures
 from trainer.export.generative_signatures import GenerativeSignatures
 from trainer.export.signatures import Signatures
-from trainer.task import ClassifyingTask, GenerativeTask
+from trainer.task import ClassifyingTask, GenerativeTask, Task
 
 _SIGNATURES = {GenerativeTask: GenerativeSignatures, ClassifyingTask: ClassifierSignatures}
 
 
-def export(task: GenerativeTask | ClassifyingTask, weights: Mapping[str, np.ndarray], directory: str) -> None:
+def export(task: Task, weights: Mapping[str, np.ndarray], directory: str) -> None:
     """Writes the SavedModel, with the resolved task as assets/task.json. Loading it needs TensorFlow alone."""
     with tempfile.TemporaryDirectory() as scratch:
         task_file = pathlib.Path(scratch) / "task.json"
@@ -32,6 +32,6 @@ def export(task: GenerativeTask | ClassifyingTask, weights: Mapping[str, np.ndar
         updater.save()
 
 
-def signatures(task: GenerativeTask | ClassifyingTask, weights: Mapping[str, np.ndarray], task_file: str) -> Signatures:
+def signatures(task: Task, weights: Mapping[str, np.ndarray], task_file: str) -> Signatures:
     """Builds the module that is exported; `task_file` holds the resolved task."""
     return _SIGNATURES[type(task)](task, weights, task_file)

@@ -26,8 +26,7 @@ def load(state: TrainState, path: str) -> None:
     Args:
       state: takes all of an .npz of `TrainState.arrays`. Of everything else it takes the weights alone, and training
         starts at step 0.
-      path: an .npz, a SavedModel or a folder of its numbered versions, or a folder of checkpoints, of which the moving
-        average of the newest counts.
+      path: an .npz, a SavedModel, or a folder of checkpoints, of which the moving average of the newest counts.
 
     Raises:
       ValueError: where there is nothing of the kind, or it is another model's.
@@ -43,9 +42,8 @@ def load(state: TrainState, path: str) -> None:
 
 def read_weights(folder: str) -> dict[str, np.ndarray]:
     """Reads the weights of a SavedModel, or of the newest checkpoint in a folder, by the names of the model."""
-    model = _newest_version(folder)
-    if tf.io.gfile.exists(os.path.join(model, _EXPORT_GRAPH)):
-        return _group(os.path.join(model, "variables", "variables"), _EXPORT_GROUPS)
+    if tf.io.gfile.exists(os.path.join(folder, _EXPORT_GRAPH)):
+        return _group(os.path.join(folder, "variables", "variables"), _EXPORT_GROUPS)
     newest = tf.train.latest_checkpoint(folder)
     if newest is None:
         raise ValueError("it holds neither a SavedModel nor checkpoints of a training.")
@@ -69,9 +67,3 @@ def _group(checkpoint: str, prefixes: tuple[str, ...]) -> dict[str, np.ndarray]:
         for prefix in prefixes
         if key.startswith(prefix) and key.endswith(_SUFFIX)
     }
-
-
-def _newest_version(folder: str) -> str:
-    versions = [name.rstrip("/") for name in tf.io.gfile.listdir(folder)]
-    numbers = [int(name) for name in versions if name.isdecimal()]
-    return os.path.join(folder, str(max(numbers))) if numbers else folder

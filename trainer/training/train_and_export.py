@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from trainer.export import exporter
-from trainer.task import ClassifyingTask, GenerativeTask
+from trainer.task import Task
 from trainer.training import cluster, devices, loop
 
 
 def run(
-    task: GenerativeTask | ClassifyingTask,
+    task: Task,
     *,
     train_patterns: Sequence[str],
     validation_patterns: Sequence[str],

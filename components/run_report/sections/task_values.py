@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.run_report.run import Run
-from trainer.task import GIVEN, ClassifyingTask
+from trainer.task import GIVEN, ClassifyingTask, GenerativeTask
 
 
 def gather(run: Run) -> dict[str, Any]:
@@ -31,10 +31,12 @@ def _sizes(run: Run) -> dict[str, str]:
         "steps T": str(task.glimpses),
         "LSTM units": str(task.lstm_units),
     }
+    if isinstance(task, GenerativeTask):
+        sizes["latents n_z"] = str(task.latent_size)
+    sizes |= {f"{name} N": str(size) for name, size in task.window_sizes.items()} or {"attention": "none"}
     if isinstance(task, ClassifyingTask):
-        return sizes | {"read N": str(task.read), "classes": str(task.classes)}
-    windows = {f"{name} N": str(size) for name, size in task.window_sizes.items()} or {"attention": "none"}
-    return sizes | {"latents n_z": str(task.latent_size)} | windows
+        sizes["classes"] = str(task.classes)
+    return sizes
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -24,14 +24,14 @@ from tfx.types import standard_artifacts
 from components.evaluator.component import BoundEvaluator
 from components.evaluator.executor import BoundExecutor
 from components.evaluator.moments import Summary
-from components.evaluator.score_split import BOUND_MEASURE, OVERALL, ScoreSplit
+from components.evaluator.score_split import OVERALL, ScoreSplit
 from components.model_artifact import PLACEHOLDER
 from tests.components import tiny_models
 from tests.components.evaluator.execution import Result, execute
 from tests.components.ingestion import DIGITS, records
 from tests.components.tiny_models import KL_PER_STEP, KnownBound, Outputs, expected_bounds
 from trainer import tasks
-from trainer.task import Binarisation, Gate
+from trainer.task import GENERATIVE, Binarisation, Gate
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def _score(serialised: list[bytes], model: types.Artifact, batch_size: int, base
             | beam.Create([serialised])
             | beam.FlatMap(lambda examples: examples)
             | ScoreSplit(
-                BOUND_MEASURE,
+                GENERATIVE,
                 model_dir=f"{model.uri}/Format-Serving",
                 baseline_dir=f"{baseline.uri}/Format-Serving",
                 batch_size=batch_size,

@@ -11,10 +11,9 @@ import pytest
 
 from components.evaluator.gate import incomparable, judge, latest_other_version
 from components.evaluator.moments import Moments
-from components.evaluator.score_split import BOUND_MEASURE, ERROR_MEASURE
 from tests.components.ingestion import DIGITS
 from tests.components.tiny_models import KnownBound
-from trainer.task import Binarisation, ErrorGate, Gate, Task
+from trainer.task import CLASSIFIER, GENERATIVE, Binarisation, ErrorGate, Gate, Task
 
 
 def test_every_failed_condition_is_a_reason() -> None:
@@ -24,11 +23,12 @@ def test_every_failed_condition_is_a_reason() -> None:
         "baseline_nll_bound": Moments.from_values(values - 4),
         "nll_bound_minus_baseline": Moments.from_values(np.full(2, 4.0)),
     }
-    assert judge(BOUND_MEASURE, overall, Gate(max_nll_bound=100.5, tolerance=3.5)).reasons == (
-        "the bound is 101.0000 nats, above the greatest allowed, 100.5",
-        "the bound is 4.0000 nats (standard error 0.0000) above the baseline's 97.0000; tolerated is 3.5",
+    assert judge(GENERATIVE, overall, Gate(max_nll_bound=100.5, tolerance=3.5)).reasons == (
+        "the bound is 101.0000 nats, above the greatest allowed, 100.5 nats",
+        "the bound is 4.0000 nats (standard error 0.0000 nats) above the baseline's 97.0000 nats; "
+        "tolerated is 3.5 nats",
     )
-    assert judge(BOUND_MEASURE, overall, Gate(max_nll_bound=101.0, tolerance=4.0)).blessed
+    assert judge(GENERATIVE, overall, Gate(max_nll_bound=101.0, tolerance=4.0)).blessed
 
 
 def test_an_error_is_judged_in_percent() -> None:
@@ -39,11 +39,11 @@ def test_an_error_is_judged_in_percent() -> None:
         "error_minus_baseline": Moments.from_values(wrong),
     }
     standard_error = wrong.std(ddof=1) / 8**0.5
-    assert judge(ERROR_MEASURE, overall, ErrorGate(max_error=0.374, tolerance=0.1)).reasons == (
-        "the error is 37.50%, above the greatest allowed, 37.40%",
-        f"the error is 37.50% (standard error {standard_error:.2%}) above the baseline's 0.00%; tolerated is 10.00%",
+    assert judge(CLASSIFIER, overall, ErrorGate(max_error=0.374, tolerance=0.1)).reasons == (
+        "the error is 37.50%, above the greatest allowed, 37.4%",
+        f"the error is 37.50% (standard error {standard_error:.2%}) above the baseline's 0.00%; tolerated is 10%",
     )
-    assert judge(ERROR_MEASURE, overall, ErrorGate(max_error=0.375, tolerance=0.375)).blessed
+    assert judge(CLASSIFIER, overall, ErrorGate(max_error=0.375, tolerance=0.375)).blessed
 
 
 def test_what_is_not_finite_is_never_blessed() -> None:
@@ -54,7 +54,7 @@ def test_what_is_not_finite_is_never_blessed() -> None:
         "baseline_nll_bound": Moments.from_values(-infinite),
         "nll_bound_minus_baseline": Moments.from_values(infinite),
     }
-    assert judge(BOUND_MEASURE, overall, Gate(max_nll_bound=1e300, tolerance=1e300)).reasons == (
+    assert judge(GENERATIVE, overall, Gate(max_nll_bound=1e300, tolerance=1e300)).reasons == (
         "kl is not finite for 1 of 3 examples",
         "baseline_nll_bound is not finite for 2 of 3 examples",
     )

@@ -22,10 +22,10 @@ from components.run_report.executor import Executor
 from tests import tiny
 from trainer import run_fn
 from trainer.export import exporter
-from trainer.task import ClassifyingTask, GenerativeTask
+from trainer.task import ClassifyingTask, GenerativeTask, Task
 
 RECIPE = {"steps": 12, "validation_interval": 4}
-TASKS: dict[str, GenerativeTask | ClassifyingTask] = {
+TASKS: dict[str, Task] = {
     "generative": tiny.tiny_task(RECIPE, name="mnist"),
     "classifier": tiny.tiny_classifier(RECIPE),
 }
@@ -57,7 +57,7 @@ def artifact(kind: type[types.Artifact], folder: Path) -> types.Artifact:
     return made
 
 
-def finished_run(task: GenerativeTask | ClassifyingTask, root: Path, *, limit: float) -> TinyRun:
+def finished_run(task: Task, root: Path, *, limit: float) -> TinyRun:
     """Trains the task for some steps and judges it with the gate's `limit`."""
     examples = artifact(standard_artifacts.Examples, root / "examples")
     statistics = artifact(standard_artifacts.ExampleStatistics, root / "statistics")
@@ -100,7 +100,7 @@ def finished_run(task: GenerativeTask | ClassifyingTask, root: Path, *, limit: f
 
 
 def evaluated(
-    task: GenerativeTask | ClassifyingTask,
+    task: Task,
     model: types.Artifact,
     examples: types.Artifact,
     folder: Path,

@@ -14,7 +14,7 @@ from pipeline.kubeflow import compiler, pipeline_spec
 from pipeline.kubeflow.pipeline_spec import Document
 from tests.pipeline.kubeflow.conftest import settings
 from trainer import tasks
-from trainer.task import ErrorGate
+from trainer.task import CLASSIFIER
 
 STAGES = {
     "ParameterCheck",
@@ -72,7 +72,7 @@ def test_a_classifier_has_a_pipeline_of_its_own(classifier: Document) -> None:
     assert classifier["pipelineInfo"]["name"] == "draw-classifier"
     assert set(classifier["root"]["dag"]["tasks"]) == STAGES - {"BoundEvaluator"} | {"ErrorEvaluator"}
     defaults = {name: each["defaultValue"] for name, each in pipeline_spec.parameters(classifier).items()}
-    assert (defaults["task"], defaults["steps"], defaults[ErrorGate.LIMIT]) == ("cluttered_mnist_small", 7, 0.5)
+    assert (defaults["task"], defaults["steps"], defaults[CLASSIFIER.limit]) == ("cluttered_mnist_small", 7, 0.5)
     assert defaults["serving_dir"] == "gs://bucket/draw/serving/{task}"
     assert defaults["checkpoint_root"] == "gs://bucket/draw/checkpoints"
 

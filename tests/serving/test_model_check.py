@@ -1,0 +1,234 @@
+"""The requests that `serving.model_check` makes, and what it says of a model that answers them wrongly."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving.model_check import CheckFailed, check, main
+from tests.components.tiny_models import IMAGE_SHAPE, Drawing, KnownBound, Outputs
+
+
+class WeightOfTheBatch(KnownBound):
+    def scores(self, image: tf.Tensor, sevens: tf.Tensor) -> Outputs:
+        outputs = super().scores(image, sevens)
+        return {**outputs, "log_weight": outputs["log_weight"] + 0.1 * tf.reduce_mean(outputs["log_weight"])}
+
+
+class ImageOfThePlace(KnownBound):
+    """A row's noise depends on its place in the batch: the mistake that one constant seed makes."""
+
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        image = tf.random.stateless_uniform([tf.shape(seed)[0], *IMAGE_SHAPE], [1, 2])
+        return {"image": image * tf.cast(1 + seed[:, 0], tf.float32)[:, None, None, None] / 10}
+
+
+class OwnNoise(KnownBound):
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        return {"image": tf.random.uniform([tf.shape(seed)[0], *IMAGE_SHAPE])}
+
+
+class DeafToSeeds(KnownBound):
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        return {"image": tf.fill([tf.shape(seed)[0], *IMAGE_SHAPE], 0.5)}
+
+
+class TooBright(KnownBound):
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        return {"image": super().sample(seed)["image"] * 1.5}
+
+
+class Negative(KnownBound):
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        return {"image": super().sample(seed)["image"] - 0.5}
+
+
+class UndefinedImage(KnownBound):
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        return {"image": super().sample(seed)["image"] * math.nan}
+
+
+class Cropped(KnownBound):
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        return {"image": super().sample(seed)["image"][:, 1:]}
+
+
+class DoublePrecision(KnownBound):
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        return {"image": tf.cast(super().sample(seed)["image"], tf.float64)}
+
+
+class Canvas(KnownBound):
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        return {"canvas": super().sample(seed)["image"]}
+
+
+class InfiniteBound(KnownBound):
+    def scores(self, image: tf.Tensor, sevens: tf.Tensor) -> Outputs:
+        return {**super().scores(image, sevens), "nll_bound": tf.fill([tf.shape(image)[0]], math.inf)}
+
+
+class MeanBound(KnownBound):
+    def scores(self, image: tf.Tensor, sevens: tf.Tensor) -> Outputs:
+        outputs = super().scores(image, sevens)
+        return {**outputs, "nll_bound": tf.reduce_mean(outputs["nll_bound"])}
+
+
+class NoSteps(KnownBound):
+    def scores(self, image: tf.Tensor, sevens: tf.Tensor) -> Outputs:
+        outputs = super().scores(image, sevens)
+        return {**outputs, "kl_per_step": outputs["kl"]}
+
+
+class NoWeight(KnownBound):
+    def scores(self, image: tf.Tensor, sevens: tf.Tensor) -> Outputs:
+        outputs = super().scores(image, sevens)
+        del outputs["log_weight"]
+        return outputs
+
+
+class BinaryOnly(KnownBound):
+    """Refuses grey pixels, and pixels beyond 1, as the models of a binarised task do."""
+
+    def score(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
+        tf.debugging.Assert(tf.reduce_all((image == 0) | (image == 1)), ["0 or 1"])
+        return super().score(image, seed)
+
+
+class GreyOnly(KnownBound):
+    """Refuses pixels beyond 1, and sees whether they came as 1/255 where they should be grey."""
+
+    def score(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
+        tf.debugging.Assert((tf.reduce_max(image) <= 1) & (tf.reduce_max(image) > 0.5), ["grey"])
+        return super().score(image, seed)
+
+
+class NoiseInTheBound(KnownBound):
+    def score(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
+        outputs = super().score(image, seed)
+        return {**outputs, "kl": outputs["kl"] + tf.random.uniform([tf.shape(image)[0]])}
+
+
+def _example(image: np.ndarray) -> bytes:
+    example = tf.train.Example()
+    example.features.feature["id"].bytes_list.value.append(b"digit-0")
+    example.features.feature["image"].bytes_list.value.append(image.astype(np.uint8).tobytes())
+    return example.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[bytes]:
+    """Examples of a binary task."""
+    return [_example(image) for image in np.random.default_rng(0).integers(2, size=(3, *IMAGE_SHAPE))]
+
+
+class TooBrightSequence(Drawing):
+    SHIFT = 0.6
+
+    def reconstruct(self, image: tf.Tensor, seed: tf.Tensor) -> Outputs:
+        return {"image": image + 0 * self.sample(seed)["image"]}
+
+
+class TooBrightReconstruction(Drawing):
+    SHIFT = 0.6
+
+    def sample_sequence(self, seed: tf.Tensor) -> Outputs:
+        return {"canvas": tf.stack([self.sample(seed)["image"]] * 2, axis=1)}
+
+
+class NoCanvas(Drawing):
+    def sample_sequence(self, seed: tf.Tensor) -> Outputs:
+        return {"canvas": self.sample(seed)["image"][:, :, :, 0]}
+
+
+@pytest.mark.parametrize("kind", [KnownBound, BinaryOnly, Drawing])
+def test_a_good_model_passes(kind: type[KnownBound], requests: list[bytes], tmp_path: pathlib.Path) -> None:
+    kind().save(tmp_path)
+    check(str(tmp_path), requests)
+
+
+def test_grey_images_are_scaled(tmp_path: pathlib.Path) -> None:
+    GreyOnly().save(tmp_path)
+    check(str(tmp_path), [_example(image) for image in np.random.default_rng(1).integers(256, size=(2, *IMAGE_SHAPE))])
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (WeightOfTheBatch, "score_examples: rows of log_weight depend on the batch"),
+        (ImageOfThePlace, "sample: rows of image depend on the batch"),
+        (OwnNoise, "sample: image differs when the same is asked again"),
+        (DeafToSeeds, "sample: two seeds gave the same image"),
+        (TooBright, r"sample: image reaches from .* to 1\.\d+; expected 0 to 1"),
+        (Negative, r"sample: image reaches from -0\.\d+ to .*; expected 0 to 1"),
+        (UndefinedImage, "sample: image is not finite"),
+        (Cropped, r"sample: image is float32 \(3, 27, 28, 1\); expected float32 \(3, 28, 28, 1\)"),
+        (DoublePrecision, "sample: image is float64"),
+        (Canvas, r"sample: there is no output image, only \['canvas'\]"),
+        (InfiniteBound, "score_examples: nll_bound is not finite"),
+        (MeanBound, r"score_examples: nll_bound has shape \(\) for 3 rows"),
+        (NoSteps, r"score_examples: kl_per_step has shape \(3,\); expected \[n, T\]"),
+        (NoWeight, "score_examples: there is no output log_weight"),
+        (NoiseInTheBound, "score: kl differs when the same is asked again"),
+        (TooBrightSequence, r"sample_sequence: image reaches from .* to 1\.\d+; expected 0 to 1"),
+        (TooBrightReconstruction, r"reconstruct: image reaches from .* to 1\.\d+; expected 0 to 1"),
+        (NoCanvas, r"sample_sequence: image is float32 \(3, 28, 28\); expected float32 \(3, 28, 28, 1\)"),
+    ],
+)
+def test_a_model_with_one_fault_is_told_it(
+    kind: type[KnownBound], reason: str, requests: list[bytes], tmp_path: pathlib.Path
+) -> None:
+    kind().save(tmp_path)
+    with pytest.raises(CheckFailed, match=f"^{reason}"):
+        check(str(tmp_path), requests)
+
+
+@pytest.mark.parametrize("missing", ["sample", "score", "score_examples"])
+def test_each_signature_is_needed(missing: str, requests: list[bytes], tmp_path: pathlib.Path) -> None:
+    names = [name for name in ("sample", "score", "score_examples") if name != missing]
+    KnownBound().save(tmp_path, names)
+    with pytest.raises(CheckFailed, match=f"^{missing}: there is no such signature, only "):
+        check(str(tmp_path), requests)
+
+
+def test_one_example_shows_nothing_about_rows(requests: list[bytes], tmp_path: pathlib.Path) -> None:
+    with pytest.raises(CheckFailed, match="Got 1 examples; at least 2"):
+        check(str(tmp_path), requests[:1])
+
+
+def test_examples_of_another_task_are_told(tmp_path: pathlib.Path, requests: list[bytes]) -> None:
+    class AnySize(KnownBound):
+        def score_examples(self, examples: tf.Tensor) -> Outputs:
+            return self.scores(tf.zeros([tf.shape(examples)[0], 1, 1, 1]), tf.zeros(tf.shape(examples)[0]))
+
+    AnySize().save(tmp_path)
+    with pytest.raises(CheckFailed, match=r"score: an example's image has 15 bytes, but the model takes \(28, 28, 1\)"):
+        check(str(tmp_path), [requests[0], _example(np.zeros(15))])
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [(None, "NotASavedModel: There is no model in"), (InfiniteBound, "score_examples: nll_bound is not finite.")],
+)
+def test_the_reason_is_one_line(
+    kind: type[KnownBound] | None,
+    line: str,
+    requests: list[bytes],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if kind is not None:
+        kind().save(tmp_path / "model")
+    with tf.io.TFRecordWriter(str(tmp_path / "examples")) as writer:
+        for request in requests:
+            writer.write(request)
+    monkeypatch.setattr(sys, "argv", ["check", str(tmp_path / "model"), str(tmp_path / "examples")])
+    assert main() == 1
+    (printed,) = capsys.readouterr().out.splitlines()
+    assert printed.startswith(line)
