@@ -32,6 +32,15 @@ class Rejected(NamedTuple):
     id: bytes | None
     place: Place
     reason: str
+    rows: int | None = 1
+    """How many rows are lost with it; None where nobody can tell, which makes the job fail."""
+
+
+class PassedOver(NamedTuple):
+    """A file of the input that the job does not open."""
+
+    path: str
+    reason: str
 
 
 class Scored(NamedTuple):

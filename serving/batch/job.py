@@ -20,13 +20,15 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
+from serving.batch.account import CountPassedOver, CountRejected
 from serving.batch.blocks import SAMPLES_TOGETHER, blocks, blocks_together
 from serving.batch.elements import Image, Rejected, Scored
 from serving.batch.estimate import NO_COMPRESSION_COST
+from serving.batch.input_files import PASSED_OVER, Inputs, find_inputs
 from serving.batch.model_handler import PROGRESS, Part, ScoreHandler, Work, merge_parts
 from serving.batch.model_source import ModelSource
 from serving.batch.publish import Places, Publish
-from serving.batch.reading import REJECTED, ReadImages, full_pattern
+from serving.batch.reading import REJECTED, ReadImages
 from serving.batch.sinks import FORMATS, ScoreTables, rejected_sink, score_sink
 from serving.batch.summary import LEAST_LIKELY, Summarise
 
@@ -42,8 +44,8 @@ class Job:
     """What to score, with which model, and where the results go."""
 
     model: ModelSource
-    input: str
-    """A folder or a pattern of files: TFRecords of tf.Examples, .npz, .npy, .parquet, or pictures."""
+    input: str | Sequence[str]
+    """Folders, files or patterns of files: TFRecords of tf.Examples, .npz, .npy, .parquet, or pictures."""
     output: str
     """What the names of the outputs begin with."""
     samples: int = 1
@@ -81,7 +83,7 @@ def score_batch(
       ValueError: if there is no input, or there are outputs already.
       Exception: whatever ended the job.
     """
-    pattern = full_pattern(job.input)
+    inputs = find_inputs([job.input] if isinstance(job.input, str) else job.input)
     if FileSystems.match([f"{job.output}-*"])[0].metadata_list:
         raise ValueError(f"There are files {job.output}-* already: choose another output, or take them away first.")
     places = Places(job.output, f"{job.output}-unfinished-{uuid.uuid4().hex[:8]}")
@@ -91,7 +93,7 @@ def score_batch(
         # Not an error: a cluster's job server may know more options than the Beam that is installed here.
         report(f"Beam does not know {', '.join(f'--{name}' for name in sorted(unknown))}")
     pipeline = beam.Pipeline(options=options)
-    _build(pipeline, job, pattern, places)
+    _build(pipeline, job, inputs, places)
     try:
         with _watched(job.samples, report):
             pipeline.run().wait_until_finish()
@@ -103,9 +105,9 @@ def score_batch(
     return summary
 
 
-def _build(pipeline: beam.Pipeline, job: Job, pattern: str, places: Places) -> None:
+def _build(pipeline: beam.Pipeline, job: Job, inputs: Inputs, places: Places) -> None:
     images = dataclasses.replace(job.model.images, threshold=job.threshold)
-    read = pipeline | "Images" >> ReadImages(pattern, images)
+    read = pipeline | "Images" >> ReadImages(inputs, images)
     scored = read["images"] | "Score" >> ScoreImages(job)
     rejected = (read[REJECTED], scored[REJECTED]) | "AllRejected" >> beam.Flatten()
 
@@ -122,7 +124,8 @@ def _build(pipeline: beam.Pipeline, job: Job, pattern: str, places: Places) -> N
         | "Publish"
         >> beam.ParDo(
             Publish(places, _facts(job), images.dimensions),
-            AsSingleton(rejected | "Count" >> beam.combiners.Count.Globally()),
+            AsSingleton(rejected | "CountRejected" >> beam.CombineGlobally(CountRejected())),
+            AsSingleton(read[PASSED_OVER] | "CountPassedOver" >> beam.CombineGlobally(CountPassedOver())),
             AsList(written),
             AsList(written_rejected),
         )

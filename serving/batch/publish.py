@@ -11,6 +11,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
+from serving.batch.account import PassedOverFiles, RejectedRows
 from serving.batch.summary import Ranked, Summary
 from serving.pictures.png import png_bytes
 from serving.pictures.sheet import sheet_in_rows
@@ -47,13 +48,20 @@ class Publish(beam.DoFn):
         self._facts = facts
         self._dimensions = dimensions
 
-    def process(self, summary: Summary, rejected: int, *files: Iterable[str]) -> Iterable[str]:
+    def process(
+        self, summary: Summary, rejected: RejectedRows, passed_over: PassedOverFiles, *files: Iterable[str]
+    ) -> Iterable[str]:
         """Publishes everything and yields the path of the summary."""
         moved = [path for paths in files for path in paths]
         for kind, ranked in (("most-likely", summary.most_likely), ("least-likely", summary.least_likely)):
             if ranked and ranked[0].pixels is not None:
                 moved.append(self._write(f"{kind}.png", _picture(ranked)))
-        values = {**self._facts, "rejected": rejected, **summary.to_json(self._dimensions)}
+        values = {
+            **self._facts,
+            **rejected.to_json(),
+            "passed_over": passed_over.to_json(),
+            **summary.to_json(self._dimensions),
+        }
         text = json.dumps(values, indent=2, allow_nan=False) + "\n"
         moved.append(self._write("summary.json", text.encode()))
         for path in moved:

@@ -1,62 +1,45 @@
-"""Reads the images of a pattern with Beam: those that the model takes and, apart from them, rejected rows."""
+"""Reads the images of a job's input with Beam: those that the model takes and, apart from them, rejected rows."""
 
 from __future__ import annotations
 
-import os
-import posixpath
-import re
 from collections.abc import Iterator
 
 import apache_beam as beam
-from apache_beam.io.fileio import EmptyMatchTreatment, MatchFiles
 from apache_beam.io.filesystem import FileMetadata
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.pvalue import TaggedOutput
 
 from serving.batch import file_formats
 from serving.batch.elements import Image, Place, Rejected
+from serving.batch.input_files import PASSED_OVER, Inputs, MatchInputs
 from serving.image_format import BadImage, ImageFormat
 
 REJECTED = "rejected"
 
 
-def full_pattern(text: str) -> str:
-    """Returns the pattern of all files of what a user named. Raises ValueError if there are none."""
-    pattern = text
-    if os.path.isdir(text) or text.endswith("/"):
-        pattern = posixpath.join(text, "**")
-    if not FileSystems.match([pattern], limits=[1])[0].metadata_list:
-        raise ValueError(f"There is no input: no file matches {pattern!r}.")
-    return pattern
-
-
 class ReadImages(beam.PTransform):
-    """Gives two collections: `images`, of Image, and `REJECTED`, of Rejected.
+    """Gives three collections: `images`, of Image, `REJECTED`, of Rejected, and `PASSED_OVER`, of PassedOver.
 
-    An image's id is in its file, or else it is the file's name, below the folder that the pattern begins with, and the
-    row. Files whose names begin with a dot or an underscore are skipped.
+    An image's id is in its file, or else it is the file's path, below the folder of all inputs, and the row.
     """
 
-    def __init__(self, pattern: str, images: ImageFormat) -> None:
+    def __init__(self, inputs: Inputs, images: ImageFormat) -> None:
         super().__init__()
-        self._pattern = pattern
+        self._inputs = inputs
         self._images = images
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.pvalue.DoOutputsTuple:
         """Spreads pieces of files over the workers; images stay where they are read."""
-        cut = (
-            root
-            | "Match" >> MatchFiles(self._pattern, empty_match_treatment=EmptyMatchTreatment.DISALLOW)
-            | "Cut" >> beam.ParDo(_Cut(self._images)).with_outputs(REJECTED, main="pieces")
-        )
+        matched = root | "Match" >> MatchInputs(self._inputs)
+        cut = matched["files"] | "Cut" >> beam.ParDo(_Cut(self._images)).with_outputs(REJECTED, main="pieces")
         read = (
             cut.pieces
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_Read(self._images, _folder(self._pattern))).with_outputs(REJECTED, main="images")
+            | "Read" >> beam.ParDo(_Read(self._images, self._inputs.folder)).with_outputs(REJECTED, main="images")
         )
         return {
             "images": read.images,
             REJECTED: (cut[REJECTED], read[REJECTED]) | "Rejected" >> beam.Flatten(),
+            PASSED_OVER: matched[PASSED_OVER],
         }
 
 
@@ -65,12 +48,10 @@ class _Cut(beam.DoFn):
         self._images = images
 
     def process(self, file: FileMetadata) -> Iterator[file_formats.Piece | TaggedOutput]:
-        if posixpath.basename(file.path)[:1] in (".", "_"):
-            return
         try:
             yield from file_formats.pieces(file.path, self._images)
         except file_formats.UNREADABLE as error:
-            yield TaggedOutput(REJECTED, Rejected(None, Place(file.path), f"it cannot be read: {error}"))
+            yield TaggedOutput(REJECTED, Rejected(None, Place(file.path), f"it cannot be read: {error}", rows=None))
 
 
 class _Read(beam.DoFn):
@@ -95,10 +76,5 @@ class _Read(beam.DoFn):
                     yield TaggedOutput(REJECTED, Rejected(row.id, place, str(error)))
         except file_formats.UNREADABLE as error:
             reason = f"from here on the file cannot be read: {error}"
-            yield TaggedOutput(REJECTED, Rejected(None, Place(piece.path, number + 1), reason))
-
-
-def _folder(pattern: str) -> str:
-    """Returns the folder before the first wildcard, with its slash."""
-    literal = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    return literal[: literal.rfind("/") + 1]
+            rows = None if piece.rows is None else piece.first + piece.rows - number - 1
+            yield TaggedOutput(REJECTED, Rejected(None, Place(piece.path, number + 1), reason, rows))

@@ -305,7 +305,9 @@ def test_bad_rows_are_told_and_the_others_scored(broken: SavedModelSource, tmp_p
     }
     assert "from -0.5 to" in reasons["some.npy", 11]
     assert reasons["broken.png", None].startswith("it is no picture of a known format")
-    assert (summary["images"], summary["rejected"]) == (26, 8)
+    assert (summary["images"], summary["rejected"], summary["losses_of_unknown_size"]) == (26, 7, 1)
+    hidden = {"path": str(tmp_path / "in" / ".hidden"), "reason": "its name begins with a dot or an underscore"}
+    assert summary["passed_over"] == {"files": 1, "first": [hidden]}
     assert summary["note"] is not None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
+from serving.batch.account import PassedOverFiles, RejectedRows
 from serving.batch.blocks import Refused
 from serving.batch.elements import Place, Scored
 from serving.batch.estimate import Estimate
@@ -29,6 +30,9 @@ def places(tmp_path: Path) -> Places:
     return Places(str(tmp_path / "out"), str(folder))
 
 
+ACCOUNT = (RejectedRows(1, 0), PassedOverFiles(0, []))
+
+
 def _summary() -> Summary:
     estimate = Estimate(1, 5.0, 3.0, 2.0, 0.0, -5.0)
     batch = [Scored(b"a", Place("a.png"), estimate, np.ones((3, 2, 1), np.float32))]
@@ -39,7 +43,7 @@ def _summary() -> Summary:
 def _publish(places: Places) -> list[str]:
     scores = sorted(str(path) for path in Path(places.folder).glob("scores-*"))
     rejected = sorted(str(path) for path in Path(places.folder).glob("rejected-*"))
-    return list(Publish(places, {"samples": 1}, 6).process(_summary(), 1, scores, rejected))
+    return list(Publish(places, {"samples": 1}, 6).process(_summary(), *ACCOUNT, scores, rejected))
 
 
 NAMES = {
@@ -71,11 +75,11 @@ def test_a_bundle_that_beam_retries_finds_its_work_done(places: Places, publishe
     rejected = sorted(str(path) for path in Path(places.folder).glob("rejected-*"))
     publish = Publish(places, {"samples": 1}, 6)
     if published == "all":
-        assert list(publish.process(_summary(), 1, scores, rejected)) == [places.summary]
+        assert list(publish.process(_summary(), *ACCOUNT, scores, rejected)) == [places.summary]
     else:
         # As a worker leaves it that died after the first file.
         FileSystems.rename([scores[0]], [f"{places.prefix}-{Path(scores[0]).name}"])
-    assert list(publish.process(_summary(), 1, scores, rejected)) == [places.summary]
+    assert list(publish.process(_summary(), *ACCOUNT, scores, rejected)) == [places.summary]
     folder = Path(places.summary).parent
     assert {path.name for path in folder.iterdir()} == NAMES
     assert (folder / "out-scores-00000-of-00002.csv").read_text() == "scores-00000-of-00002.csv"

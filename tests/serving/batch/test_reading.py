@@ -16,7 +16,8 @@ import tensorflow as tf
 from PIL import Image as Pillow
 
 from serving.batch.elements import Rejected
-from serving.batch.reading import REJECTED, ReadImages, full_pattern
+from serving.batch.input_files import find_inputs
+from serving.batch.reading import REJECTED, ReadImages
 from serving.image_format import ImageFormat
 from tests import tiny
 from tests.serving.batch.conftest import COUNT
@@ -36,7 +37,7 @@ def _read(source: Path | str, images: ImageFormat = FORMAT) -> tuple[dict[str, n
     """Images by id, and what was rejected."""
     _KEPT.update(images=[], rejected=[])
     with beam.Pipeline() as pipeline:
-        read = pipeline | ReadImages(full_pattern(str(source)), images)
+        read = pipeline | ReadImages(find_inputs([str(source)]), images)
         _ = read["images"] | "KeepImages" >> beam.Map(_keep, "images")
         _ = read[REJECTED] | "KeepRejected" >> beam.Map(_keep, "rejected")
     by_id = {image.id.decode(): image.pixels for image in _KEPT["images"]}

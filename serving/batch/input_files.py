@@ -1,0 +1,155 @@
+"""The files that a job's input names: folders, single files and patterns, on this machine or in a bucket."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.localfilesystem import LocalFileSystem
+from apache_beam.pvalue import TaggedOutput
+
+from serving.batch.elements import PassedOver
+
+PASSED_OVER = "passed_over"
+_WILDCARD = re.compile(r"[*?\[]")
+
+
+class Source(NamedTuple):
+    """One name of the input, made absolute."""
+
+    folder: str
+    """The folder that surely exists: what it has of `[` and `*` in its name stands for itself."""
+    name: str
+    """A file in it, a pattern of files, or "" for all files below it."""
+    is_pattern: bool
+
+
+class Inputs(NamedTuple):
+    """What a job reads."""
+
+    sources: tuple[Source, ...]
+    folder: str
+    """The folder of all sources, with its slash: an image without an id is called by its path below it."""
+
+
+def find_inputs(names: Sequence[str]) -> Inputs:
+    """Finds what a user named: files, folders with all that is below them, and patterns of files.
+
+    A name that exists is that file or folder, whatever is in it of `[`, `*` and `?`. Anything else is a pattern below
+    the folder that its beginning names.
+
+    Raises:
+      ValueError: if there are no names, or no file has one of them.
+    """
+    if not names:
+        raise ValueError("There is no input: name a folder, a file, or a pattern of files.")
+    sources: dict[Source, None] = {}  # a set that keeps the order
+    for name in names:
+        source = _remote_source(name) if "://" in name else _local_source(name)
+        if next(_files(source), None) is None:
+            raise ValueError(f"There is no input: no file matches {name!r}.")
+        sources[source] = None
+    # By characters and then cut at a slash: `commonpath` would take one of the slashes of s3://.
+    common = os.path.commonprefix([posixpath.join(source.folder, "") for source in sources])  # noqa: RUF071
+    return Inputs(tuple(sources), common[: common.rfind("/") + 1])
+
+
+class MatchInputs(beam.PTransform):
+    """Gives two collections: `files`, each once, as FileMetadata, and `PASSED_OVER`, of PassedOver."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__()
+        self._inputs = inputs
+
+    def expand(self, root: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
+        """Lists the sources in a worker, which sees the files as those that read them."""
+        matched = root | "Sources" >> beam.Create(self._inputs.sources) | "List" >> beam.ParDo(_List()).with_outputs()
+        files, passed_over = matched[None], matched[PASSED_OVER]
+        if len(self._inputs.sources) > 1:
+            files = files | "FilesOnce" >> beam.Distinct()
+            passed_over = passed_over | "PassedOverOnce" >> beam.Distinct()
+        return {"files": files | "Metadata" >> beam.MapTuple(FileMetadata), PASSED_OVER: passed_over}
+
+
+def passed_over(path: str) -> str | None:
+    """Returns why a file is not read that stands in a folder or matches a pattern; None if it is.
+
+    Args:
+      path: its path below the folder that was named.
+    """
+    if path.endswith("/"):
+        return "it marks a folder"
+    if any(part[:1] in (".", "_") for part in path.split("/")):
+        return "its name begins with a dot or an underscore"
+    return None
+
+
+class _List(beam.DoFn):
+    def process(self, source: Source) -> Iterator[tuple[str, int, float] | TaggedOutput]:
+        is_one_file = bool(source.name) and not source.is_pattern
+        for file in _files(source):
+            reason = None if is_one_file else passed_over(file.path.removeprefix(posixpath.join(source.folder, "")))
+            if reason is None and "://" not in file.path and not os.path.isfile(file.path):
+                reason = "it is a link to a folder" if os.path.isdir(file.path) else "it is no regular file"
+            if reason is None:
+                yield file.path, file.size_in_bytes, file.last_updated_in_seconds
+            else:
+                yield TaggedOutput(PASSED_OVER, PassedOver(file.path, reason))
+
+
+def _local_source(name: str) -> Source:
+    path = os.path.abspath(name)
+    if os.path.isdir(path):
+        return Source(path, "", False)
+    folder, rest = os.path.split(path)
+    if os.path.exists(path):
+        return Source(folder, rest, False)
+    while not os.path.isdir(folder):
+        folder, last = os.path.split(folder)
+        rest = posixpath.join(last, rest)
+    return Source(folder, rest, True)
+
+
+def _remote_source(name: str) -> Source:
+    literal = _WILDCARD.split(name, maxsplit=1)[0]
+    folder, rest = literal[: literal.rfind("/") + 1], name[literal.rfind("/") + 1 :]
+    if literal == name and rest and not FileSystems.exists(name):
+        return Source(posixpath.join(name, ""), "", False)
+    return Source(folder, rest, literal != name)
+
+
+def _files(source: Source) -> Iterator[FileMetadata]:
+    """Lists the files of a source, also what is to be passed over. Raises OSError where a folder cannot be."""
+    if "://" in source.folder:
+        yield from FileSystems.match([source.folder + (source.name or "**")])[0].metadata_list
+    elif source.name and not source.is_pattern:
+        yield _metadata(posixpath.join(source.folder, source.name))
+    else:
+        # Not by Beam, which takes a `[` in the folder's name for a wildcard, and lists what is beside the folder too.
+        matches = re.compile(LocalFileSystem.translate_pattern(source.name or "**")).match
+        below = len(posixpath.join(source.folder, ""))
+        for place, folders, names in os.walk(source.folder, onerror=_raise):
+            folders.sort()
+            links = [name for name in folders if os.path.islink(posixpath.join(place, name))]
+            for name in sorted([*names, *links]):
+                path = posixpath.join(place, name)
+                if matches(path[below:]):
+                    yield _metadata(path)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _metadata(path: str) -> FileMetadata:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:  # a link to nothing
+        return FileMetadata(path, 0, 0.0)
+    return FileMetadata(path, status.st_size, status.st_mtime)
