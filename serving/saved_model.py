@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -122,8 +122,10 @@ class Signature:
                 f"{sorted(self.outputs)}."
             )
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
-        """Calls the function once and returns whatever it gives, unchecked. Other Python threads run meanwhile.
+    def run(self, inputs: Mapping[str, np.ndarray], outputs: Collection[str] | None = None) -> Arrays:
+        """Calls the function once and returns whatever it gives, or these outputs, unchecked.
+
+        Other Python threads run meanwhile.
 
         An array is converted to the input's dtype; where that is a float, uint8 pixels are divided by 255.
 
@@ -139,7 +141,9 @@ class Signature:
         for alias, value in inputs.items():
             dtype = self.inputs[alias].dtype
             arguments[alias] = tf.constant(_converted(value, dtype), tf.as_dtype(dtype))
-        return {alias: value.numpy() for alias, value in self._function(**arguments).items()}
+        answer = self._function(**arguments)
+        # What nobody asked for may be large, and is never copied.
+        return {alias: answer[alias].numpy() for alias in (answer if outputs is None else outputs)}
 
     def call(
         self,
@@ -163,7 +167,7 @@ class Signature:
         rows = len(next(iter(inputs.values())))
         step = batch_rows or rows
         parts = [
-            self.run({alias: value[first : first + step] for alias, value in inputs.items()})
+            self.run({alias: value[first : first + step] for alias, value in inputs.items()}, outputs)
             for first in range(0, rows, step)
         ]
         answer = {

@@ -36,7 +36,7 @@ class SavedModelScorer:
 
     def _call(self, image: np.ndarray, seed: np.ndarray) -> Scores:
         try:
-            outputs = self._signature.run({"image": image, "seed": seed})
+            outputs = self._signature.run({"image": image, "seed": seed}, Scores._fields)
         except tf.errors.InvalidArgumentError as error:
             raise Refused(refusal(error)) from error
         return Scores(*(outputs[name] for name in Scores._fields))

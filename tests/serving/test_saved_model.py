@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,24 @@ def test_only_what_is_asked_for_is_returned_and_checked(model: SavedModel) -> No
     add.require_outputs("total", "halves")
     with pytest.raises(ValueError, match=r"'add' of .* lacks the outputs \['kl'\]; it gives \['halves', 'root', 'tot"):
         add.require_outputs("total", "kl")
+
+
+def test_outputs_that_nobody_asks_for_take_no_memory(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.call = tf.function(
+        lambda x: {"sum": tf.reduce_sum(x, axis=1), "wide": tf.zeros([tf.shape(x)[0], 1_000_000])},
+        input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")],
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures={"call": module.call})
+    signature, inputs = SavedModel(tmp_path).signature("call"), {"x": np.ones((8, 2), np.float32)}
+    signature.call(inputs, outputs={"sum": "[n]"}, batch_rows=1)
+    tracemalloc.start()
+    answer = signature.call(inputs, outputs={"sum": "[n]"}, batch_rows=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(answer["sum"], np.full(8, 2.0))
+    # One row of the wide output is 4 MB.
+    assert answer.keys() == {"sum"} and peak < 1_000_000
 
 
 def test_an_answer_of_fewer_rows_is_an_error(model: SavedModel) -> None:
