@@ -75,6 +75,8 @@ setup(
         "grpcio-reflection>=1.48.2",
         # SVHN's boxes are in a MATLAB file, which is HDF5.
         "h5py>=3.10",
+        # uvicorn's parser of HTTP, in C: strict about what a body's length is.
+        "httptools>=0.6.4",
         # TensorFlow Datasets imports it, but declares it for Python 3.8 and older only.
         "importlib_resources>=6",
         "jinja2>=3.1",
@@ -87,6 +89,7 @@ setup(
         "mlcroissant>=1",
         "ml-metadata>=1.16,<1.22",
         "numpy>=1.26",
+        "orjson>=3.10",
         "pillow>=10",
         "prometheus-client>=0.20",
         "protobuf>=3.20.3",
@@ -96,6 +99,7 @@ setup(
         "scipy>=1.11",
         # The command `tensorboard` of 2.16 imports pkg_resources, which 82 removed: tensorboard#7107.
         "setuptools>=77,<82; python_version<'3.11'",
+        "starlette>=0.40,<2",
         # tf.summary needs it; TensorFlow 2.21 no longer brings it.
         "tensorboard>=2.16,<2.22",
         "tensorflow>=2.16.2,<2.22",
@@ -103,6 +107,7 @@ setup(
         "tensorflow-serving-api>=2.16.1,<2.22",
         "tfx>=1.16,<1.17; python_version<'3.11'",
         "tfx>=1.21,<1.22; python_version>='3.11'",
+        "uvicorn>=0.34,<1",
     ],
     extras_require={
         # NVIDIA's libraries, which TensorFlow's wheel leaves out.

@@ -71,14 +71,27 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
     type=click.IntRange(min=1),
     default=30_000,
     show_default=True,
-    help="Milliseconds that a request may take.",
+    help="Milliseconds that a REST request may take, from its head to its answer.",
 )
 @click.option(
     "--rest_api_num_threads",
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
-    help="Connections open at a time.",
+    help="REST requests computed at a time; more wait.",
+)
+@_switch("rest_api_enable_cors_support", "Whether pages of any origin may call REST.")
+@click.option(
+    "--allowed_hosts",
+    default="",
+    help="Names by which REST may be called: name,*.example.com or * for any. Not a flag of TF Serving.  "
+    "[default: addresses, localhost, and unless --host is the loopback's, names that only a private network has]",
+)
+@click.option(
+    "--max_memory_mb",
+    type=click.IntRange(min=1),
+    help="Megabytes for all requests under way; more are refused. Not a flag of TF Serving.  "
+    "[default: half of the memory]",
 )
 @click.option(
     "--file_system_poll_wait_seconds",
@@ -159,6 +172,8 @@ def _server_config(
     batching_parameters_file: pathlib.Path | None,
     monitoring_config_file: pathlib.Path | None,
     grpc_max_threads: int | None,
+    max_memory_mb: int | None,
+    allowed_hosts: str,
     grpc_channel_arguments: str,
     rest_api_port: int,
     **same: Any,
@@ -173,6 +188,10 @@ def _server_config(
         given["batching"] = server_process.read_batching(batching_parameters_file)
     if monitoring_config_file:
         given["prometheus_path"] = server_process.read_monitoring(monitoring_config_file)
+    if max_memory_mb:
+        given["max_memory_mb"] = max_memory_mb
+    if allowed_hosts:
+        given["allowed_hosts"] = tuple(name.strip() for name in allowed_hosts.split(","))
     if grpc_max_threads:
         given["grpc_max_threads"] = grpc_max_threads
     if grpc_channel_arguments:

@@ -9,6 +9,7 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import logging
 import os
 import threading
 import time
@@ -22,6 +23,9 @@ from serving.saved_model import Arrays
 from serving.server import status_error
 from serving.server.prometheus_metrics import Metrics
 from serving.server.servable import Signature
+from serving.server.status_error import StatusError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,14 +81,12 @@ class _Task:
             return False
         if time.monotonic() < self.deadline:
             return True
-        late = status_error.StatusError(
-            grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline passed while the request waited to be computed."
-        )
-        _settle([(self, late)])
+        late = "The deadline passed while the request waited to be computed."
+        _settle([(self, StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, late))])
         return False
 
 
-def _settle(outcomes: Sequence[tuple[_Task, Arrays | Exception]]) -> None:
+def _settle(outcomes: Sequence[tuple[_Task, Arrays | StatusError]]) -> None:
     """Delivers outputs or errors to the callers.
 
     All that belong to one event loop in one step: a wake-up for each would hand Python's lock to the loop and wait to
@@ -99,11 +101,11 @@ def _settle(outcomes: Sequence[tuple[_Task, Arrays | Exception]]) -> None:
             loop.call_soon_threadsafe(_set, settled)
 
 
-def _set(settled: Sequence[tuple[asyncio.Future[Arrays], Arrays | Exception]]) -> None:
+def _set(settled: Sequence[tuple[asyncio.Future[Arrays], Arrays | StatusError]]) -> None:
     for answer, outcome in settled:
         if answer.done():  # It was cancelled meanwhile.
             continue
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, StatusError):
             answer.set_exception(outcome)
         else:
             answer.set_result(outcome)
@@ -144,7 +146,7 @@ class UnbatchedScheduler(Scheduler):
     def submit(self, signature: Signature, inputs: Arrays, *, deadline: float) -> asyncio.Future[Arrays]:
         """Queues the request for a thread of the pool."""
         if not self._places.acquire(blocking=False):
-            raise status_error.StatusError(
+            raise StatusError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"All {self._threads} threads compute and the queue is full: try again later, or start more servers.",
             )
@@ -162,10 +164,11 @@ class UnbatchedScheduler(Scheduler):
         try:
             if task.claim():
                 try:
-                    outcome: Arrays | Exception = task.signature.run(task.inputs)
+                    outputs = task.signature.run(task.inputs)
                 except Exception as error:
-                    outcome = error
-                _settle([(task, outcome)])
+                    _settle([(task, _reason(error))])
+                else:
+                    _settle([(task, outputs)])
         finally:
             self._places.release()
 
@@ -231,7 +234,7 @@ class BatchingScheduler(Scheduler):
         with self._changed:
             queue = self._queues.setdefault(key, _Queue())
             if not queue.add(task, self._parameters):
-                raise status_error.StatusError(
+                raise StatusError(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"{len(queue.batches)} batches of signature {signature.name!r} wait already: try again later, "
                     "raise max_enqueued_batches, or start more servers.",
@@ -287,7 +290,7 @@ class BatchingScheduler(Scheduler):
             _expect_rows(outputs, self._parameters.padded(rows))
         except Exception as error:
             if len(tasks) == 1:
-                _settle([(tasks[0], error)])
+                _settle([(tasks[0], _reason(error))])
             else:
                 self._compute(tasks[: len(tasks) // 2])
                 self._compute(tasks[len(tasks) // 2 :])
@@ -314,10 +317,21 @@ class BatchingScheduler(Scheduler):
         return merged
 
 
+def _reason(error: Exception) -> StatusError:
+    """Makes what a computation raised a caller's error, without the traceback.
+
+    That leads to the task, which leads to the error: a circle that would keep the request in memory.
+    """
+    reason = status_error.from_exception(error)
+    if reason.code == grpc.StatusCode.INTERNAL:
+        _log.error("A computation failed", exc_info=error)
+    return StatusError(reason.code, reason.message)
+
+
 def _expect_rows(outputs: Arrays, rows: int) -> None:
     for alias, value in outputs.items():
         if value.shape[:1] != (rows,):
-            raise status_error.StatusError(
+            raise StatusError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f"Output {alias!r} has shape {list(value.shape)} for a batch of {rows} rows: the signature does not "
                 "give a row for a row, so serve it without batching.",

@@ -28,12 +28,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.aio.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Answers with the state of each version, the greatest first, and why it failed."""
-        try:
-            if not request.HasField("model_spec"):
-                raise status_error.invalid("The request has no model_spec: name the model.")
-            return status_response(self._models.statuses(request.model_spec))
-        except status_error.StatusError as error:
-            return await context.abort(error.code, error.message)
+        if not request.HasField("model_spec"):
+            raise status_error.invalid("The request has no model_spec: name the model.")
+        return status_response(self._models.statuses(request.model_spec))
 
     async def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
@@ -43,8 +40,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             # On a thread, because loading takes long.
             await asyncio.to_thread(self._reload, request.config)
         except Exception as error:
-            reason = status_error.from_exception(error)
-            return await context.abort(reason.code, reason.message)
+            raise status_error.from_exception(error) from None
         return model_management_pb2.ReloadConfigResponse()
 
 

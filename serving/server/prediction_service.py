@@ -1,4 +1,4 @@
-"""TF Serving's PredictionService on gRPC: deadlines, status codes and metrics around the Predictor."""
+"""TF Serving's PredictionService on gRPC: deadlines and metrics around the Predictor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ T = TypeVar("T")
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers Predict, Classify and GetModelMetadata; no signature of ours is for Regress and MultiInference."""
+    """Answers Predict, Classify and GetModelMetadata; no signature of ours is for Regress and MultiInference.
+
+    Its methods raise StatusError, which `grpc_messages` makes the call's status.
+    """
 
     def __init__(self, predictor: Predictor, observer: RequestObserver) -> None:
         self._predictor = predictor
@@ -56,7 +59,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     async def Regress(self, request: object, context: grpc.aio.ServicerContext) -> Any:
         """Refuses. The generated base class would write a traceback into the log at every call."""
-        return await context.abort(
+        raise status_error.StatusError(
             grpc.StatusCode.UNIMPLEMENTED, "This server answers Predict, Classify and GetModelMetadata only."
         )
 
@@ -72,7 +75,4 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> T:
         remaining = context.time_remaining()
         deadline = math.inf if remaining is None else time.monotonic() + remaining
-        try:
-            return await self._observer.observe(model, api, "GRPC", method(request, deadline=deadline))
-        except status_error.StatusError as error:
-            return await context.abort(error.code, error.message)
+        return await self._observer.observe(model, api, "GRPC", method(request, deadline=deadline))

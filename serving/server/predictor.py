@@ -5,7 +5,10 @@ Everything here runs on the event loop, which must never wait: it checks, and ha
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import grpc
 import numpy as np
@@ -18,14 +21,21 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
+from serving.rest_json import answers
 from serving.saved_model import DEFAULT_SIGNATURE, Arrays
-from serving.server import status_error, tensor_protos
+from serving.server import memory_budget, status_error, tensor_protos
 from serving.server.batching import Scheduler
 from serving.server.servable import Servable, Signature
 from serving.server.served_models import ServedModels
 
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
 _PREDICT_METHOD = "tensorflow/serving/predict"
+
+_INLINE_BYTES = 2**18
+_COPIES = 3
+"""Of an answer in memory at a time: the arrays, protobuf's, and what gRPC sends."""
+
+T = TypeVar("T")
 
 
 class Predictor:
@@ -38,21 +48,22 @@ class Predictor:
         self._models = models
         self._scheduler = scheduler
         self._max_response_bytes = max_response_bytes
+        self.max_rows = scheduler.max_rows
 
     async def predict(
         self, request: predict_pb2.PredictRequest, *, deadline: float = math.inf
     ) -> predict_pb2.PredictResponse:
         """Computes the outputs of a signature, or those that the request's output_filter names."""
         with self._models.acquire(_model_spec(request)) as servable:
-            return await self.predict_with(servable, request, deadline=deadline)
+            return await predict(
+                servable, request, self._scheduler, deadline=deadline, max_response_bytes=self._max_response_bytes
+            )
 
-    async def predict_with(
-        self, servable: Servable, request: predict_pb2.PredictRequest, *, deadline: float
-    ) -> predict_pb2.PredictResponse:
-        """Computes as `predict` does, with a version that the caller has acquired."""
-        return await predict(
-            servable, request, self._scheduler, deadline=deadline, max_response_bytes=self._max_response_bytes
-        )
+    async def compute(
+        self, signature: Signature, inputs: Arrays, *, output_filter: Sequence[str] = (), deadline: float
+    ) -> Arrays:
+        """Computes the outputs for arrays that fit the signature of a version that the caller has acquired."""
+        return await compute(self._scheduler, signature, inputs, output_filter, deadline, self._max_response_bytes)
 
     async def classify(
         self, request: classification_pb2.ClassificationRequest, *, deadline: float = math.inf
@@ -89,26 +100,31 @@ async def predict(
     max_response_bytes: int,
 ) -> predict_pb2.PredictResponse:
     """Answers a Predict request with this version, whichever the request names."""
-    signature = predict_signature(servable, request.model_spec)
-    _expect_aliases(signature, request)
-    inputs = {
-        alias: tensor_protos.to_array(alias, request.inputs[alias], spec, max_rows=scheduler.max_rows)
-        for alias, spec in signature.inputs.items()
-    }
-    outputs = await _compute(scheduler, signature, inputs, deadline=deadline)
-    wanted = list(request.output_filter) or list(outputs)
-    size = sum(outputs[alias].nbytes for alias in wanted)
-    if size > max_response_bytes:
-        raise status_error.StatusError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"The answer has {size} bytes and this server sends at most {max_response_bytes}: ask for fewer rows, or "
-            "name the outputs that you need in output_filter.",
-        )
-    response = predict_pb2.PredictResponse()
-    _name_servable(response.model_spec, servable, signature)
-    for alias in wanted:
-        tensor_protos.to_proto(outputs[alias], response.outputs[alias])
-    return response
+    signature = predict_signature(servable, request.model_spec.signature_name)
+    expect_aliases(signature, request.inputs, request.output_filter)
+
+    def inputs() -> Arrays:
+        return {
+            alias: tensor_protos.to_array(alias, request.inputs[alias], spec, max_rows=scheduler.max_rows)
+            for alias, spec in signature.inputs.items()
+        }
+
+    def response() -> predict_pb2.PredictResponse:
+        response = predict_pb2.PredictResponse()
+        _name_servable(response.model_spec, servable, signature)
+        for alias, value in outputs.items():
+            tensor_protos.to_proto(value, response.outputs[alias])
+        return response
+
+    outputs = await compute(
+        scheduler,
+        signature,
+        await _run(inputs, request.ByteSize()),
+        list(request.output_filter),
+        deadline,
+        max_response_bytes,
+    )
+    return await _run(response, sum(value.nbytes for value in outputs.values()))
 
 
 async def classify(
@@ -119,23 +135,29 @@ async def classify(
     deadline: float,
 ) -> classification_pb2.ClassificationResponse:
     """Answers a Classify request with this version, whichever the request names."""
-    signature = _classify_signature(servable, request.model_spec)
-    examples = _serialized_examples(request.input, max_rows=scheduler.max_rows)
-    (alias,) = signature.inputs
-    outputs = await _compute(scheduler, signature, {alias: examples}, deadline=deadline)
-    response = classification_pb2.ClassificationResponse()
-    _fill_classifications(outputs, len(examples), response.result)
-    _name_servable(response.model_spec, servable, signature)
-    return response
+    signature = classify_signature(servable, request.model_spec.signature_name)
+    examples = await _run(lambda: _serialized_examples(request.input), request.ByteSize())
+    outputs = await compute(
+        scheduler, signature, examples_input(signature, examples, max_rows=scheduler.max_rows), (), deadline, math.inf
+    )
+    expect_classifications(outputs, len(examples))
+
+    def response() -> classification_pb2.ClassificationResponse:
+        response = classification_pb2.ClassificationResponse()
+        _fill_classifications(outputs, len(examples), response.result)
+        _name_servable(response.model_spec, servable, signature)
+        return response
+
+    return await _run(response, 64 * sum(value.size for value in outputs.values()))
 
 
-def predict_signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
-    """Finds the signature that a Predict request names.
+def predict_signature(servable: Servable, name: str) -> Signature:
+    """Finds the signature that a Predict request names; the default one where it names none.
 
     Raises:
       StatusError: FAILED_PRECONDITION where there is none, as in TF Serving; its Classify says INVALID_ARGUMENT.
     """
-    name = _signature_name(spec)
+    name = name or DEFAULT_SIGNATURE
     if name not in servable.signatures:
         raise status_error.StatusError(
             grpc.StatusCode.FAILED_PRECONDITION, f"There is no signature {name!r}, only {sorted(servable.signatures)}."
@@ -143,20 +165,48 @@ def predict_signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signatur
     return servable.signatures[name]
 
 
-async def _compute(scheduler: Scheduler, signature: Signature, inputs: Arrays, *, deadline: float) -> Arrays:
-    """Computes the outputs for inputs of the right dtypes and shapes."""
-    if signature.has_rows and len({len(value) for value in inputs.values()}) > 1:
-        rows = {alias: len(value) for alias, value in inputs.items()}
-        raise status_error.invalid(f"All inputs must have the same number of rows; these have {rows}.")
-    try:
-        return await scheduler.submit(signature, inputs, deadline=deadline)
-    except Exception as error:
-        raise status_error.from_exception(error) from error
+async def compute(
+    scheduler: Scheduler,
+    signature: Signature,
+    inputs: Arrays,
+    output_filter: Sequence[str],
+    deadline: float,
+    max_response_bytes: float,
+) -> Arrays:
+    """Computes the outputs, or those of the filter, for inputs of the right dtypes and shapes.
+
+    The answer's size is bounded, and its memory claimed, before it is computed where the signature tells it.
+    """
+    rows = {len(value) for value in inputs.values()} if signature.has_rows else {1}
+    if len(rows) > 1:
+        counts = {alias: len(value) for alias, value in inputs.items()}
+        raise status_error.invalid(f"All inputs must have the same number of rows; these have {counts}.")
+
+    def claim(size: int, claimed: int = 0) -> int:
+        if size > max_response_bytes:
+            raise status_error.StatusError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"The answer has {size} bytes and this server sends at most {max_response_bytes}: ask for fewer rows, "
+                "or name the outputs that you need in output_filter.",
+            )
+        memory_budget.claim(_COPIES * max(0, size - claimed))
+        return size
+
+    claimed = claim(sum(signature.outputs[alias].bytes_of(*rows) for alias in output_filter or signature.outputs))
+    outputs = await scheduler.submit(signature, inputs, deadline=deadline)
+    outputs = {alias: outputs[alias] for alias in output_filter or outputs}
+    claim(sum(map(tensor_protos.count_bytes, outputs.values())), claimed)
+    return outputs
 
 
-def _classify_signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
+async def _run(function: Callable[[], T], size: int) -> T:
+    """Runs the function, on a thread where it works on many bytes, so that the event loop goes on."""
+    return function() if size <= _INLINE_BYTES else await asyncio.to_thread(function)
+
+
+def classify_signature(servable: Servable, name: str) -> Signature:
     """Finds the signature that a Classify request names, and checks that it can classify tf.Examples."""
-    name = _signature_name(spec)
+    name = name or DEFAULT_SIGNATURE
     if name not in servable.signatures:
         raise status_error.invalid(f"There is no signature {name!r}, only {sorted(servable.signatures)}.")
     signature = servable.signatures[name]
@@ -179,59 +229,67 @@ def _classify_signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signat
     return signature
 
 
-def _serialized_examples(examples: input_pb2.Input, *, max_rows: int) -> np.ndarray:
-    """Serializes the examples, each with the context that they share: bytes objects [n]."""
+def _serialized_examples(examples: input_pb2.Input) -> list[bytes]:
+    """Serializes the examples, each with the context that they share."""
     kind = examples.WhichOneof("kind")
     if kind == "example_list":
-        rows = [example.SerializeToString() for example in examples.example_list.examples]
-    elif kind == "example_list_with_context":
+        return [example.SerializeToString() for example in examples.example_list.examples]
+    if kind == "example_list_with_context":
         # A message's bytes after another's merge into it, and so an example's features win over the context's.
         context = examples.example_list_with_context.context.SerializeToString()
-        rows = [context + example.SerializeToString() for example in examples.example_list_with_context.examples]
-    else:
-        rows = []
+        return [context + example.SerializeToString() for example in examples.example_list_with_context.examples]
+    return []
+
+
+def examples_input(signature: Signature, rows: list[bytes], *, max_rows: int) -> Arrays:
+    """Makes serialized examples the input of a signature that classifies. Raises StatusError, INVALID_ARGUMENT."""
     if not rows:
         raise status_error.invalid("The input is empty: send at least one tf.Example.")
     if len(rows) > max_rows:
         raise status_error.invalid(f"There are {len(rows)} examples; this server takes at most {max_rows} a request.")
     array = np.empty(len(rows), object)
     array[:] = rows
-    return array
+    (alias,) = signature.inputs
+    return {alias: array}
+
+
+def expect_classifications(outputs: Arrays, rows: int) -> None:
+    """Raises StatusError, FAILED_PRECONDITION, where `classes` and `scores` are not [rows, k]."""
+    shapes = {alias: list(value.shape) for alias, value in outputs.items()}
+    shape = next(iter(shapes.values()))
+    if len(shape) != 2 or shape[0] != rows or any(other != shape for other in shapes.values()):
+        raise status_error.StatusError(
+            grpc.StatusCode.FAILED_PRECONDITION, f"Outputs for {rows} examples must be [{rows}, k]; they are {shapes}."
+        )
 
 
 def _fill_classifications(outputs: Arrays, rows: int, result: classification_pb2.ClassificationResult) -> None:
     """Writes `classes` string [n, k], `scores` float [n, k], or both into the result."""
     classes, scores = outputs.get("classes"), outputs.get("scores")
-    shape = next(value.shape for value in (classes, scores) if value is not None)
-    if len(shape) != 2 or shape[0] != rows or any(value.shape != shape for value in outputs.values()):
-        shapes = {alias: list(value.shape) for alias, value in outputs.items()}
-        raise status_error.StatusError(
-            grpc.StatusCode.FAILED_PRECONDITION, f"Outputs for {rows} examples must be [{rows}, k]; they are {shapes}."
-        )
+    columns = next(iter(outputs.values())).shape[1]
     for row in range(rows):
         classification = result.classifications.add()
-        for column in range(shape[1]):
+        for column in range(columns):
             chosen = classification.classes.add()
             if classes is not None:
-                label = classes[row, column]
-                chosen.label = label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
+                chosen.label = answers.as_text(classes[row, column])
             if scores is not None:
                 chosen.score = float(scores[row, column])
 
 
-def _expect_aliases(signature: Signature, request: predict_pb2.PredictRequest) -> None:
+def expect_aliases(signature: Signature, inputs: Iterable[str], output_filter: Sequence[str] = ()) -> None:
     """Raises StatusError where inputs are missing or unknown, or the output filter names what there is not."""
-    missing = sorted(set(signature.inputs) - set(request.inputs))
-    unknown = sorted(set(request.inputs) - set(signature.inputs))
+    missing = sorted(set(signature.inputs) - set(inputs))
+    unknown = sorted(set(inputs) - set(signature.inputs))
     if missing or unknown:
         raise status_error.invalid(
             f"Signature {signature.name!r} takes {_listed(signature.inputs)}. Missing: {missing}; unknown: {unknown}."
         )
-    for alias in request.output_filter:
+    for alias in output_filter:
         if alias not in signature.outputs:
             raise status_error.invalid(f"There is no output {alias!r} to filter, only {sorted(signature.outputs)}.")
-    if len(set(request.output_filter)) < len(request.output_filter):
-        raise status_error.invalid(f"output_filter names an output twice: {list(request.output_filter)}.")
+    if len(set(output_filter)) < len(output_filter):
+        raise status_error.invalid(f"output_filter names an output twice: {list(output_filter)}.")
 
 
 def _listed(specs: dict[str, tensor_protos.TensorSpec]) -> str:
@@ -242,10 +300,6 @@ def _model_spec(request: object) -> model_pb2.ModelSpec:
     if not request.HasField("model_spec"):  # type: ignore[attr-defined]
         raise status_error.invalid("The request has no model_spec: name the model.")
     return request.model_spec  # type: ignore[attr-defined]
-
-
-def _signature_name(spec: model_pb2.ModelSpec) -> str:
-    return spec.signature_name or DEFAULT_SIGNATURE
 
 
 def _name_servable(spec: model_pb2.ModelSpec, servable: Servable, signature: Signature | None = None) -> None:

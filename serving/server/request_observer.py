@@ -40,11 +40,11 @@ class RequestObserver:
             status = grpc.StatusCode.OK
             return response
         except Exception as error:
-            reason = status_error.from_exception(error)
-            status = reason.code
-            if status == grpc.StatusCode.INTERNAL:
+            # In no variable: an error that its own traceback leads to keeps the request in memory.
+            status = status_error.from_exception(error).code
+            if status == grpc.StatusCode.INTERNAL and not isinstance(error, status_error.StatusError):
                 _log.error("%s on %s failed", api, model, exc_info=error)
-            raise reason from error
+            raise status_error.from_exception(error) from None
         finally:
             self._metrics.requests.labels(label, api, status.name).inc()
             self._metrics.latency.labels(label, api, entrypoint).observe((time.perf_counter() - began) * 1e6)

@@ -1,33 +1,33 @@
-"""TF Serving's REST API, the page for Prometheus and the live page, on the standard library's HTTP server."""
+"""TF Serving's REST API, the page for Prometheus and the live page, as an ASGI application."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import http.server
 import json
 import logging
 import re
-import socket
-import socketserver
-import threading
 import time
 import urllib.parse
-from collections.abc import Coroutine, Iterator, Mapping
-from concurrent import futures
-from typing import Any, TypeVar
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import grpc
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    predict_pb2,
-)
+from google.protobuf import json_format
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
-from serving.server import json_tensors, predictor, status_error
+from serving.rest_json import answers, bodies
+from serving.rest_json.reader_process import BodyReader, ReaderFailed
+from serving.server import predictor, status_error, tensor_protos
+from serving.server.http_callers import HttpCallers
 from serving.server.live_page_files import LivePage
+from serving.server.memory_budget import MemoryBudget, Reservation
 from serving.server.model_service import status_response
 from serving.server.predictor import Predictor
 from serving.server.prometheus_metrics import Metrics
@@ -36,11 +36,14 @@ from serving.server.served_models import ServedModels
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _CALL = re.compile(rf"{_MODEL}:(?P<method>predict|classify)")
 _LOOK = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?")
+
+_ELEMENT_BYTES = 64
+"""Memory that a value of a body takes while it is parsed; a short list takes the most."""
+_PIECE_BYTES = 64 * 2**10
+"""Of a body that is inflated, or an answer that is sent, at a time."""
 
 _HTTP_STATUSES = {
     grpc.StatusCode.CANCELLED: 499,
@@ -60,8 +63,8 @@ _HTTP_STATUSES = {
 """As TF Serving maps them; anything else is 500."""
 
 
-class RestServer:
-    """Answers HTTP on threads; the Predictor computes on gRPC's event loop, as for gRPC."""
+class RestApi:
+    """Answers HTTP requests on gRPC's event loop, within the same budget of memory."""
 
     def __init__(
         self,
@@ -69,279 +72,266 @@ class RestServer:
         models: ServedModels,
         metrics: Metrics,
         observer: RequestObserver,
-        loop: asyncio.AbstractEventLoop,
+        budget: MemoryBudget,
+        callers: HttpCallers,
         *,
-        host: str,
-        port: int,
         timeout: float,
-        connections: int,
+        max_calls: int,
         max_request_bytes: int,
         prometheus_path: str | None,
         live_page: bool,
     ) -> None:
-        """Binds the port. Raises OSError where it is taken."""
+        self._predictor = predictor
+        self._models = models
+        self._metrics = metrics
+        self._observer = observer
+        self._budget = budget
+        self._callers = callers
+        self._timeout = timeout
+        self._places = asyncio.Semaphore(max_calls)
+        self._max_request_bytes = max_request_bytes
+        self._prometheus_path = prometheus_path
+        self._live = LivePage(models) if live_page else None
+        self._reader = BodyReader()
 
-        class Handler(_Handler):
-            pass
-
-        Handler.timeout = timeout
-        Handler.predictor = predictor
-        Handler.models = models
-        Handler.metrics = metrics
-        Handler.observer = observer
-        Handler.loop = loop
-        Handler.max_request_bytes = max_request_bytes
-        Handler.prometheus_path = prometheus_path
-        Handler.live = LivePage(models) if live_page else None
-        self._server = _BoundedServer((host, port), Handler, connections)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="rest", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return int(self._server.server_address[1])
-
-    def start(self) -> None:
-        """Begins to answer."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Takes no more connections."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
-
-    def wait_for_requests(self, seconds: float) -> None:
-        """Returns when all requests under way are answered, or after so many seconds."""
-        self._server.wait_for_requests(seconds)
-
-
-class _BoundedServer(http.server.ThreadingHTTPServer):
-    """An HTTP server that refuses connections beyond a fixed number of open ones."""
-
-    # The threads of idle connections are such; a stop must not wait until their callers hang up.
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(
-        self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler], connections: int
-    ) -> None:
-        self._places = threading.BoundedSemaphore(connections)
-        self._requests = 0
-        self._answered = threading.Condition()
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        super().__init__(address, handler)
-
-    @contextlib.contextmanager
-    def counted_request(self) -> Iterator[None]:
-        """Counts a request as under way meanwhile."""
-        with self._answered:
-            self._requests += 1
-        try:
-            yield
-        finally:
-            with self._answered:
-                self._requests -= 1
-                self._answered.notify_all()
-
-    def wait_for_requests(self, seconds: float) -> None:
-        """Returns when no request is under way, or after so many seconds."""
-        with self._answered:
-            self._answered.wait_for(lambda: not self._requests, seconds)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts a thread for the connection, or refuses it."""
-        if not self._places.acquire(blocking=False):
-            body = b'{"error": "Too many connections are open: try again later."}'
-            head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        request = Request(scope, receive)
+        with self._budget.reserve() as memory:
             try:
-                request.settimeout(1.0)
-                request.sendall(head.encode() + body)
-            except OSError:
-                pass
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
+                response = await self._respond(request, memory)
+            except ClientDisconnect:
+                return
+            except Exception as error:
+                response = _refusal(request, error)
+            await response(scope, receive, send)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answers the connection's requests, on its thread."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+    def close(self) -> None:
+        """Ends the processes that read large bodies."""
+        self._reader.close()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Logs at DEBUG: a caller that hangs up is nothing to report."""
-        _log.debug("A connection of %s ended early", client_address, exc_info=True)
+    async def _respond(self, request: Request, memory: Reservation) -> Response:
+        self._callers.expect_own_host(request.headers, request.scope["http_version"])
+        path = request.scope["raw_path"].decode("ascii")
+        if request.method in ("GET", "HEAD"):
+            return self._get(path, request)
+        call, look = _CALL.fullmatch(path), _LOOK.fullmatch(path)
+        allowed = "POST, OPTIONS" if call else "GET, HEAD, OPTIONS"
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": allowed})
+        if request.method != "POST" or look:
+            raise HTTPException(405, f"{path[:200]} takes {allowed}, not {request.method}.", {"Allow": allowed})
+        if call is None:
+            raise _unknown(path, request.method)
+        spec = _spec(call)
+        self._callers.expect_call(request.headers)
+        # One deadline for the body and the answer to it, so that nobody takes longer by sending slowly.
+        deadline = time.monotonic() + self._timeout
+        body, elements = await _until(deadline, self._read_body(request, memory), 408, "The body did not come")
+        answer = self._call(spec, call["method"], body, _ELEMENT_BYTES * elements, memory, deadline)
+        del body
+        observed = self._observer.observe(spec.name, call["method"], "REST", answer)
+        return await _json_response(await _until(deadline, observed, 504, "There was no answer"))
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """Answers the requests of one connection."""
-
-    protocol_version = "HTTP/1.1"
-    server_version = "draw-serve"
-    # Without it an answer's body waits for the caller to acknowledge its head.
-    disable_nagle_algorithm = True
-
-    predictor: Predictor
-    models: ServedModels
-    metrics: Metrics
-    observer: RequestObserver
-    loop: asyncio.AbstractEventLoop
-    max_request_bytes: int
-    prometheus_path: str | None
-    live: LivePage | None
-    server: _BoundedServer
-
-    def do_GET(self) -> None:
-        """Answers with a status, metadata, the metrics or the live page."""
-        _, _, path, query, _ = urllib.parse.urlsplit(self.path)
-        if path == self.prometheus_path:
-            self._send(200, self.metrics.page(), {"Content-Type": "text/plain; version=0.0.4"})
-        elif self.live is not None and (answer := self.live.get(path, query)) is not None:
-            self._send(*answer)
-        else:
-            self._answer(lambda: self._look(path))
-
-    def do_POST(self) -> None:
-        """Answers predict and classify."""
-        with self.server.counted_request():
-            self._answer(self._call)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Logs at DEBUG: the metrics count requests."""
-        _log.debug(format, *args)
-
-    def _answer(self, answer: Any) -> None:
-        try:
-            self._send_json(200, answer())
-        except _HttpError as error:
-            self._send_json(error.status, json.dumps({"error": str(error)}))
-        except Exception as error:
-            reason = status_error.from_exception(error)
-            if reason.code == grpc.StatusCode.INTERNAL:
-                _log.error("%s %s failed", self.command, self.path, exc_info=error)
-            self._send_json(_HTTP_STATUSES.get(reason.code, 500), json.dumps({"error": reason.message}))
-
-    def _look(self, path: str) -> str:
+    def _get(self, path: str, request: Request) -> Response:
+        if path == self._prometheus_path:
+            return Response(self._metrics.page(), headers={"Content-Type": "text/plain; version=0.0.4"})
+        live = self._live.get(path, request.scope["query_string"].decode("latin-1")) if self._live else None
+        if live is not None:
+            return Response(live.body, live.status, live.headers)
         match = _LOOK.fullmatch(path)
         if match is None:
-            raise self._unknown(path)
+            raise _unknown(path, request.method)
         spec = _spec(match)
-        if match["metadata"]:
-            request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
-            return json_tensors.from_metadata(self.predictor.metadata(request))
-        response = status_response(self.models.statuses(spec))
+        return _indented(self._metadata(spec) if match["metadata"] else self._statuses(spec))
+
+    def _metadata(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:
+        response = self._predictor.metadata(
+            get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
+        )
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        spec = response.model_spec
+        return {
+            "model_spec": {"name": spec.name, "signature_name": "", "version": str(spec.version.value)},
+            "metadata": {"signature_def": json_format.MessageToDict(signatures, preserving_proto_field_name=True)},
+        }
+
+    def _statuses(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:
         state = get_model_status_pb2.ModelVersionStatus.State
-        rows = [
-            {
-                "version": str(row.version),
-                "state": state.Name(row.state),
-                "status": {"error_code": _code_name(row.status.error_code), "error_message": row.status.error_message},
-            }
-            for row in response.model_version_status
-        ]
-        return json.dumps({"model_version_status": rows}, indent=1)
+        codes = {code.value[0]: code.name for code in grpc.StatusCode}
+        return {
+            "model_version_status": [
+                {
+                    "version": str(row.version),
+                    "state": state.Name(row.state),
+                    "status": {
+                        "error_code": codes[row.status.error_code],
+                        "error_message": row.status.error_message,
+                    },
+                }
+                for row in status_response(self._models.statuses(spec)).model_version_status
+            ]
+        }
 
-    def _call(self) -> str:
-        body = self._body()
-        path = urllib.parse.urlsplit(self.path).path
-        match = _CALL.fullmatch(path)
-        if match is None:
-            raise self._unknown(path)
-        parsed = json_tensors.parse(body)
-        spec = _spec(match)
-        name = parsed.get("signature_name", "")
-        if not isinstance(name, str):
-            raise status_error.invalid("'signature_name' must be text.")
-        spec.signature_name = name
-        return self._predict(spec, parsed) if match["method"] == "predict" else self._classify(spec, parsed)
+    async def _read_body(self, request: Request, memory: Reservation) -> tuple[bytes, int]:
+        """Reads the body, and inflates it where it is compressed; returns it and how many values it has at most."""
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", "gzip"):
+            raise HTTPException(415, f"The body is encoded as {encoding[:100]!r}; send it plain, or as gzip.")
+        length = request.headers.get("content-length", "0")
+        # The body of a caller that asks first whether to send it, and is told no, stays where it is.
+        if int(length) > self._max_request_bytes:
+            raise self._too_large(length)
+        inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+        body, elements = bytearray(), 0
+        async for chunk in request.stream():
+            for piece in [chunk] if inflate is None else _inflated(inflate, chunk):
+                memory.grow(len(piece))
+                body += piece
+                elements += bodies.count_elements(piece)
+                if len(body) > self._max_request_bytes:
+                    raise self._too_large(f"{len(body)} or more")
+                if elements > bodies.MAX_ELEMENTS:
+                    raise HTTPException(413, f"The body has more than {bodies.MAX_ELEMENTS} values: send fewer rows.")
+                if inflate is not None:
+                    await asyncio.sleep(0)
+        if inflate is not None and not inflate.eof:
+            raise HTTPException(400, "The body's gzip ends too early.")
+        return bytes(body), elements
 
-    def _predict(self, spec: model_pb2.ModelSpec, parsed: dict[str, Any]) -> str:
-        request = predict_pb2.PredictRequest(model_spec=spec)
-        with self.models.acquire(spec) as servable:
-            inputs = predictor.predict_signature(servable, spec).inputs
-            by_rows = json_tensors.fill_predict(parsed, inputs, request)
-            answer = self.predictor.predict_with(servable, request, deadline=self._deadline())
-            response = self._wait(spec, "predict", answer)
-        return json_tensors.from_predict(response, rows=by_rows)
+    def _too_large(self, length: str) -> HTTPException:
+        return HTTPException(413, f"The body has {length} bytes; this server takes at most {self._max_request_bytes}.")
 
-    def _classify(self, spec: model_pb2.ModelSpec, parsed: dict[str, Any]) -> str:
-        request = classification_pb2.ClassificationRequest(model_spec=spec)
-        json_tensors.fill_examples(parsed, request.input)
-        response = self._wait(spec, "classify", self.predictor.classify(request, deadline=self._deadline()))
-        return json_tensors.from_classifications(response.result)
+    async def _call(
+        self, spec: model_pb2.ModelSpec, method: str, body: bytes, parsing: int, memory: Reservation, deadline: float
+    ) -> Iterator[bytes]:
+        with self._models.acquire(spec) as servable:
+            memory.grow(parsing)
+            try:
+                parsed = await self._reader.read(method, body)
+            except ReaderFailed as error:
+                raise status_error.StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from None
+            except ValueError as error:
+                raise status_error.invalid(str(error)) from None
+            del body
+            memory.grow(-parsing)
+            if method == "classify":
+                return await self._classify(servable, parsed, deadline)
+            return await self._predict(servable, parsed, memory, deadline)
 
-    def _deadline(self) -> float:
-        return time.monotonic() + (self.timeout or 0.0)
-
-    def _wait(self, spec: model_pb2.ModelSpec, api: str, answer: Coroutine[Any, Any, T]) -> T:
-        observed = self.observer.observe(spec.name, api, "REST", answer)
-        future = asyncio.run_coroutine_threadsafe(observed, self.loop)
+    async def _predict(self, servable: Any, parsed: Any, memory: Reservation, deadline: float) -> Iterator[bytes]:
+        signature = predictor.predict_signature(servable, parsed.signature_name)
+        columns = parsed.columns
+        if "" in columns and len(columns) == 1:
+            if len(signature.inputs) != 1:
+                raise status_error.invalid(
+                    f"The signature takes {sorted(signature.inputs)}, so every value must be named."
+                )
+            columns = dict(zip(signature.inputs, columns.values(), strict=True))
+        predictor.expect_aliases(signature, columns)
+        memory.grow(sum(value.nbytes for value in columns.values()))
+        inputs = {
+            alias: tensor_protos.fit(alias, columns[alias], spec, max_rows=self._predictor.max_rows)
+            for alias, spec in signature.inputs.items()
+        }
+        async with self._places:
+            outputs = await self._predictor.compute(signature, inputs, deadline=deadline)
         try:
-            return future.result(self.timeout)
-        except futures.TimeoutError as error:
-            future.cancel()
-            raise status_error.StatusError(
-                grpc.StatusCode.DEADLINE_EXCEEDED, f"There was no answer within {self.timeout:g} s."
-            ) from error
+            return answers.print_predict(outputs, by_rows=parsed.by_rows)
+        except ValueError as error:
+            raise status_error.invalid(str(error)) from None
 
-    def _body(self) -> bytes:
-        length = self.headers.get("Content-Length", "")
-        if self.headers.get("Transfer-Encoding") or not length:
-            self.close_connection = True
-            raise _HttpError(411, "Send the body's length in the header Content-Length; this server reads no chunks.")
-        if not (length.isascii() and length.isdigit()):
-            self.close_connection = True
-            raise _HttpError(400, "The header Content-Length is no number.")
-        if len(length) > 18 or int(length) > self.max_request_bytes:
-            self.close_connection = True
-            raise _HttpError(413, f"The body has {length} bytes; this server takes at most {self.max_request_bytes}.")
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
-            self.close_connection = True
-            raise _HttpError(400, f"The body ended after {len(body)} of {length} bytes.")
-        return body
-
-    def _unknown(self, path: str) -> Exception:
-        if path.startswith("/v1/"):
-            return status_error.invalid(f"Malformed request: {self.command} {path}")
-        return _HttpError(404, f"There is nothing at {path}; models are at /v1/models/NAME.")
-
-    def _send_json(self, status: int, body: str) -> None:
-        self._send(status, body.encode(), {"Content-Type": "application/json"})
-
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
+    async def _classify(self, servable: Any, parsed: Any, deadline: float) -> Iterator[bytes]:
+        signature = predictor.classify_signature(servable, parsed.signature_name)
+        inputs = predictor.examples_input(signature, parsed.examples, max_rows=self._predictor.max_rows)
+        async with self._places:
+            outputs = await self._predictor.compute(signature, inputs, deadline=deadline)
+        predictor.expect_classifications(outputs, len(parsed.examples))
+        return answers.print_classifications(outputs.get("classes"), outputs.get("scores"))
 
 
-class _HttpError(Exception):
-    """An answer that HTTP has a status for and gRPC no code."""
+def compressing(app: ASGIApp, *, any_origin: bool) -> ASGIApp:
+    """Adds compressed answers for callers that accept them, and CORS's headers for pages of any origin."""
+    app = GZipMiddleware(app, minimum_size=1024, compresslevel=1)
+    if any_origin:
+        app = CORSMiddleware(app, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["*"])
+    return app
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+
+async def _until(deadline: float, answer: Any, status: int, late: str) -> Any:
+    try:
+        return await asyncio.wait_for(answer, deadline - time.monotonic())
+    except asyncio.TimeoutError:
+        raise HTTPException(status, f"{late} in time, see --rest_api_timeout_in_ms.") from None
+
+
+async def _json_response(pieces: Iterator[bytes]) -> Response:
+    """Makes a response of one piece, or of chunks where it is long."""
+    chunks = _joined(pieces)
+    first = next(chunks)
+    headers = {"Content-Type": "application/json"}
+    if len(first) < _PIECE_BYTES:
+        return Response(first, headers=headers)
+
+    async def body() -> Any:
+        yield first
+        for chunk in chunks:
+            yield chunk
+            # The others' turn: a caller that reads fast would keep the loop to itself.
+            await asyncio.sleep(0)
+
+    return StreamingResponse(body(), headers=headers)
+
+
+def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    chunk = bytearray()
+    for piece in pieces:
+        chunk += piece
+        if len(chunk) >= _PIECE_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)
+
+
+def _inflated(inflate: Any, chunk: bytes) -> Iterator[bytes]:
+    try:
+        piece = inflate.decompress(chunk, _PIECE_BYTES)
+        while piece:
+            yield piece
+            piece = inflate.decompress(inflate.unconsumed_tail, _PIECE_BYTES)
+    except zlib.error as error:
+        raise HTTPException(400, f"The body is no gzip: {error}.") from None
+
+
+def _refusal(request: Request, error: Exception) -> Response:
+    headers = None
+    if isinstance(error, HTTPException):
+        status, reason, headers = error.status_code, error.detail, error.headers
+    else:
+        refusal = status_error.from_exception(error)
+        status, reason = _HTTP_STATUSES.get(refusal.code, 500), refusal.message
+        if status == 500 and not isinstance(error, status_error.StatusError):
+            _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _indented({"error": reason}, status, headers)
+
+
+def _indented(content: dict[str, Any], status: int = 200, headers: Any = None) -> Response:
+    return Response(json.dumps(content, indent=1), status, headers, media_type="application/json")
+
+
+def _unknown(path: str, method: str) -> Exception:
+    if path.startswith("/v1/"):
+        return status_error.invalid(f"Malformed request: {method} {path}")
+    return HTTPException(404, f"There is nothing at {path[:200]}; models are at /v1/models/NAME.")
 
 
 def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"]))
     if match["version"]:
-        if int(match["version"]) >= 2**63:
-            raise status_error.invalid(f"{match['version']} is no version number.")
+        if len(match["version"]) > 19 or int(match["version"]) >= 2**63:
+            raise status_error.invalid(f"{match['version'][:40]} is no version number.")
         spec.version.value = int(match["version"])
     elif match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])
     return spec
-
-
-def _code_name(number: int) -> str:
-    return next(code.name for code in grpc.StatusCode if code.value[0] == number)

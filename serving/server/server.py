@@ -16,21 +16,29 @@ from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server import config_files, status_error, warmup_replay
+from serving.server import config_files, descriptors, status_error, warmup_replay
 from serving.server.batching import BatchingScheduler, Scheduler, UnbatchedScheduler
+from serving.server.grpc_messages import MessageLimits
+from serving.server.http_callers import HttpCallers
+from serving.server.http_listener import HttpListener
+from serving.server.memory_budget import MemoryBudget
 from serving.server.model_service import ModelService
 from serving.server.model_versions import State
 from serving.server.prediction_service import PredictionService
 from serving.server.predictor import Predictor
 from serving.server.prometheus_metrics import Metrics
 from serving.server.request_observer import RequestObserver
-from serving.server.rest import RestServer
+from serving.server.rest import RestApi, compressing
 from serving.server.servable import Servable
 from serving.server.served_models import ServedModels
 from serving.server.server_config import ServerConfig
 from serving.server.service_names import MODEL_SERVICE, PREDICTION_SERVICE
 
 _log = logging.getLogger(__name__)
+
+_MANY_CONNECTIONS = 1000
+_IDLE_SECONDS = 300
+_SHORT_IDLE_SECONDS = 10
 
 
 class Server:
@@ -57,7 +65,10 @@ class Server:
         self._grpc: grpc.aio.Server | None = None
         self._grpc_port = 0
         self._health: health.aio.HealthServicer | None = None
-        self._rest: RestServer | None = None
+        self._budget = MemoryBudget(config.max_memory_mb * 2**20)
+        self._messages = MessageLimits(self._budget)
+        self._rest: RestApi | None = None
+        self._http: HttpListener | None = None
         self._stopping = threading.Event()
         self._config_poller: threading.Thread | None = None
 
@@ -69,7 +80,7 @@ class Server:
     @property
     def rest_port(self) -> int:
         """The port that REST listens on; 0 where it is not offered."""
-        return self._rest.port if self._rest is not None else 0
+        return self._http.port if self._http is not None else 0
 
     def __enter__(self) -> Server:
         self.start()
@@ -101,8 +112,6 @@ class Server:
         except BaseException:
             self.stop()
             raise
-        if self._rest is not None:
-            self._rest.start()
         if config.file_system_poll_wait_seconds:
             self._models.start_polling(config.file_system_poll_wait_seconds)
         if config.model_config_file is not None and config.model_config_file_poll_wait_seconds:
@@ -114,17 +123,14 @@ class Server:
         if self._stopping.is_set() or not self._loop_thread.is_alive():
             return
         self._stopping.set()
-        end = time.monotonic() + self._config.grace_seconds
-        if self._rest is not None:
-            self._rest.stop()
-        if self._grpc is not None:
-            self._wait(self._stop_serving())
-        if self._rest is not None:
-            self._rest.wait_for_requests(end - time.monotonic())
+        self._wait(self._stop_serving())
         self._models.stop()
         if self._config_poller is not None:
             self._config_poller.join()
         self._scheduler.close()
+        self._messages.close()
+        if self._rest is not None:
+            self._rest.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._loop_thread.join()
         self._loop.close()
@@ -162,14 +168,16 @@ class Server:
 
     async def _bind(self) -> None:
         config = self._config
+        connections = descriptors.raise_and_share()
         arguments: dict[str, int | str] = {
             "grpc.max_receive_message_length": config.max_request_bytes,
             "grpc.max_send_message_length": config.max_response_bytes + 2**20,
             # Two servers on one port would share its requests, and neither would say so.
             "grpc.so_reuseport": 0,
+            **_connection_arguments(connections),
             **config.grpc_channel_arguments,
         }
-        self._grpc = grpc.aio.server(options=list(arguments.items()))
+        self._grpc = grpc.aio.server(interceptors=[self._messages], options=list(arguments.items()))
         observer = RequestObserver(self._models, self._metrics)
         predictor = Predictor(self._models, self._scheduler, max_response_bytes=config.max_response_bytes)
         self._health = health.aio.HealthServicer()
@@ -188,20 +196,31 @@ class Server:
         if not self._grpc_port:
             raise OSError(f"gRPC cannot listen on {address}; is another server there?")
         if config.rest_api_port is not None:
+            self._rest = RestApi(
+                predictor,
+                self._models,
+                self._metrics,
+                observer,
+                self._budget,
+                HttpCallers(
+                    host=config.host,
+                    allowed_hosts=config.allowed_hosts,
+                    any_origin=config.rest_api_enable_cors_support,
+                ),
+                timeout=config.rest_api_timeout_in_ms / 1000,
+                max_calls=config.rest_api_num_threads,
+                max_request_bytes=config.max_request_bytes,
+                prometheus_path=config.prometheus_path,
+                live_page=config.live_page,
+            )
+            app = compressing(self._rest, any_origin=config.rest_api_enable_cors_support)
             try:
-                self._rest = RestServer(
-                    predictor,
-                    self._models,
-                    self._metrics,
-                    observer,
-                    self._loop,
+                self._http = HttpListener(
+                    app,
                     host=config.host,
                     port=config.rest_api_port,
-                    timeout=config.rest_api_timeout_in_ms / 1000,
-                    connections=config.rest_api_num_threads,
-                    max_request_bytes=config.max_request_bytes,
-                    prometheus_path=config.prometheus_path,
-                    live_page=config.live_page,
+                    max_connections=connections,
+                    grace_seconds=config.grace_seconds,
                 )
             except OSError as error:
                 raise OSError(f"REST cannot listen on {config.host}:{config.rest_api_port}: {error}") from error
@@ -209,11 +228,16 @@ class Server:
     async def _serve(self) -> None:
         assert self._grpc is not None
         await self._grpc.start()
+        if self._http is not None:
+            await self._http.start()
 
     async def _stop_serving(self) -> None:
-        assert self._grpc is not None and self._health is not None
-        await self._health.enter_graceful_shutdown()
-        await self._grpc.stop(self._config.grace_seconds)
+        """Answers what is under way over both protocols, within the same grace."""
+        if self._health is not None:
+            await self._health.enter_graceful_shutdown()
+        stops = [] if self._grpc is None else [self._grpc.stop(self._config.grace_seconds)]
+        stops += [] if self._http is None else [self._http.stop()]
+        await asyncio.gather(*stops)
 
     def _reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
         try:
@@ -268,3 +292,16 @@ def _scheduler(config: ServerConfig, metrics: Metrics) -> Scheduler:
         metrics=metrics,
     )
     return alone if config.batching is None else BatchingScheduler(config.batching, alone, metrics)
+
+
+def _connection_arguments(most: int) -> dict[str, int | str]:
+    """Makes gRPC close connections that ask nothing; soon, where few may be open."""
+    idle_seconds = _IDLE_SECONDS if most >= _MANY_CONNECTIONS else _SHORT_IDLE_SECONDS
+    return {
+        "grpc.max_allowed_incoming_connections": most,
+        "grpc.max_connection_idle_ms": 1000 * idle_seconds,
+        "grpc.server_handshake_timeout_ms": 1000 * _SHORT_IDLE_SECONDS,
+        "grpc.keepalive_time_ms": 60_000,
+        "grpc.keepalive_timeout_ms": 20_000,
+        "grpc.max_concurrent_streams": 1000,
+    }

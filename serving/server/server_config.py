@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping
 
 from serving.saved_model import GRAPH_FILE
-from serving.server import config_files
+from serving.server import config_files, memory_budget
 from serving.server.batching import BatchingParameters
 from serving.server.model_versions import Specific
 from serving.server.served_models import ModelConfig
@@ -29,8 +29,15 @@ class ServerConfig:
     rest_api_port: int | None = 0
     """REST's port; 0 takes a free one, None offers no REST."""
     rest_api_timeout_in_ms: int = 30_000
+    """Milliseconds from the end of a REST request's head to its answer, so for its body too."""
     rest_api_num_threads: int = 64
-    """Most connections that are open at the same time."""
+    """REST requests that are computed, or wait for that, at the same time; connections are no matter."""
+    rest_api_enable_cors_support: bool = False
+    """Whether pages of any origin may call REST."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which REST may be called; empty for those that `HttpCallers` lists."""
+    max_memory_mb: int = dataclasses.field(default_factory=lambda: memory_budget.default_capacity() >> 20)
+    """Megabytes that all requests under way may take together; half of the memory there is."""
     file_system_poll_wait_seconds: float = 1.0
     """Seconds between two looks at the models' folders; 0 looks once."""
     batching: BatchingParameters | None = None
@@ -44,7 +51,7 @@ class ServerConfig:
     """Whether REST's port offers a page on which the models can be tried."""
     allow_version_labels_for_unavailable_models: bool = False
     max_request_bytes: int = 64 * 2**20
-    max_response_bytes: int = 256 * 2**20
+    max_response_bytes: int = 64 * 2**20
     max_request_rows: int = 1000
     """Most rows of a request without batching; with it, max_batch_size is the bound."""
     max_waiting_requests: int = 1000
@@ -57,6 +64,7 @@ class ServerConfig:
             "rest_api_timeout_in_ms": 1,
             "rest_api_num_threads": 1,
             "grpc_max_threads": 1,
+            "max_memory_mb": 1,
             "max_request_rows": 1,
             "max_request_bytes": 1,
             "max_response_bytes": 1,

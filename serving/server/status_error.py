@@ -13,13 +13,21 @@ _AROUND = ("Graph execution error", "Detected at", 'File "', "<stack traces unav
 _NUMBERED = re.compile(r"\(\d+\) [A-Z_]+: ")
 
 
+_MAX_BYTES = 1024
+"""Of a message: gRPC sends it in a header, and a caller refuses long ones, with an error about headers."""
+
+
 class StatusError(Exception):
-    """Ends one request, or the load of one version, with a code of gRPC and a message."""
+    """Ends one request, or the load of one version, with a code of gRPC and a message of at most 1 kB."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
+        # It may quote what a caller sent, which may be megabytes, or half of a pair of surrogates.
+        encoded = message[:_MAX_BYTES].encode("utf-8", "backslashreplace")
+        if len(encoded) > _MAX_BYTES or len(message) > _MAX_BYTES:
+            encoded = encoded[: _MAX_BYTES - 4] + b" ..."
         self.code = code
-        self.message = message
+        self.message = encoded.decode("utf-8", "ignore")
+        super().__init__(self.message)
 
 
 def invalid(message: str) -> StatusError:

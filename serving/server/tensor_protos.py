@@ -1,7 +1,8 @@
-"""Converts TensorProtos to NumPy arrays and back, checked against a signature before TensorFlow sees a byte."""
+"""Converts what callers send to arrays that fit a signature, before TensorFlow sees a byte, and arrays to protos."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,6 +29,20 @@ _VALUE_FIELDS = {
 }
 """The dtypes that may cross the wire besides strings, and the field of each where a tensor is sent value by value."""
 
+_FIELD_DTYPES = {
+    "float_val": "f4",
+    "double_val": "f8",
+    "int_val": "i4",
+    "int64_val": "i8",
+    "uint32_val": "u4",
+    "uint64_val": "u8",
+    "bool_val": "?",
+}
+_BLOCK = 65_536
+
+_FITTING_KINDS = {"O": "O", "b": "b", "i": "iu", "u": "iu", "f": "iuf"}
+"""Kinds of JSON's values that a kind of dtype takes."""
+
 
 class TensorSpec(NamedTuple):
     """The dtype and shape of one input or output; a plain tuple, because every request reads it."""
@@ -40,6 +55,11 @@ class TensorSpec(NamedTuple):
     def has_rows(self) -> bool:
         """Whether the first dimension may have any size."""
         return bool(self.shape) and self.shape[0] is None  # type: ignore[index]
+
+    def bytes_of(self, rows: int) -> int:
+        """Returns the bytes of a tensor of so many rows; 0 where its shape does not tell, or it holds strings."""
+        dims = (rows, *self.shape[1:]) if self.shape and self.has_rows else self.shape
+        return math.prod(dims) * self.dtype.size if dims is not None and None not in dims else 0  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         """Returns the form that messages show: `int64 [?, 2]`."""
@@ -83,7 +103,23 @@ def to_array(alias: str, proto: tensor_pb2.TensorProto, spec: TensorSpec, *, max
                 f"{size * dtype.itemsize}."
             )
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
-    return _values(alias, getattr(proto, _VALUE_FIELDS[spec.dtype]), dtype, shape, size)
+    field = _VALUE_FIELDS[spec.dtype]
+    return _values(alias, getattr(proto, field), np.dtype(_FIELD_DTYPES[field]), dtype, shape, size)
+
+
+def fit(alias: str, array: np.ndarray, spec: TensorSpec, *, max_rows: int) -> np.ndarray:
+    """Makes an array of JSON's values, which are bytes, bools, int64, uint64 or float64, one of the signature's dtype.
+
+    Raises:
+      StatusError: INVALID_ARGUMENT where its values or its shape do not fit.
+    """
+    check_shape(alias, array.shape, spec, max_rows=max_rows)
+    dtype = np.dtype(object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype)
+    if array.size and array.dtype.kind not in _FITTING_KINDS.get(dtype.kind, ""):
+        shown = array.flat[0]
+        shown = shown[:40].decode("utf-8", "replace") if isinstance(shown, bytes) else shown.item()
+        raise status_error.invalid(f"Input {alias!r} holds {json.dumps(shown)}, which is no {spec.dtype.name}.")
+    return _cast(alias, array, dtype)
 
 
 def to_proto(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
@@ -96,6 +132,11 @@ def to_proto(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
         proto.string_val.extend(array.ravel().tolist())
     else:
         proto.tensor_content = array.tobytes()
+
+
+def count_bytes(array: np.ndarray) -> int:
+    """Counts the bytes of an array's values."""
+    return sum(map(len, array.flat)) if array.dtype == object else array.nbytes
 
 
 def check_shape(alias: str, shape: Sequence[int], spec: TensorSpec, *, max_rows: int) -> None:
@@ -124,18 +165,27 @@ def _strings(alias: str, values: Sequence[bytes], shape: tuple[int, ...], size: 
     return array.reshape(shape)
 
 
-def _values(alias: str, values: Sequence[float], dtype: np.dtype, shape: tuple[int, ...], size: int) -> np.ndarray:
+def _values(
+    alias: str, values: Sequence[float], sent: np.dtype, dtype: np.dtype, shape: tuple[int, ...], size: int
+) -> np.ndarray:
     if len(values) > size or (size and not len(values)):
         raise status_error.invalid(f"Input {alias!r} holds {len(values)} values; its shape {list(shape)} has {size}.")
-    try:
-        given = np.array(values, dtype)
-    except OverflowError as error:
-        raise status_error.invalid(f"Input {alias!r} holds a value that is no {dtype}: {error}.") from error
-    # NumPy 1 wraps such values around where NumPy 2 refuses them.
-    if dtype.kind in "iu" and not np.array_equal(given, np.array(values, object)):
-        raise status_error.invalid(f"Input {alias!r} holds a value that is no {dtype}.")
+    # In blocks, because NumPy holds Python's lock while it reads one.
+    blocks = [np.array(values[start : start + _BLOCK], sent) for start in range(0, len(values), _BLOCK)]
+    given = _cast(alias, np.concatenate([np.empty(0, sent), *blocks]), dtype)
     # TensorFlow leaves out the values at the end that repeat the last one sent.
     return np.pad(given, (0, size - len(given)), mode="edge" if size else "constant").reshape(shape)
+
+
+def _cast(alias: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Changes the dtype; integers must be such that it has."""
+    if dtype.kind in "iu" and array.size:
+        bounds = np.iinfo(dtype)
+        if int(array.min()) < bounds.min or int(array.max()) > bounds.max:
+            raise status_error.invalid(f"Input {alias!r} holds a number that is no {dtype}.")
+    # A float that is too large becomes infinite, which the model's own checks refuse.
+    with np.errstate(over="ignore"):
+        return array.astype(dtype, copy=False)
 
 
 def _dtype_name(number: int) -> str:

@@ -63,8 +63,10 @@ export class Model {
   /** The outputs of a signature by name, each with a row for every row of the inputs. */
   async predict(signature, inputs, signal) {
     const body = JSON.stringify({ signature_name: signature, inputs });
-    // Of no content type that a browser would first ask another origin about.
-    const { outputs } = await ask(address(this.name, this.version, ":predict"), { method: "POST", body, signal });
+    const url = address(this.name, this.version, ":predict");
+    // Another origin gets none, because a browser would first ask it whether it takes JSON.
+    const headers = url.origin === location.origin ? { "Content-Type": "application/json" } : {};
+    const { outputs } = await ask(url, { method: "POST", headers, body, signal });
     const names = Object.keys(this.signatures[signature].outputs);
     return names.length === 1 ? { [names[0]]: outputs } : outputs;
   }

@@ -20,12 +20,12 @@ def server(tiny_folder: Path) -> Iterator[Server]:
         yield running
 
 
-def _get(server: Server, path: str) -> tuple[int, dict[str, str], bytes]:
+def _get(server: Server, path: str) -> tuple[int, http.client.HTTPMessage, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        return response.status, dict(response.headers), response.read()
+        return response.status, response.headers, response.read()
     finally:
         connection.close()
 
