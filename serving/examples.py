@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 
-from serving.image_format import BadImage, ImageFormat
+from serving.images.example_features import ExampleFeatures
+from serving.images.image_format import ImageFormat
+from serving.images.tfrecord_framing import read_framed, unzipped
 
 _CHUNK_BYTES = 2**25
 """Bytes of the float32 images of a chunk."""
-_RECORDS_AT_ONCE = 256
-
-
-class ExampleFeatures:
-    """The features of one serialised tf.Example, each checked when it is asked for."""
-
-    def __init__(self, serialised: bytes) -> None:
-        """Parses it. Raises BadImage if it is no tf.Example."""
-        try:
-            self._features = tf.train.Example.FromString(serialised).features.feature
-        except DecodeError as error:
-            raise BadImage("the record is no tf.Example") from error
-
-    @property
-    def id(self) -> bytes:
-        """The example's id. Raises BadImage if there is none."""
-        return self._only_bytes("id")
-
-    @property
-    def image(self) -> bytes:
-        """Raw uint8 pixels, row by row. Raises BadImage if there are none."""
-        return self._only_bytes("image")
-
-    @property
-    def label(self) -> int | None:
-        """The class; None where the data set has none."""
-        values = self._values("label", "int64_list")
-        return int(values[0]) if values else None
-
-    def _only_bytes(self, name: str) -> bytes:
-        values = self._values(name, "bytes_list")
-        if len(values) != 1:
-            raise BadImage(f"the example's feature {name!r} has {len(values)} byte strings; expected 1")
-        return bytes(values[0])
-
-    def _values(self, name: str, kind: str) -> Sequence[Any]:
-        # Asked with `in`: indexing a protobuf map would add what is missing.
-        return getattr(self._features[name], kind).value if name in self._features else ()
 
 
 class Examples(NamedTuple):
@@ -71,12 +36,22 @@ def match_files(pattern: str) -> list[str]:
 
 
 def read_records(files: Sequence[str], *, rows: int | None = None) -> Iterator[bytes]:
-    """Yields the serialised tf.Examples of TFRecord files, or the first `rows`; files are gzipped if named .gz."""
-    compression = "GZIP" if files and files[0].endswith(".gz") else ""
-    records = tf.data.TFRecordDataset(list(files), compression_type=compression).take(-1 if rows is None else rows)
-    # Many at once, because a call into TensorFlow takes longer than a record.
-    for batch in records.batch(_RECORDS_AT_ONCE).as_numpy_iterator():
-        yield from batch
+    """Yields the serialised tf.Examples of TFRecord files, gzipped or not, or the first `rows`.
+
+    Raises ValueError, which names the file, where one is damaged.
+    """
+    return itertools.islice(itertools.chain.from_iterable(map(_records, files)), rows)
+
+
+def _records(path: str) -> Iterator[bytes]:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        try:
+            for number, record in enumerate(read_framed(unzipped(file))):
+                if record is None:
+                    raise ValueError(f"record {number} does not fit its checksum")
+                yield record
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def read_chunks(files: Sequence[str], images: ImageFormat, *, rows: int | None = None) -> Iterator[Examples]:

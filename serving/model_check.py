@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from serving.examples import ExampleFeatures, read_records
+from serving.examples import read_records
+from serving.images.example_features import ExampleFeatures
 from serving.saved_model import Arrays, SavedModel, Signature
 from serving.warmup_file import Request, write_warmup
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from serving.image_format import ImageFormat
+from serving.images.image_format import ImageFormat
 
 if TYPE_CHECKING:
     import tensorflow as tf

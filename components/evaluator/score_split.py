@@ -10,7 +10,7 @@ import numpy as np
 from apache_beam.utils.shared import Shared
 
 from components.evaluator.moments import Moments, Summary, merge_summaries
-from serving.examples import ExampleFeatures
+from serving.images.example_features import ExampleFeatures
 from serving.saved_model import SavedModel
 from trainer.task import CLASSIFIER, GENERATIVE, Kind
 

@@ -15,7 +15,7 @@ from pipeline.paper.figure_page import Caption, Page
 from serving import examples
 from serving.client import seed_rows
 from serving.examples import Examples
-from serving.image_format import ImageFormat
+from serving.images.image_format import ImageFormat
 from serving.pictures.animation import ANIMATIONS, write_animation
 from serving.saved_model import SavedModel
 from trainer.task import CLASSIFIER, Task

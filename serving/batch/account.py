@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 
-from serving.batch.elements import PassedOver, Rejected
+from serving.images.image_elements import PassedOver, Rejected
 
 NAMED = 10
 """The most files that are named; all are counted."""

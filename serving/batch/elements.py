@@ -1,4 +1,4 @@
-"""The elements of the job's Beam pipeline: images, their scores, and rejected rows."""
+"""The scored elements of the job's Beam pipeline."""
 
 from __future__ import annotations
 
@@ -7,40 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from serving.batch.estimate import Estimate
-
-
-class Place(NamedTuple):
-    """A file of the input, or a row in it."""
-
-    path: str
-    row: int | None = None
-    """From 0; None for a whole file."""
-
-
-class Image(NamedTuple):
-    """An image whose shape and range the model takes."""
-
-    id: bytes
-    pixels: np.ndarray
-    """[H, W, C] float32."""
-    place: Place
-
-
-class Rejected(NamedTuple):
-    """A row, or the rest of a file, that has no score."""
-
-    id: bytes | None
-    place: Place
-    reason: str
-    rows: int | None = 1
-    """How many rows are lost with it; None where nobody can tell, which makes the job fail."""
-
-
-class PassedOver(NamedTuple):
-    """A file of the input that the job does not open."""
-
-    path: str
-    reason: str
+from serving.images.image_elements import Place
 
 
 class Scored(NamedTuple):
@@ -51,8 +18,3 @@ class Scored(NamedTuple):
     estimate: Estimate
     pixels: np.ndarray | None
     """Kept if pictures were asked for."""
-
-
-def printable_id(identity: bytes) -> str:
-    """Decodes an id as the outputs show it."""
-    return identity.decode(errors="backslashreplace")

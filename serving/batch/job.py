@@ -22,15 +22,16 @@ from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 
 from serving.batch.account import CountPassedOver, CountRejected
 from serving.batch.blocks import SAMPLES_TOGETHER, blocks, blocks_together
-from serving.batch.elements import Image, Rejected, Scored
+from serving.batch.elements import Scored
 from serving.batch.estimate import NO_COMPRESSION_COST
-from serving.batch.input_files import PASSED_OVER, Inputs, find_inputs
 from serving.batch.model_handler import PROGRESS, Part, ScoreHandler, Work, merge_parts
 from serving.batch.model_source import ModelSource
 from serving.batch.publish import Places, Publish
-from serving.batch.reading import REJECTED, ReadImages
 from serving.batch.sinks import FORMATS, ScoreTables, rejected_sink, score_sink
 from serving.batch.summary import LEAST_LIKELY, Summarise
+from serving.images.image_elements import Image, Rejected
+from serving.images.input_files import PASSED_OVER, Inputs, find_inputs
+from serving.images.reading import REJECTED, ReadImages
 
 # One thread is enough to feed the model, whose call uses all cores; every process more would load it again.
 LOCAL_BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
@@ -55,6 +56,8 @@ class Job:
     file_format: str = "parquet"
     threshold: float | None = None
     """Pixels above it become 1 and the others 0; None leaves them as they are."""
+    background: tuple[int, int, int] | None = None
+    """RGB under the transparent pixels of pictures; None refuses them."""
     pictures: int = 0
     """How many of the most and of the least likely images to show."""
 
@@ -106,7 +109,7 @@ def score_batch(
 
 
 def _build(pipeline: beam.Pipeline, job: Job, inputs: Inputs, places: Places) -> None:
-    images = dataclasses.replace(job.model.images, threshold=job.threshold)
+    images = dataclasses.replace(job.model.images, threshold=job.threshold, background=job.background)
     read = pipeline | "Images" >> ReadImages(inputs, images)
     scored = read["images"] | "Score" >> ScoreImages(job)
     rejected = (read[REJECTED], scored[REJECTED]) | "AllRejected" >> beam.Flatten()

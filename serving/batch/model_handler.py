@@ -10,9 +10,9 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
 from serving.batch.blocks import Block, Refused, Scorer, score_blocks
-from serving.batch.elements import Place
 from serving.batch.estimate import Estimate, merge_estimates
 from serving.batch.model_source import ModelSource
+from serving.images.image_elements import Place
 
 
 class Work(NamedTuple):

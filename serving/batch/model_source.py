@@ -13,7 +13,7 @@ from serving import pretrained
 from serving.batch.blocks import Refused, Scorer
 from serving.batch.saved_model_scorer import SavedModelScorer, image_format
 from serving.client import BadInput, Client, Scores
-from serving.image_format import ImageFormat
+from serving.images.image_format import ImageFormat
 from serving.saved_model import newest_version
 
 _SERVER = re.compile(r"[^/\\]+:\d+")

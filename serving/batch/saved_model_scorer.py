@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from serving.batch.blocks import Refused
 from serving.client.answers import Scores
-from serving.image_format import ImageFormat
+from serving.images.image_format import ImageFormat
 from serving.saved_model import SavedModel, refusal, require_signature, require_task
 
 SIGNATURE = "score"

@@ -14,8 +14,9 @@ from apache_beam.coders import coders
 from apache_beam.io.filebasedsink import FileBasedSink
 from apache_beam.io.filesystem import CompressionTypes
 
-from serving.batch.elements import Rejected, Scored, printable_id
+from serving.batch.elements import Scored
 from serving.batch.estimate import bits_per_dimension
+from serving.images.image_elements import Rejected, printable_id
 
 FORMATS = ("parquet", "csv", "jsonl")
 SCHEMA = pa.schema(

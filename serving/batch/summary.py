@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
-from serving.batch.elements import Scored, printable_id
+from serving.batch.elements import Scored
 from serving.batch.estimate import bits_per_dimension
+from serving.images.image_elements import printable_id
 
 QUANTITIES = ("nll_bound", "reconstruction", "kl", "importance_weighted_bound")
 LEAST_LIKELY = 10

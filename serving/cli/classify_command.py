@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from serving.cli.server_options import asks_a_model
-from serving.cli.user_images import image_arguments, read
+from serving.cli.user_images import UserImages, image_arguments
 from serving.client import SignatureCalls
 
 
 @click.command()
 @image_arguments
 @asks_a_model
-def classify(model: SignatureCalls, images: Path, threshold: float | None) -> None:
+def classify(model: SignatureCalls, images: UserImages) -> None:
     """Classify images: the likeliest class of each, with its probability.
 
     IMAGES is as for `draw score`.
     """
-    answer = model.classify(read(model, images, threshold))
+    answer = model.classify(images.read(model))
     click.echo("image  label  probability")
     for place, (label, probabilities) in enumerate(zip(answer.label, answer.probabilities, strict=True)):
         click.echo(f"{place:<5}  {label:<5}  {probabilities[label]:.4f}")

@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from serving.cli.server_options import asks_a_model
-from serving.cli.user_images import image_arguments, read
+from serving.cli.user_images import UserImages, image_arguments
 from serving.client import SignatureCalls
 from serving.pictures.png import save_png
 from serving.pictures.sheet import sheet_in_rows
@@ -29,14 +29,14 @@ _PAIRS = 4
     help="A .png sheet: each image with its drawing to the right.",
 )
 @asks_a_model
-def reconstruct(model: SignatureCalls, images: Path, threshold: float | None, seed: int, output: Path) -> None:
+def reconstruct(model: SignatureCalls, images: UserImages, seed: int, output: Path) -> None:
     """Draw images after: a sheet of each image beside the model's drawing of it.
 
     IMAGES is as for `draw score`.
     """
     if output.suffix != ".png":
         raise ValueError(f"The output {output} is no .png.")
-    originals = read(model, images, threshold)
+    originals = images.read(model)
     drawings = model.reconstruct(originals, seed=seed).image
     pairs = np.stack([originals, drawings], axis=1).reshape(-1, *originals.shape[1:])
     save_png(sheet_in_rows(pairs, 2 * min(_PAIRS, len(originals))), output)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from serving.cli.pixel_options import pixel_options
 from serving.native_output import quiet_native_code
 
 TOO_MANY_REJECTED = 3
@@ -27,11 +28,7 @@ _FORMATS = ("parquet", "csv", "jsonl")
 @click.option("--output", required=True, metavar="PREFIX", help="What the names of the outputs begin with.")
 @click.option("--samples", type=click.IntRange(1), default=1, show_default=True, help="Noise samples for each image.")
 @click.option("--format", "file_format", type=click.Choice(_FORMATS), default="parquet", show_default=True)
-@click.option(
-    "--threshold",
-    type=click.FloatRange(0, 1),
-    help="Make pixels above it 1 and the others 0, for a model of binarised images; integers are then 0 to 255.",
-)
+@pixel_options
 @click.option(
     "--pictures",
     type=click.IntRange(0),

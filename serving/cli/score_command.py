@@ -8,7 +8,7 @@ import click
 
 from serving.cli.score_table import as_csv, as_table
 from serving.cli.server_options import asks_a_model
-from serving.cli.user_images import image_arguments, read
+from serving.cli.user_images import UserImages, image_arguments
 from serving.client import SignatureCalls
 from serving.pictures.png import save_whole
 
@@ -19,15 +19,13 @@ from serving.pictures.png import save_whole
 @click.option("--csv", "print_csv", is_flag=True, help="Print CSV, every image and every step, instead of the table.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the CSV to this file too.")
 @asks_a_model
-def score(
-    model: SignatureCalls, images: Path, threshold: float | None, seed: int, print_csv: bool, output: Path | None
-) -> None:
+def score(model: SignatureCalls, images: UserImages, seed: int, print_csv: bool, output: Path | None) -> None:
     """Score images: the bound of each in nats, and its parts.
 
-    IMAGES is a .npz or .npy file of [n, H, W] or [n, H, W, C], integers from 0 to 255 or floats from 0 to 1, or a
-    picture.
+    IMAGES is a file of any format that `draw score-batch` reads: a picture; a .npz or .npy file of [n, H, W] or
+    [n, H, W, C], integers from 0 to 255 or floats from 0 to 1; and MNIST's IDX and CSV files among others.
     """
-    scores = model.score(read(model, images, threshold), seed=seed)
+    scores = model.score(images.read(model), seed=seed)
     text = as_csv(scores)
     if output is not None:
         save_whole(output, lambda file: file.write(text.encode()))

@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
 
-from serving.client import SignatureCalls
-from serving.image_files import BadImages, read_images
+from serving.cli.pixel_options import pixel_options
+from serving.client import BadInput, SignatureCalls
+from serving.images.image_format import ImageFormat
+from serving.images.user_file import read_images
 
-_Command = TypeVar("_Command", bound=Callable[..., None])
+
+class UserImages(NamedTuple):
+    """A file of images, and how its pixels become the model's."""
+
+    path: Path
+    threshold: float | None
+    background: tuple[int, int, int] | None
+
+    def read(self, model: SignatureCalls) -> np.ndarray:
+        """Reads images [n, H, W, C] float32 as the model takes them. Raises BadImage if any is not what it takes."""
+        metadata = model.metadata()
+        if metadata.image_shape is None:
+            raise ValueError(f"The model {model.model!r} has no signature that takes images of a fixed size.")
+        signature = next((name for name in ("score", "classify") if name in metadata.signatures), None)
+        binary = signature is not None and _is_binary(model, signature, metadata.image_shape)
+        images = ImageFormat(
+            shape=metadata.image_shape, binary=binary, threshold=self.threshold, background=self.background
+        )
+        return read_images(self.path, images)
 
 
-def image_arguments(command: _Command) -> _Command:
-    """Adds the argument IMAGES and the option --threshold to a command."""
-    threshold = click.option(
-        "--threshold",
-        type=click.FloatRange(0, 1),
-        help="Make pixels above it 1 and the others 0, for a model of binarised images.",
-    )
+def image_arguments(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the argument IMAGES, which the command takes as UserImages, and its options to a command."""
+
+    @functools.wraps(command)
+    def with_images(*arguments: Any, images: Path, threshold: Any, background: Any, **others: Any) -> None:
+        command(*arguments, images=UserImages(images, threshold, background), **others)
+
     argument = click.argument("images", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-    return argument(threshold(command))
+    return argument(pixel_options(with_images))
 
 
-def read(model: SignatureCalls, path: Path, threshold: float | None) -> np.ndarray:
-    """Reads images [n, H, W, C] float32 as the model takes them. Raises BadImages if the file holds none."""
-    image_shape = model.metadata().image_shape
-    if image_shape is None:
-        raise BadImages(f"The model {model.model!r} has no signature that takes images of a fixed size.")
-    images = read_images(path, image_shape)
-    return images if threshold is None else (images > threshold).astype(np.float32)
+def _is_binary(model: SignatureCalls, signature: str, shape: tuple[int, int, int]) -> bool:
+    """Whether the model refuses grey, as the server of a binarised one tells in no other way."""
+    inputs = {"image": np.full((1, *shape), 0.5, np.float32)}
+    if signature == "score":
+        inputs["seed"] = np.zeros((1, 2), np.int64)
+    try:
+        model.predict(signature, inputs)
+    except BadInput:
+        return True
+    return False

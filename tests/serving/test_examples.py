@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 from serving import examples
-from serving.examples import ExampleFeatures
-from serving.image_format import BadImage, ImageFormat
+from serving.images.bad_image import BadImage
+from serving.images.example_features import ExampleFeatures
+from serving.images.image_format import ImageFormat
 from tests import tiny
 
 GREY = ImageFormat(shape=(3, 2, 1), margin=(2, 3), binary=False)
@@ -45,7 +46,7 @@ def test_the_features_of_an_example() -> None:
     assert bare.label is None and bare.image == b"ab"
     with pytest.raises(BadImage, match="feature 'id' has 2 byte strings; expected 1"):
         _ = bare.id
-    with pytest.raises(BadImage, match="feature 'image' has 0 byte strings"):
+    with pytest.raises(BadImage, match="no feature 'image'; it has none"):
         _ = ExampleFeatures(_example()).image
     with pytest.raises(BadImage, match=r"is no tf\.Example"):
         ExampleFeatures(b"\xff")

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from serving import saved_model
-from serving.image_format import ImageFormat
+from serving.images.image_format import ImageFormat
 from serving.saved_model import ExportedTask, SavedModel
 from tests import tiny
 from trainer.task import Binarisation

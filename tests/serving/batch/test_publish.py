@@ -11,13 +11,14 @@ from apache_beam.io.filesystems import FileSystems
 
 from serving.batch.account import PassedOverFiles, RejectedRows
 from serving.batch.blocks import Refused
-from serving.batch.elements import Place, Scored
+from serving.batch.elements import Scored
 from serving.batch.estimate import Estimate
 from serving.batch.job import Job, score_batch
 from serving.batch.publish import Places, Publish
 from serving.batch.summary import Summarise, Summary
 from serving.client.answers import Scores
-from serving.image_format import ImageFormat
+from serving.images.image_elements import Place
+from serving.images.image_format import ImageFormat
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.image_format import BadImage, ImageFormat
+from serving.images.bad_image import BadImage
+from serving.images.image_format import ImageFormat
 
 BINARY = ImageFormat(shape=(3, 2, 1), binary=True)
 GREY = ImageFormat(shape=(3, 2, 1), binary=False)
@@ -31,6 +32,10 @@ def test_integers_of_intensities_are_always_divided() -> None:
     np.testing.assert_array_equal(GREY.from_pixels(_grey(0, 1, 0, 0, 0, 1, dtype=bool)).ravel()[[1, 5]], [1, 1])
 
 
+def test_grey_may_lie_in_one_row() -> None:
+    np.testing.assert_array_equal(GREY.from_pixels(np.arange(6)), GREY.from_pixels(np.arange(6).reshape(3, 2)))
+
+
 def test_a_threshold_makes_pixels_0_and_1() -> None:
     binary = ImageFormat(shape=(3, 2, 1), binary=True, threshold=0.5)
     np.testing.assert_array_equal(binary.from_pixels(_grey(0, 127, 128, 255, 3, 200)).ravel(), [0, 0, 1, 1, 0, 1])
@@ -48,7 +53,8 @@ def test_of_a_larger_image_the_centre_is_taken() -> None:
 @pytest.mark.parametrize(
     ("images", "pixels", "message"),
     [
-        (GREY, np.zeros((2, 3), np.uint8), r"its shape is \[2, 3, 1\]; expected \[3, 2, 1\]"),
+        (GREY, np.zeros((2, 3), np.uint8), r"its shape is \[2, 3\]; expected \[3, 2, 1\]"),
+        (COLOUR, np.zeros(3 * 2 * 3), r"its shape is \[18\]; expected \[3, 2, 3\] or"),
         (COLOUR, np.zeros((4, 5, 3)), r"its shape is \[4, 5, 3\]; expected \[3, 2, 3\] or \[5, 5, 3\]"),
         (GREY, _grey(0, 0, 0, 0, 0, 256, dtype=np.int32), "from 0 to 256; expected integers from 0 to 255"),
         (GREY, _grey(0, 0, 0, 0, 0, 1.5, dtype=np.float32), "from 0 to 1.5; expected floats"),

@@ -14,7 +14,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.pvalue import TaggedOutput
 
-from serving.batch.elements import PassedOver
+from serving.images.file_names import no_data
+from serving.images.image_elements import PassedOver
 
 PASSED_OVER = "passed_over"
 _WILDCARD = re.compile(r"[*?\[]")
@@ -85,9 +86,7 @@ def passed_over(path: str) -> str | None:
     """
     if path.endswith("/"):
         return "it marks a folder"
-    if any(part[:1] in (".", "_") for part in path.split("/")):
-        return "its name begins with a dot or an underscore"
-    return None
+    return no_data(path)
 
 
 class _List(beam.DoFn):

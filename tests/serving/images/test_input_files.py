@@ -8,7 +8,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
-from serving.batch.input_files import PASSED_OVER, MatchInputs, find_inputs
+from serving.images.input_files import PASSED_OVER, MatchInputs, find_inputs
 
 _LISTED: dict[str, list[tuple[str, ...]]] = {}
 """What a pipeline has listed. A module's variable, for Beam pickles all else that its functions refer to."""

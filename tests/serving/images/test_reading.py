@@ -15,10 +15,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image as Pillow
 
-from serving.batch.elements import Rejected
-from serving.batch.input_files import find_inputs
-from serving.batch.reading import REJECTED, ReadImages
-from serving.image_format import ImageFormat
+from serving.images.image_elements import Rejected
+from serving.images.image_format import ImageFormat
+from serving.images.input_files import find_inputs
+from serving.images.reading import REJECTED, ReadImages
 from tests import tiny
 from tests.serving.batch.conftest import COUNT
 
@@ -133,11 +133,13 @@ def test_of_a_torn_file_the_sound_rows_are_read(images: np.ndarray, tmp_path: Pa
     found, rejected = _read(tmp_path)
     sound = {f"example-{index}" for index in range(COUNT // 2)} | {f"torn.npy:{row}" for row in range(10)}
     assert found.keys() == sound
-    assert sorted((Path(row.place.path).name, row.place.row) for row in rejected) == [
-        ("torn.npy", 10),
-        ("torn.tfrecord", COUNT // 2),
+    assert sorted((Path(row.place.path).name, row.place.row, row.rows) for row in rejected) == [
+        ("torn.npy", 10, COUNT - 10),
+        ("torn.tfrecord", COUNT // 2, None),
     ]
-    assert all("from here on the file cannot be read" in row.reason for row in rejected)
+    reasons = {Path(row.place.path).name: row.reason for row in rejected}
+    assert reasons["torn.npy"] == f"its header claims {COUNT} rows, and the file ends after 10"
+    assert reasons["torn.tfrecord"].startswith("from here on the file cannot be read: the file ends within a record")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_of_a_torn_file_the_sound_rows_are_read(images: np.ndarray, tmp_path: Pa
     [
         ("a.npy", b"no array", "it cannot be read"),
         ("a.parquet", b"no table", "it cannot be read"),
-        ("a.png", b"no picture", "it is no picture of a known format"),
+        ("a.png", b"no picture", "it is no picture that can be read; expected PNG, JPEG"),
         ("a.npz", b"no archive", "File is not a zip file"),
         ("a.tfrecord", b"no records at all, but enough bytes for a header", "the file cannot be read"),
     ],
@@ -164,13 +166,13 @@ def test_features_and_columns_that_are_missing_are_told(images: np.ndarray, tmp_
         writer.write(example.SerializeToString())
         writer.write(b"\xff\xff no example")
         writer.write(tiny.serialize(images[0], "sound"))
-    np.savez(tmp_path / "b.npz", x=images, y=images)
+    np.savez(tmp_path / "b.npz", p=images, q=images)
     pq.write_table(pa.table({"picture": [b""]}), tmp_path / "c.parquet")
     found, rejected = _read(tmp_path)
     assert found.keys() == {"sound"}
     reasons = sorted(row.reason for row in rejected)
     assert len(reasons) == 4
     assert reasons[0].endswith("it has the columns ['picture']; expected one with the name 'image'")
-    assert reasons[1].endswith("it holds the arrays ['x', 'y']; expected one, or one with the name 'image'")
-    assert reasons[2] == "the example's feature 'image' has 0 byte strings; expected 1"
+    assert reasons[1].endswith("it holds the arrays ['p', 'q']; expected one, or one with the name 'image'")
+    assert reasons[2] == "the example has no feature 'image'; it has 'id'"
     assert reasons[3] == "the record is no tf.Example"

@@ -1,0 +1,56 @@
+"""The options --threshold and --background, which say how a user's pixels become the model's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128), "gray": (128, 128, 128)}
+
+
+class _Threshold(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range 0<=x<=1.", param, ctx)
+        return number
+
+
+class _Colour(click.ParamType):
+    name = "colour"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int] | None:
+        if not isinstance(value, str):
+            return value
+        if value.lower() in _COLOURS:
+            return _COLOURS[value.lower()]
+        digits = value.removeprefix("#")
+        try:
+            if len(digits) != 6:
+                raise ValueError
+            red, green, blue = bytes.fromhex(digits)
+        except ValueError:
+            self.fail(f"{value!r} is no colour; expected black, white, grey, or #rrggbb.", param, ctx)
+        return red, green, blue
+
+
+def pixel_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options --threshold and --background, which say how stored pixels become the model's."""
+    threshold = click.option(
+        "--threshold",
+        type=_Threshold(0, 1),
+        help="Make pixels above it 1 and the others 0, for a model of binarised images; integers are then 0 to 255.",
+    )
+    background = click.option(
+        "--background",
+        type=_Colour(),
+        metavar="COLOUR",
+        help="What lies under the transparent pixels of a picture: black, white, grey or #rrggbb.  "
+        "[default: such a picture is refused]",
+    )
+    return threshold(background(command))

@@ -1,0 +1,129 @@
+"""The images that a model takes, made from stored pixels: the right shape, in [0, 1], and 0 or 1 where binarised."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from serving.images.bad_image import BadImage
+from serving.images.picture_decoder import Background, decode_picture, is_picture
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageFormat:
+    """Shape and range of a model's images, and how stored ones become them."""
+
+    shape: tuple[int, int, int]
+    """[H, W, C]."""
+    margin: tuple[int, int] = (0, 0)
+    """Rows and columns by which a stored image may be larger; its centre is taken, as in evaluation."""
+    binary: bool
+    """Pixels are 0 or 1."""
+    threshold: float | None = None
+    """Pixels above it become 1 and the others 0; None leaves them as they are."""
+    background: Background | None = None
+    """RGB under a picture's transparent pixels; None refuses them."""
+
+    @property
+    def dimensions(self) -> int:
+        """H W C."""
+        return math.prod(self.shape)
+
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """[H, W, C] with the margin."""
+        height, width, channels = self.shape
+        return height + self.margin[0], width + self.margin[1], channels
+
+    @property
+    def stored_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes that a stored image may have."""
+        return tuple(dict.fromkeys((self.shape, self.stored_shape)))
+
+    def whole_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns [H, W, C] for [H, W], or [H W] in one row, of grey. Raises BadImage for any other shape.
+
+        Colour in one row is refused: nobody knows whether its channels come first or last.
+        """
+        for stored in self.stored_shapes:
+            if shape == stored or (stored[2] == 1 and shape in (stored[:2], (math.prod(stored),))):
+                return stored
+        raise BadImage(f"its shape is {list(shape)}; expected {self._expected(list)}")
+
+    def array_shapes(self) -> str:
+        """Returns the shapes of arrays of such images, for people."""
+        shapes = [*self.stored_shapes]
+        if self.shape[2] == 1:
+            shapes += [shape[:2] for shape in shapes]
+        return " or ".join(f"[n, {str(list(shape))[1:]}" for shape in shapes)
+
+    def from_bytes(self, raw: bytes) -> np.ndarray:
+        """Makes [H, W, C] float32 of raw uint8 pixels, row by row. Raises BadImage."""
+        for shape in self.stored_shapes:
+            if len(raw) == math.prod(shape):
+                return self.from_pixels(np.frombuffer(raw, np.uint8).reshape(shape))
+        raise BadImage(f"it has {len(raw):,} bytes; expected {self._expected(math.prod)}")
+
+    def from_cell(self, content: bytes) -> np.ndarray:
+        """Makes [H, W, C] float32 of a data set's raw uint8 pixels, or of a picture's file. Raises BadImage."""
+        is_raw = len(content) in map(math.prod, self.stored_shapes)
+        if is_picture(content):
+            try:
+                # A data set of 0 and 1 has them in its pictures too.
+                return self.from_pixels(self._decoded(content))
+            except BadImage:
+                # A picture of just as many bytes as it has pixels is rare, but pixels that begin as one are rarer.
+                if not is_raw:
+                    raise
+        elif not is_raw:
+            raise BadImage(f"it has {len(content):,} bytes and is no picture; expected {self._expected(math.prod)}")
+        return self.from_bytes(content)
+
+    def from_picture(self, content: bytes) -> np.ndarray:
+        """Makes [H, W, C] float32 of a picture's file, in which 255 is white. Raises BadImage."""
+        return self._finished(self._decoded(content).astype(np.float32) / np.float32(255))
+
+    def from_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Makes [H, W, C] float32 of pixels of a shape that `whole_shape` takes.
+
+        They are integers from 0 to 255 or floats from 0 to 1. Integers are divided by 255, except 0 and 1 of a
+        binarised image without a threshold. Raises BadImage.
+        """
+        return self._finished(self._scaled(pixels.reshape(self.whole_shape(pixels.shape))))
+
+    def _decoded(self, content: bytes) -> np.ndarray:
+        return decode_picture(content, self.shape[2], background=self.background, shapes=self.stored_shapes)
+
+    def _finished(self, image: np.ndarray) -> np.ndarray:
+        if image.shape != self.shape:
+            top, left = (margin // 2 for margin in self.margin)
+            image = image[top : top + self.shape[0], left : left + self.shape[1]]
+        if self.threshold is not None:
+            return (image > self.threshold).astype(np.float32)
+        if self.binary and not np.logical_or(image == 0, image == 1).all():
+            raise BadImage("its pixels are not 0 or 1 alone, as the model was trained on; a --threshold makes them so")
+        return image
+
+    def _scaled(self, pixels: np.ndarray) -> np.ndarray:
+        if pixels.dtype == bool:
+            return pixels.astype(np.float32)
+        if np.issubdtype(pixels.dtype, np.integer):
+            if pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > 255):
+                raise BadImage(
+                    f"its pixels reach from {pixels.min()} to {pixels.max()}; expected integers from 0 to 255"
+                )
+            # With a threshold 0 and 1 are two dark greys.
+            are_bits = self.binary and self.threshold is None and pixels.max() <= 1
+            return pixels.astype(np.float32) / np.float32(1 if are_bits else 255)
+        if not np.issubdtype(pixels.dtype, np.floating):
+            raise BadImage(f"its pixels are {pixels.dtype}; expected integers or floats")
+        low, high = pixels.min(), pixels.max()
+        if not (low >= 0 and high <= 1):  # false for a NaN too
+            raise BadImage(f"its pixels reach from {low:g} to {high:g}; expected floats from 0 to 1")
+        return pixels.astype(np.float32)
+
+    def _expected(self, describe: Callable[[tuple[int, ...]], object]) -> str:
+        return " or ".join(str(describe(shape)) for shape in self.stored_shapes)

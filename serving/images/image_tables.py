@@ -1,0 +1,152 @@
+"""Tables of images: Parquet with an image a cell, and CSV with a pixel a cell, as MNIST is known on Kaggle."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from serving.images.array_files import ID_NAMES, IMAGE_NAMES
+from serving.images.bad_image import BadImage
+from serving.images.image_format import ImageFormat
+
+_ROWS_AT_ONCE = 256
+_PARQUET_COLUMNS = (*IMAGE_NAMES, "img")
+"""The last is that of Hugging Face's cifar10."""
+_ID_COLUMNS = (*ID_NAMES, "imageid")
+_NO_PIXELS = ("label", "labels", "class", "target", "y", *_ID_COLUMNS)
+_MAX_LINE = 2**24
+
+Pixels = Callable[[], np.ndarray]
+
+
+class Cells(NamedTuple):
+    """A row of a table."""
+
+    id: bytes | None
+    pixels: Pixels
+    """Returns [H, W, C] float32, or raises BadImage."""
+
+
+def parquet_row_counts(file: IO[bytes]) -> list[int]:
+    """Returns the rows of each row group. Raises ValueError if there is no column of images."""
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(file)
+    _image_column(table.schema_arrow.names)
+    counts = [table.metadata.row_group(group).num_rows for group in range(table.metadata.num_row_groups)]
+    if any(count < 0 for count in counts) or sum(counts) != table.metadata.num_rows:
+        raise ValueError(f"it claims {table.metadata.num_rows:,} rows in groups of {counts}")
+    return counts
+
+
+def read_parquet(file: IO[bytes], group: int, images: ImageFormat) -> Iterator[Cells]:
+    """Yields the rows of a row group."""
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(file)
+    names = table.schema_arrow.names
+    image = _image_column(names)
+    identity = next((name for name in names if name in ID_NAMES), None)
+    columns = [image] if identity is None else [image, identity]
+    for batch in table.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns):
+        for row in batch.to_pylist():
+            name = None if identity is None or row[identity] is None else _as_bytes(row[identity])
+            yield Cells(name, lambda value=row[image]: _from_cell(value, images))  # type: ignore[misc]
+
+
+def _as_bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _image_column(names: list[str]) -> str:
+    for name in _PARQUET_COLUMNS:
+        if name in names:
+            return name
+    raise ValueError(f"it has the columns {names}; expected one with the name {IMAGE_NAMES[0]!r}")
+
+
+def _from_cell(value: Any, images: ImageFormat) -> np.ndarray:
+    """Decodes raw pixels, a picture's bytes, alone or in a struct with its path, or lists of numbers."""
+    if isinstance(value, dict):
+        value = value.get("bytes")
+    if isinstance(value, bytes):
+        return images.from_cell(value)
+    if not isinstance(value, list):
+        raise BadImage(f"its cell holds {type(value).__name__}; expected bytes or a list of numbers")
+    try:
+        pixels = np.array(value)
+    except ValueError as error:
+        raise BadImage("its lists are not of one length") from error
+    return images.from_pixels(pixels)
+
+
+def read_csv(file: IO[bytes], images: ImageFormat) -> Iterator[Cells]:
+    """Yields the rows of a CSV file with a pixel a cell.
+
+    The first line may name the columns; all are pixels but those named as a label or an id. Without names a cell more
+    than there are pixels is the label, which comes first. Raises ValueError if the file is no such table.
+    """
+    lines = _lines(file)
+    first = next(lines, "")
+    names = [cell.strip(' "').lower() for cell in first.split(",")]
+    columns, identity = list(range(len(names))), None
+    if has_names := not all(map(_is_number, names)):
+        columns = [place for place, name in enumerate(names) if name not in _NO_PIXELS]
+        identity = next((place for place, name in enumerate(names) if name in _ID_COLUMNS), None)
+    elif not _fits(len(columns), images):
+        del columns[0]
+    if not _fits(len(columns), images):
+        raise ValueError(
+            f"its first line is {first[:60]!r}, of {len(names):,} columns; expected a column for each pixel of a grey "
+            f"image, {images.shape[0] * images.shape[1]:,}, and maybe 'label' and 'id'"
+        )
+    for line in lines if has_names else itertools.chain([first], lines):
+        cells = [cell.strip(' "') for cell in line.split(",")]
+        name = None if identity is None or identity >= len(cells) else cells[identity].encode()
+        yield Cells(name, lambda cells=cells: _from_cells(cells, len(names), columns, images))  # type: ignore[misc]
+
+
+def _lines(file: IO[bytes]) -> Iterator[str]:
+    """Yields the lines that are not blank. Raises ValueError at one that is endless or no text."""
+    with io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+        while line := text.readline(_MAX_LINE):
+            if len(line) == _MAX_LINE:
+                raise ValueError(f"a line has more than {_MAX_LINE:,} characters")
+            if line.strip():
+                yield line.rstrip("\r\n")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _fits(columns: int, images: ImageFormat) -> bool:
+    try:
+        images.whole_shape((columns,))
+    except BadImage:
+        return False
+    return True
+
+
+def _from_cells(cells: list[str], expected: int, columns: list[int], images: ImageFormat) -> np.ndarray:
+    if len(cells) != expected:
+        raise BadImage(f"its line has {len(cells):,} cells; expected {expected:,}")
+    values = [cells[column] for column in columns]
+    try:
+        pixels = np.array(values, np.float64)
+    except ValueError:
+        bad = next(value for value in values if not _is_number(value))
+        raise BadImage(f"a cell holds {bad[:40]!r}; expected a number") from None
+    are_integers = not any("." in value or "e" in value or "E" in value for value in values)
+    if are_integers and not images.binary and pixels.max() == 1:
+        # Written with few digits, floats from 0 to 1 look the same.
+        raise BadImage("its cells are 0 and 1 alone, which may be black and white or two dark greys; write 0 to 255")
+    return images.from_pixels(pixels.astype(np.int64) if are_integers else pixels)
