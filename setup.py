@@ -70,6 +70,8 @@ setup(
         # tfx-bsl 1.16 imports dill, which Beam stopped installing with 2.66.
         "apache-beam<2.66; python_version<'3.11'",
         "click>=8.1",
+        # The checksums of TFRecords.
+        "google-crc32c>=1.5",
         "grpcio>=1.65",
         "grpcio-health-checking>=1.48.2",
         "grpcio-reflection>=1.48.2",
@@ -90,7 +92,7 @@ setup(
         "ml-metadata>=1.16,<1.22",
         "numpy>=1.26",
         "orjson>=3.10",
-        "pillow>=10",
+        "pillow>=10.1",
         "prometheus-client>=0.20",
         "protobuf>=3.20.3",
         "pyarrow>=10",

@@ -102,7 +102,7 @@ def test_grey_pixels_are_refused_with_the_reason_unless_a_threshold_is_given(dra
     np.save(tmp_path / "grey.npy", np.linspace(0, 1, 35).reshape(7, 5))
     status, said = draw("score", "grey.npy")
     assert status == 1
-    assert "grey.npy, row 0: its pixels are not 0 or 1 alone" in said and "--threshold" in said
+    assert "grey.npy: its pixels are not 0 or 1 alone" in said and "--threshold" in said
     np.save(tmp_path / "binary.npy", np.linspace(0, 1, 35).reshape(7, 5) > 0.25)
     assert draw("score", "grey.npy", "--threshold", 0.25, "--csv")[1] == draw("score", "binary.npy", "--csv")[1]
 
