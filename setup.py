@@ -59,7 +59,6 @@ setup(
     package_data={
         "components.run_report": ["templates/**/*"],
         "components.datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt"],
-        "pipeline": ["schema/**/*"],
         "serving": ["config/**/*", "server/live_page/*"],
         "trainer": ["config/**/*"],
     },

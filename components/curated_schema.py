@@ -1,25 +1,37 @@
-"""CuratedSchema: a task's name in, its schema out."""
+"""CuratedSchema: a task in, the schema of its tf.Examples out."""
 
 from __future__ import annotations
 
-import importlib.resources
-from pathlib import Path
+import math
+import os
 from typing import Any, ClassVar
 
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
-from tfx.components.schema_gen.import_schema_gen import executor as import_schema_gen
+from tfx.components.schema_gen.executor import DEFAULT_FILE_NAME as SCHEMA_FILE
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.orchestration.data_types import RuntimeParameter
-from tfx.types import standard_artifacts, standard_component_specs
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.utils import io_utils
+
+from trainer import tasks
+from trainer.task import ClassifyingTask, Task
 
 TASK_KEY = "task"
-PACKAGE_KEY = "package"
+SCHEMA_TEXT_KEY = "schema_text"
+
+_HEADER = """\
+# The tf.Examples of a task: {rows} x {columns} pixels of {channels} byte(s).
+# Nothing else may be there: a feature that is not named here is an anomaly, and an anomaly stops the pipeline.
+"""
 
 
-class Executor(import_schema_gen.Executor):
-    """Lets TFX's executor check and copy the schema of the task."""
+class Executor(BaseExecutor):
+    """Writes the schema that is given, or that of the task that a run names."""
 
     def Do(
         self,
@@ -27,27 +39,75 @@ class Executor(import_schema_gen.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes `schema`. Raises FileNotFoundError if `package` has none for `task`."""
-        path = curated_schema(exec_properties[PACKAGE_KEY], exec_properties[TASK_KEY])
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There is no curated schema {path}: the task {exec_properties[TASK_KEY]!r} is unknown, or the package "
-                f"{exec_properties[PACKAGE_KEY]!r} was installed without its data."
+        """Writes `schema`. Raises ValueError for an unknown task."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        text = exec_properties.get(SCHEMA_TEXT_KEY) or schema_text(tasks.resolve(exec_properties[TASK_KEY]))
+        schema = artifact_utils.get_single_instance(output_dict[standard_component_specs.SCHEMA_KEY])
+        io_utils.write_string_file(os.path.join(schema.uri, SCHEMA_FILE), text)
+
+
+def schema_text(task: Task) -> str:
+    """Returns the schema that was written for a task, or the one that follows from it, as text.
+
+    Raises ValueError if the one that was written is no schema, or misses a feature that every task has.
+    """
+    if task.schema is not None:
+        _check(task)
+        return task.schema
+    rows, columns, channels = task.stored_shape
+    header = _HEADER.format(rows=rows, columns=columns, channels=channels)
+    return header + text_format.MessageToString(_generate(task))
+
+
+def _generate(task: Task) -> schema_pb2.Schema:
+    schema = schema_pb2.Schema()
+    image = _add(schema, "image", schema_pb2.BYTES)
+    # Raw uint8, not a file format. TFDV measures an image's bytes and does not count it as a word.
+    image.image_domain.max_image_byte_size = math.prod(task.stored_shape)
+    _add(schema, "id", schema_pb2.BYTES)
+    if task.data.has_labels:
+        domain = _add(schema, "label", schema_pb2.INT).int_domain
+        domain.min, domain.is_categorical = 0, True
+        classes = task.classes if isinstance(task, ClassifyingTask) else len(task.data.class_names)
+        if classes:
+            domain.max = classes - 1
+    return schema
+
+
+def _add(schema: schema_pb2.Schema, name: str, kind: int) -> schema_pb2.Feature:
+    """Adds a feature of one value that every example has."""
+    feature = schema.feature.add(name=name, type=kind)
+    feature.presence.min_fraction, feature.presence.min_count = 1.0, 1
+    feature.value_count.min, feature.value_count.max = 1, 1
+    return feature
+
+
+def _check(task: Task) -> None:
+    place = f"The schema of {task.name}, {task.source('schema')},"
+    try:
+        schema = text_format.Parse(task.schema, schema_pb2.Schema())
+    except text_format.ParseError as error:
+        raise ValueError(f"{place} is no text of TensorFlow Metadata's Schema: {error}") from error
+    for expected in _generate(task).feature:
+        feature = next((feature for feature in schema.feature if feature.name == expected.name), None)
+        if feature is None or feature.type != expected.type:
+            raise ValueError(
+                f"{place} has no feature {expected.name!r} of type {schema_pb2.FeatureType.Name(expected.type)}, which "
+                "every example of this task has: add it, or delete the file for the schema that follows from the task."
             )
-        super().Do(input_dict, output_dict, {standard_component_specs.SCHEMA_FILE_KEY: str(path)})
-
-
-def curated_schema(package: str, task_name: str) -> Path:
-    """Returns the path of a task's schema in the installed package; the file may be missing."""
-    return Path(str(importlib.resources.files(package))) / "schema" / task_name / "schema.pbtxt"
+        if expected.HasField("image_domain") and not feature.HasField("image_domain"):
+            raise ValueError(
+                f"{place} does not mark {expected.name!r} as an image: add image_domain {{}}, or every image is "
+                "counted as a word."
+            )
 
 
 class CuratedSchemaSpec(ComponentSpec):
     """Channels and execution properties of CuratedSchema."""
 
     PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        TASK_KEY: ExecutionParameter(type=str),
-        PACKAGE_KEY: ExecutionParameter(type=str),
+        TASK_KEY: ExecutionParameter(type=str, optional=True),
+        SCHEMA_TEXT_KEY: ExecutionParameter(type=str, optional=True),
     }
     INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
     OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
@@ -56,9 +116,9 @@ class CuratedSchemaSpec(ComponentSpec):
 
 
 class CuratedSchema(BaseComponent):
-    """Takes the schema of a task from a package's data.
+    """Makes the schema of a task, of the features, sizes and classes that the task says.
 
-    TFX's ImportSchemaGen takes a path, but a path on the host that compiles a pipeline is not one in the image that
+    TFX's ImportSchemaGen takes a file, but a path on the host that compiles a pipeline is not one in the image that
     runs it, and a run may be of another task than the pipeline was compiled with.
 
     Outputs:
@@ -68,13 +128,20 @@ class CuratedSchema(BaseComponent):
     SPEC_CLASS = CuratedSchemaSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, *, task: str | RuntimeParameter, package: str) -> None:
-        """Wires the component.
+    def __init__(self, *, task: Task | RuntimeParameter) -> None:
+        """Wires the component, with only the schema in the cache's key where the task is known.
 
         Args:
-          task: the task's name.
-          package: the package that holds schema/TASK/schema.pbtxt.
+          task: whose examples it describes; a parameter is a task's name or its JSON.
+
+        Raises:
+          ValueError: if the task has a schema of its own that cannot be used.
         """
+        known = isinstance(task, Task)
         super().__init__(
-            CuratedSchemaSpec(task=task, package=package, schema=types.Channel(type=standard_artifacts.Schema))
+            CuratedSchemaSpec(
+                task=None if known else task,
+                schema_text=schema_text(task) if isinstance(task, Task) else None,
+                schema=types.Channel(type=standard_artifacts.Schema),
+            )
         )

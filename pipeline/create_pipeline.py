@@ -40,7 +40,7 @@ from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline_resolver import LatestOtherBlessedModel
 from pipeline.task_arguments import TaskArguments
 from serving.saved_model import NotASavedModel, newest_version
-from trainer.task import CLASSIFIER, Task
+from trainer.task import CLASSIFIER
 
 # Node ids, by which a run's metadata are read again; that of the evaluator is its kind's.
 PARAMETER_CHECK = "ParameterCheck"
@@ -154,8 +154,7 @@ def ingest(task: TaskArguments, locations: Locations, checks: Sequence[Parameter
     example_gen = TfdsExampleGen(
         task=task.task, train_examples=task.train_examples, data_dir=locations.data_dir
     ).with_id(EXAMPLE_GEN)
-    name = task.task.name if isinstance(task.task, Task) else task.task
-    schema_gen = CuratedSchema(task=name, package=__package__).with_id(SCHEMA_GEN)
+    schema_gen = CuratedSchema(task=task.task).with_id(SCHEMA_GEN)
     # No data flow from the check, but nothing starts before it has passed.
     for check in checks:
         example_gen.add_upstream_node(check)

@@ -21,7 +21,10 @@ class Option:
     flag: str | None = None
     """In place of `--field-name`, such as `--on/--off`. The environment variable follows from it: `FIELD_NAME`."""
     has_variable: bool = True
-    """Whether the option can be given as an environment variable."""
+    """Whether the option can be given as an environment variable; a field that is a tuple takes words, with spaces
+    between."""
+    metavar: str | None = None
+    """What the help shows in place of the value; None for its type."""
 
 
 def settings_options(settings_class: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -56,16 +59,18 @@ def absolute_path(text: str | Path) -> Path:
 
 def _click_option(settings_class: type[Any], field: dataclasses.Field[Any]) -> Callable[..., Any]:
     annotated, declared = typing.get_args(typing.get_type_hints(settings_class, include_extras=True)[field.name])
-    (kind,) = set(typing.get_args(annotated) or (annotated,)) - {type(None)}
+    (kind,) = set(typing.get_args(annotated) or (annotated,)) - {type(None), Ellipsis}
+    is_repeated = typing.get_origin(annotated) is tuple
     flag = declared.flag or f"--{field.name.replace('_', '-')}"
     return click.option(
         flag,
         field.name,
         type=absolute_path if kind is Path else kind,
-        metavar="PATH" if kind is Path else None,
+        multiple=is_repeated,
+        metavar=declared.metavar or ("PATH" if kind is Path else None),
         help=declared.help,
         default=field.default,
-        show_default=field.default is not None,
+        show_default=field.default is not None and not is_repeated,
         show_envvar=declared.has_variable,
         envvar=flag.removeprefix("--").replace("-", "_").upper() if declared.has_variable else None,
     )

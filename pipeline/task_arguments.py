@@ -16,7 +16,7 @@ class TaskArguments:
 
     kind: Kind
     task: Task | RuntimeParameter
-    """The task itself, or a parameter that holds its name."""
+    """The task itself, or a parameter that holds its name or its JSON."""
     steps: int | RuntimeParameter = tasks.TASK_DEFAULT
     train_examples: int | RuntimeParameter = tasks.TASK_DEFAULT
     limit: float | RuntimeParameter
@@ -27,7 +27,14 @@ class TaskArguments:
     @classmethod
     def for_task(cls, task: Task, gate: Gate | ErrorGate) -> TaskArguments:
         """One task, judged by a gate that need not be its own."""
-        return cls(kind=task.kind, task=task, limit=getattr(gate, task.kind.limit), tolerance=gate.tolerance)
+        limit = getattr(gate, task.kind.limit)
+        return cls(
+            kind=task.kind,
+            task=task,
+            # No limit can only be the task's own: an execution's property has no None.
+            limit=tasks.TASK_DEFAULT if limit is None else limit,
+            tolerance=gate.tolerance,
+        )
 
     @classmethod
     def for_each_run(

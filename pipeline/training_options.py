@@ -7,23 +7,31 @@ import functools
 from typing import Annotated
 
 from pipeline.option_fields import Option
-from trainer import tasks
+from trainer import task_file
 from trainer.task import CLASSIFIER, GENERATIVE, ErrorGate, Gate, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskOption:
-    """The choice of a task. Raises ValueError for an unknown name."""
+    """The choice of a task. Raises ValueError for an unknown name, and for a file or a value that makes no task."""
 
-    task_name: Annotated[str, Option("See `draw tasks`.", flag="--task")] = "digits"
+    task_name: Annotated[str, Option("A name, see `draw tasks`, or a task file, see `draw init`.", flag="--task")] = (
+        "digits"
+    )
+    task_values: Annotated[
+        tuple[str, ...],
+        Option(
+            "Set a value of the task, such as recipe.steps=20000; may be repeated.", flag="--set", metavar="PATH=VALUE"
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
-        tasks.get(self.task_name)
+        _ = self.task
 
     @functools.cached_property
     def task(self) -> Task:
-        """The task of that name."""
-        return tasks.get(self.task_name)
+        """The task of that name or file, with the values that are set."""
+        return task_file.load(self.task_name, self.task_values)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,6 @@ class TrainingOptions(TaskOption):
         """Raises ValueError where the test images cannot be scored with so many samples."""
         if self.score_samples is not None and (self.score_samples < 1 or self.task.kind is CLASSIFIER):
             raise ValueError(
-                f"Got {self.score_samples} samples to score of each image of {self.task_name}: give at least 1, of a "
+                f"Got {self.score_samples} samples to score of each image of {self.task.name}: give at least 1, of a "
                 "generative task, or none for no such stage."
             )

@@ -23,6 +23,24 @@ def read(path: Path, what: str) -> Any:
     Raises ValueError with the path and the line: for what is no YAML, repeated keys, tags that make objects, and a
     file that is larger or deeper than the bounds above. `what` says what the file is to be, as "the cluster's file".
     """
+    return _load(_bytes(path, what), str(path))[1]
+
+
+def read_node(path: Path, what: str) -> yaml.Node | None:
+    """Reads a file as `read` does, but returns nodes, which know their lines and their text as written."""
+    data = _bytes(path, what)
+    if path.suffix == ".json":
+        # JSON may be indented with tabs and YAML may not; inside of JSON's strings there are none.
+        data = data.replace(b"\t", b" ")
+    return _load(data, str(path))[0]
+
+
+def parse_node(text: str, place: str) -> yaml.Node | None:
+    """Parses one value, as `read_node` does; an error names `place`."""
+    return _load(text.encode(), place)[0]
+
+
+def _bytes(path: Path, what: str) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -30,15 +48,28 @@ def read(path: Path, what: str) -> Any:
         raise ValueError(f"Cannot read {what} {path}: {error.strerror}.") from error
     if len(data) > MAX_BYTES:
         raise ValueError(f"{path} is longer than {MAX_BYTES:,} bytes, so it is not {what}.")
+    return data
+
+
+def _load(data: bytes, place: str) -> tuple[yaml.Node | None, Any]:
+    """Parses to nodes and to values, which checks the nodes."""
+    loader = None
     try:
-        return yaml.load(data, _StrictLoader)  # A SafeLoader, and stricter.
+        loader = _StrictLoader(data)
+        node = loader.get_single_node()
+        return node, None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = ", ".join(filter(None, (error.context, error.problem)))
-        raise ValueError(f"{path} is no YAML: {place}{problem}.") from error
+        if r"'\t'" in problem:
+            problem += "; indent with spaces"
+        raise ValueError(f"{place} is no YAML: {line}{problem}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+        raise ValueError(f"{place} is no YAML: {' '.join(str(error).split())}.") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
 
 
 def shown(value: object) -> str:

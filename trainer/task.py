@@ -11,13 +11,14 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 MATMUL_DTYPES = ("float32", "bfloat16")
 TABLE_3 = "the paper's Table 3"
 OURS = "ours"
 GIVEN = "given by the user"
+WITH_SET = "given with --set"
 
 _FORMER_RECIPE_NAMES = {"products": "matmul_dtype", "average_decay": "ema_decay"}
 """What older exports call fields that have been renamed."""
@@ -58,22 +59,22 @@ class Attention:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataSource:
-    """A TFDS data set and the names of its splits.
+class Data:
+    """What all sources of images share; each is a DataSource or ImageFiles. Raises ValueError for a negative margin."""
 
-    `builder` is TFDS's `name` or `name/config`, with `:version`. `module` is imported first to register a builder of
-    ours. `validation` is watched while training, `test` decides at the gate; they may be the same split.
-    `crop_margin` (rows, columns) is how much larger the stored images are than what the model sees: the reader takes a
-    random crop in training and the centre otherwise. Raises ValueError for a negative margin.
-    """
-
-    builder: str
     train: str
     validation: str
+    """Split that is watched while training."""
     test: str
-    module: str | None = None
+    """Split that decides at the gate; may be the same as `validation`."""
     has_labels: bool = True
+    class_names: tuple[str, ...] = ()
+    """Name of each label, in order; empty where they have none, or where they are read off the images."""
     crop_margin: tuple[int, int] = (0, 0)
+    """How much larger (rows, columns) stored images are than what the model sees: the reader takes a random crop in
+    training and the centre otherwise."""
+    horizontal_flip: bool = False
+    """Whether training mirrors each image left to right with probability 1/2, anew at each visit."""
 
     def __post_init__(self) -> None:
         if len(self.crop_margin) != 2 or min(self.crop_margin) < 0:
@@ -81,11 +82,100 @@ class DataSource:
                 f"data.crop_margin is {self.crop_margin}: it must be (rows, columns), the pixels by which the stored "
                 "images are larger than image_shape, each at least 0."
             )
+        if len(set(self.class_names)) != len(self.class_names):
+            raise ValueError(f"data.class_names is {list(self.class_names)}: each name must be there once.")
+
+    @property
+    def address(self) -> str:
+        """Where the images come from, which tells one data set from another."""
+        raise NotImplementedError
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The distinct splits, training first."""
         return tuple(dict.fromkeys((self.train, self.validation, self.test)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSource(Data):
+    """A TFDS data set whose images have the task's shape."""
+
+    builder: str
+    """TFDS's `name` or `name/config`, with `:version`."""
+    module: str | None = None
+    """Module to import first, so that it registers a builder of ours."""
+
+    @property
+    def address(self) -> str:
+        """The builder."""
+        return self.builder
+
+
+class Resize(str, enum.Enum):
+    """How a picture of another size becomes one of the stored shape."""
+
+    NONE = "none"
+    """Not at all: a picture of another size is refused."""
+    FIT = "fit"
+    """Scale it, whole, into the shape, and pad what remains."""
+    FILL = "fill"
+    """Scale it until it covers the shape, and cut off what sticks out on both sides."""
+    STRETCH = "stretch"
+    """Scale each side by itself."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageFiles(Data):
+    """A user's own images: a folder, a pattern of files, or `tfds:NAME` for a data set whose images need work.
+
+    The splits are folders of these names at the top, or TFDS's splits. A split that there is not gets a tenth of the
+    training images by a hash of their names, so that an image stays in its split when others are added.
+
+    Raises ValueError for a value that is out of range.
+    """
+
+    images: str
+    """The folder, pattern, archive or `tfds:NAME`; an absolute path, or an address such as gs://."""
+    train: str = "train"
+    validation: str = "validation"
+    test: str = "test"
+    has_labels: bool = False
+    """Whether each image has a class: its folder's name, or the column `label` of a table."""
+    crop: tuple[int, int] | None = None
+    """Rows and columns of the centre that is cut out of each picture before it is resized; None for all of it."""
+    resize: Resize = Resize.FIT
+    padding: int = 0
+    """Brightness, 0 to 255, of the bars that `fit` adds."""
+    max_bad: float = 0.01
+    """Greatest fraction of the images that may be unreadable; more stop the run before training."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.images:
+            raise ValueError("data.images is empty: it must be a folder, a pattern of files, or tfds:NAME.")
+        if self.crop is not None and (len(self.crop) != 2 or min(self.crop) < 1):
+            raise ValueError(f"data.crop is {self.crop}: it must be (rows, columns), each at least 1.")
+        if not 0 <= self.padding <= 255:
+            raise ValueError(f"data.padding is {self.padding}: it must be a brightness from 0 to 255.")
+        # Written so that a NaN fails it.
+        if not 0 <= self.max_bad < 1:
+            raise ValueError(f"data.max_bad is {self.max_bad}: it must be a fraction, at least 0 and below 1.")
+        for split in self.splits:
+            if not split or "/" in split:
+                raise ValueError(f"data.{self._split_field(split)} is {split!r}: it must be the name of a folder.")
+        if self.train in (self.validation, self.test):
+            raise ValueError(
+                f"data.train is {self.train!r}: it must not be data.validation or data.test too, for a model is judged "
+                "by images that it has not seen."
+            )
+
+    @property
+    def address(self) -> str:
+        """Where the images are."""
+        return self.images
+
+    def _split_field(self, split: str) -> str:
+        return next(field for field in ("train", "validation", "test") if getattr(self, field) == split)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,9 +278,9 @@ class Kind:
         """Format a metric with its unit, such as `98.5260 nats` or `6.20%`."""
         return self.metric_format.format(self.scale * value)
 
-    def limit_text(self, limit: float) -> str:
-        """Format a gate's limit or tolerance with its unit, such as `100 nats` or `6.5%`."""
-        return self.limit_format.format(self.scale * limit)
+    def limit_text(self, limit: float | None) -> str:
+        """Format a gate's limit or tolerance with its unit, such as `100 nats` or `6.5%`; None is `none`."""
+        return "none" if limit is None else self.limit_format.format(self.scale * limit)
 
 
 GENERATIVE = Kind(
@@ -223,13 +313,14 @@ CLASSIFIER = Kind(
 class Gate:
     """Conditions on the test split for blessing a generative model, in nats an image."""
 
-    max_nll_bound: float
+    max_nll_bound: float | None
+    """None where nobody knows a threshold yet: any finite bound that is not worse than the last blessed model's."""
     tolerance: float
     """How much worse than the last blessed model's the bound may be."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.max_nll_bound):
-            raise ValueError(f"gate.max_nll_bound is {self.max_nll_bound}: it must be a number of nats.")
+        if self.max_nll_bound is not None and not math.isfinite(self.max_nll_bound):
+            raise ValueError(f"gate.max_nll_bound is {self.max_nll_bound}: it must be a number of nats, or none.")
         if not 0 <= self.tolerance < math.inf:
             raise ValueError(f"gate.tolerance is {self.tolerance}: it must be a number of nats, at least 0.")
 
@@ -238,14 +329,15 @@ class Gate:
 class ErrorGate:
     """Conditions on the test split for blessing a classifier, as fractions of the examples."""
 
-    max_error: float
+    max_error: float | None
+    """None where nobody knows a threshold yet: any error that is not worse than the last blessed model's."""
     tolerance: float
     """How much worse than the last blessed model's the error may be."""
 
     def __post_init__(self) -> None:
         # Written so that a NaN fails it.
-        if not 0 <= self.max_error <= 1:
-            raise ValueError(f"gate.max_error is {self.max_error}: it must be a fraction, between 0 and 1.")
+        if self.max_error is not None and not 0 <= self.max_error <= 1:
+            raise ValueError(f"gate.max_error is {self.max_error}: it must be a fraction, between 0 and 1, or none.")
         if not 0 <= self.tolerance <= 1:
             raise ValueError(f"gate.tolerance is {self.tolerance}: it must be a fraction, between 0 and 1.")
 
@@ -261,7 +353,7 @@ class Task:
 
     name: str
     title: str
-    data: DataSource
+    data: DataSource | ImageFiles
     image_shape: tuple[int, int, int]
     """[B, A, C]: rows, columns, channels, as the model sees them."""
     binarisation: Binarisation
@@ -270,6 +362,9 @@ class Task:
     lstm_units: int
     recipe: Recipe
     gate: Gate | ErrorGate
+    schema: str | None = None
+    """A schema of the tf.Examples that somebody wrote, as the text of TensorFlow Metadata's Schema; None for the one
+    that follows from the task."""
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Where each value comes from, by its dotted path, such as `recipe.steps`; what is not named is OURS."""
 
@@ -281,7 +376,10 @@ class Task:
                 "2 x 2 pixels of 1 or 3 channels."
             )
         if self.image_shape[2] == 3 and self.binarisation is not Binarisation.NONE:
-            raise ValueError(f"{self.name}: colour images are not binarised; set binarisation to NONE.")
+            raise ValueError(
+                f"{self.name}: binarisation is {self.binarisation.value}: it must be none, for colour images are not "
+                "binarised; or give image_shape one channel."
+            )
         if self.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
             for field in ("validation", "test"):
                 if getattr(self.data, field) == self.data.train:
@@ -289,7 +387,7 @@ class Task:
                         f"{self.name}: data.{field} is {self.data.train!r}, as data.train: with "
                         "STOCHASTIC_EACH_EPOCH the training split keeps its intensities, so evaluate on another split."
                     )
-        unknown = self.sources.keys() - _leaves(self._values())
+        unknown = self.sources.keys() - dict(_leaves(self._values())).keys()
         if unknown:
             raise ValueError(f"{self.name}: sources name values that there are not: {sorted(unknown)}.")
         # Tasks with the same sources are equal, whether or not OURS is spelt out.
@@ -360,19 +458,23 @@ class Task:
         """The task with that many training examples; raises ValueError for a data set of fixed size."""
         if count < 1:
             raise ValueError(f"{self.name}: the number of training examples is {count}: give at least 1.")
-        counted = re.fullmatch(r"(.+-)\d+(:.+)?", self.data.builder)
-        if counted is None:
+        counted = re.fullmatch(r"(.+-)\d+(:.+)?", self.data.address)
+        if counted is None or isinstance(self.data, ImageFiles):
             raise ValueError(
-                f"{self.name}: the data set {self.data.builder} has a fixed number of training examples; only those "
+                f"{self.name}: the data set {self.data.address} has a fixed number of training examples; only those "
                 "that are composed of digits are made as large as asked."
             )
         data = dataclasses.replace(self.data, builder=f"{counted[1]}{count}{counted[2] or ''}")
         return dataclasses.replace(self, data=data, sources={**self.sources, "data.builder": GIVEN})
 
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Dotted path and value, as JSON has it, of everything but the name and the title."""
+        yield from _leaves(self._values())
+
     def to_json(self) -> str:
         """The resolved task, as written beside every export, with the source of every value."""
         values = self._values()
-        sources = {path: self.source(path) for path in _leaves(values)}
+        sources = {path: self.source(path) for path, _ in _leaves(values)}
         return json.dumps({**values, "sources": sources}, indent=2, sort_keys=True) + "\n"
 
     @staticmethod
@@ -382,7 +484,7 @@ class Task:
         recipe = {_FORMER_RECIPE_NAMES.get(name, name): value for name, value in values["recipe"].items()}
         recipe["glimpse_schedule"] = tuple(map(tuple, recipe.get("glimpse_schedule", ())))
         values |= {
-            "data": DataSource(**{**values["data"], "crop_margin": tuple(values["data"]["crop_margin"])}),
+            "data": data_from_json(values["data"]),
             "image_shape": tuple(values["image_shape"]),
             "binarisation": Binarisation(values["binarisation"]),
             "recipe": Recipe(**recipe),
@@ -397,6 +499,7 @@ class Task:
         values = dataclasses.asdict(self)
         del values["sources"]
         values["binarisation"] = self.binarisation.value
+        values["data"] = data_to_json(self.data)
         return values
 
     def _check_at_least(self, least: int, *fields: str) -> None:
@@ -447,13 +550,35 @@ class ClassifyingTask(Task):
         self._check_at_least(2, "classes")
         _check_filters("read", self.read)
         if not self.data.has_labels:
-            raise ValueError(f"{self.name}: data.has_labels is False, and a classifier learns from labels.")
+            raise ValueError(
+                f"{self.name}: data.has_labels is False: it must be true, for a classifier learns from labels."
+            )
+        if self.data.class_names and len(self.data.class_names) != self.classes:
+            raise ValueError(
+                f"{self.name}: classes is {self.classes}: it must be {len(self.data.class_names)}, as many as "
+                "data.class_names."
+            )
         super().__post_init__()
 
     @property
     def window_sizes(self) -> dict[str, int]:
         """N of the window `glimpse`."""
         return {"glimpse": self.read}
+
+
+def data_to_json(data: DataSource | ImageFiles) -> dict[str, Any]:
+    """The values that an export has below `data`."""
+    values = dataclasses.asdict(data)
+    return {**values, "resize": data.resize.value} if isinstance(data, ImageFiles) else values
+
+
+def data_from_json(values: dict[str, Any]) -> DataSource | ImageFiles:
+    """Read `data` of an export; the fields tell where the images come from."""
+    lists = {
+        name: tuple(values[name]) for name in ("class_names", "crop_margin", "crop") if values.get(name) is not None
+    }
+    values = {**values, **lists}
+    return ImageFiles(**{**values, "resize": Resize(values["resize"])}) if "images" in values else DataSource(**values)
 
 
 def _current_path(path: str) -> str:
@@ -476,13 +601,11 @@ def _is_glimpse_schedule(schedule: tuple[Any, ...]) -> bool:
     return rising and all(isinstance(glimpses, int) and glimpses >= 1 for _, glimpses in schedule)
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted paths of all values except the name and the title."""
-    paths: list[str] = []
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths of all values except the name and the title, and the values."""
     for key, value in values.items():
         path = prefix + key
         if isinstance(value, Mapping):
-            paths += _leaves(value, path + ".")
+            yield from _leaves(value, path + ".")
         elif path not in ("name", "title"):
-            paths.append(path)
-    return paths
+            yield path, value

@@ -109,6 +109,7 @@ DIGITS = GenerativeTask(
         validation="test",
         test="test",
         module="components.datasets.digits.digits_dataset_builder",
+        class_names=tuple("0123456789"),
     ),
     image_shape=(28, 28, 1),
     binarisation=Binarisation.STOCHASTIC_EACH_EPOCH,
@@ -136,17 +137,19 @@ DIGITS = GenerativeTask(
     gate=Gate(max_nll_bound=112.0, tolerance=0.5),
 )
 
+_TWO_DIGIT_DATA = DataSource(
+    builder="two_digit_mnist/mnist-250000:1.0.0",
+    train="train",
+    validation="validation",
+    test="test",
+    module="components.datasets.two_digit_mnist.two_digit_mnist_dataset_builder",
+    has_labels=False,
+)
+
 TWO_DIGIT_MNIST = GenerativeTask(
     name="two_digit_mnist",
     title="Two MNIST digits in 60 x 60",
-    data=DataSource(
-        builder="two_digit_mnist/mnist-250000:1.0.0",
-        train="train",
-        validation="validation",
-        test="test",
-        module="components.datasets.two_digit_mnist.two_digit_mnist_dataset_builder",
-        has_labels=False,
-    ),
+    data=_TWO_DIGIT_DATA,
     image_shape=(60, 60, 1),
     binarisation=Binarisation.NONE,
     glimpses=32,
@@ -166,7 +169,7 @@ TWO_DIGIT_MNIST_SMALL = dataclasses.replace(
     TWO_DIGIT_MNIST,
     name="two_digit_mnist_small",
     title="Two of 5,000 MNIST digits in 60 x 60, no download",
-    data=dataclasses.replace(TWO_DIGIT_MNIST.data, builder="two_digit_mnist/digits-5000:1.0.0"),
+    data=dataclasses.replace(_TWO_DIGIT_DATA, builder="two_digit_mnist/digits-5000:1.0.0"),
     glimpses=8,
     lstm_units=256,
     latent_size=50,
@@ -205,7 +208,13 @@ SVHN = GenerativeTask(
 CIFAR10 = GenerativeTask(
     name="cifar10",
     title="CIFAR-10",
-    data=DataSource(builder="cifar10:3.0.2", train="train", validation="test", test="test"),
+    data=DataSource(
+        builder="cifar10:3.0.2",
+        train="train",
+        validation="test",
+        test="test",
+        class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    ),
     image_shape=(32, 32, 3),
     binarisation=Binarisation.NONE,
     glimpses=64,
@@ -222,16 +231,18 @@ CIFAR10 = GenerativeTask(
     },
 )
 
+_CLUTTERED_DATA = DataSource(
+    builder="cluttered_mnist/mnist-1000000:1.0.0",
+    train="train",
+    validation="validation",
+    test="test",
+    module="components.datasets.cluttered_mnist.cluttered_mnist_dataset_builder",
+)
+
 CLUTTERED_MNIST = ClassifyingTask(
     name="cluttered_mnist",
     title="Classification of cluttered MNIST, 8 glimpses",
-    data=DataSource(
-        builder="cluttered_mnist/mnist-1000000:1.0.0",
-        train="train",
-        validation="validation",
-        test="test",
-        module="components.datasets.cluttered_mnist.cluttered_mnist_dataset_builder",
-    ),
+    data=_CLUTTERED_DATA,
     image_shape=(100, 100, 1),
     binarisation=Binarisation.NONE,
     glimpses=8,
@@ -269,7 +280,7 @@ CLUTTERED_MNIST_SMALL = dataclasses.replace(
     CLUTTERED_MNIST,
     name="cluttered_mnist_small",
     title="Classification of 5,000 MNIST digits among clutter, no download",
-    data=dataclasses.replace(CLUTTERED_MNIST.data, builder="cluttered_mnist/digits-20000:1.0.0"),
+    data=dataclasses.replace(_CLUTTERED_DATA, builder="cluttered_mnist/digits-20000:1.0.0"),
     recipe=dataclasses.replace(
         _MNIST_RECIPE,
         steps=5_000,
@@ -282,7 +293,7 @@ CLUTTERED_MNIST_SMALL = dataclasses.replace(
     gate=ErrorGate(max_error=0.25, tolerance=0.03),
 )
 
-_TASKS = {
+BY_NAME = {
     task.name: task
     for task in (
         DIGITS,
@@ -297,17 +308,17 @@ _TASKS = {
         CLUTTERED_MNIST_SMALL,
     )
 }
-NAMES = tuple(_TASKS)
+NAMES = tuple(BY_NAME)
 
 TASK_DEFAULT = -1
 """Use the task's value (a Kubeflow parameter cannot be null)."""
 
 
 def get(name: str) -> Task:
-    """Look up a task; raises ValueError, listing all names, for an unknown one."""
-    if name not in _TASKS:
+    """Look up a built-in task; raises ValueError, listing all names, for an unknown one."""
+    if name not in BY_NAME:
         raise ValueError(f"There is no task {name!r}. The tasks are: {', '.join(NAMES)}.")
-    return _TASKS[name]
+    return BY_NAME[name]
 
 
 def resolve(text: str, *, steps: int = TASK_DEFAULT, train_examples: int = TASK_DEFAULT) -> Task:

@@ -103,7 +103,12 @@ class Evaluation(abc.ABC):
     def _passed(self) -> str:
         """Says what a blessed model has reached."""
         kind, gate = self.KIND, self.gate
-        text = f"the {kind.metric_noun} is at most {kind.limit_text(getattr(gate, kind.limit))}"
+        limit = getattr(gate, kind.limit)
+        text = (
+            f"the {kind.metric_noun} is finite, and the task names no threshold"
+            if limit is None
+            else f"the {kind.metric_noun} is at most {kind.limit_text(limit)}"
+        )
         return f"{text}, and at most {kind.limit_text(gate.tolerance)} above the baseline's" if self.compared else text
 
     def _baseline(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 from tfx.dsl.io import fileio
@@ -43,7 +45,7 @@ def judge(kind: Kind, overall: Summary, gate: Gate | ErrorGate) -> Verdict:
         return Verdict(reasons=tuple(reasons))
     value, limit = float(overall[kind.metric].mean), getattr(gate, kind.limit)
     # Written so that a NaN fails.
-    if not value <= limit:
+    if limit is not None and not value <= limit:
         reasons.append(
             f"the {kind.metric_noun} is {kind.metric_text(value)}, above the greatest allowed, {kind.limit_text(limit)}"
         )
@@ -74,13 +76,18 @@ def incomparable(model_dir: str, baseline_dir: str) -> str | None:
     differences = [
         f"{name} is {theirs!r} there and {ours!r} here"
         for name, ours, theirs in (
-            ("data.builder", task["data"]["builder"], baseline.values["data"]["builder"]),
+            ("data", *(_address(values["data"]) for values in (task, baseline.values))),
             ("binarisation", task["binarisation"], baseline.values["binarisation"]),
             ("image_shape", task["image_shape"], baseline.values["image_shape"]),
         )
         if ours != theirs
     ]
     return "; ".join(differences) or None
+
+
+def _address(data: Mapping[str, Any]) -> str:
+    """Where the images of a task come from, in an export of any age."""
+    return str(data.get("images") or data["builder"])
 
 
 def latest_other_version(base_path: str, model_dir: str) -> str | None:

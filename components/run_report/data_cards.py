@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from trainer.task import DataSource, ImageFiles
+
 
 class DataCard(NamedTuple):
     """A data set's card on the page."""
@@ -59,6 +61,14 @@ BY_BUILDER = {
 UNKNOWN = DataCard("A data set of which this page knows its name only.", "Not known.", "Not known.")
 
 
-def for_builder(builder: str) -> DataCard:
-    """Returns the card of TFDS's `name`, `name/config`, or either with `:version`; UNKNOWN if there is none."""
-    return BY_BUILDER.get(builder.partition(":")[0].partition("/")[0], UNKNOWN)
+OWN = DataCard(
+    "A user's own images.", "Not known: that of whoever made them.", "Those of what was photographed, and by whom."
+)
+
+
+def for_data(data: DataSource | ImageFiles) -> DataCard:
+    """Returns the card of a task's data, of any version and configuration; UNKNOWN if there is none."""
+    address = data.address.removeprefix("tfds:")
+    if isinstance(data, ImageFiles) and address == data.address:
+        return OWN
+    return BY_BUILDER.get(address.partition(":")[0].partition("/")[0], UNKNOWN)

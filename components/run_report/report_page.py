@@ -48,7 +48,7 @@ class _Section(NamedTuple):
 
 
 def _model_card(run: Run) -> dict[str, Any]:
-    return {"data_card": data_cards.for_builder(run.task.data.builder)}
+    return {"data_card": data_cards.for_data(run.task.data)}
 
 
 _VERDICT = _Section("Verdict", model_standing.gather)

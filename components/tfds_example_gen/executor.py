@@ -18,6 +18,7 @@ from components.tfds_example_gen.first_batch import check_first_batch
 from components.tfds_example_gen.ingestion_settings import IngestionSettings
 from components.tfds_example_gen.prepared_dataset import open_dataset
 from components.tfds_example_gen.tf_example import to_example
+from trainer.task import DataSource
 
 TASK_KEY = "task"
 TRAIN_EXAMPLES_KEY = "train_examples"
@@ -55,7 +56,10 @@ class Executor(BaseBeamExecutor):
         examples.split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         # Here rather than in the workers, so that the data set is prepared once.
-        builder = open_dataset(settings, self._beam_pipeline_args or ())
+        data = settings.data
+        if not isinstance(data, DataSource):
+            raise ValueError(f"{data.address} is no data set of TFDS.")
+        builder = open_dataset(data, settings.data_dir, self._beam_pipeline_args or ())
         for split in splits:
             check_first_batch(builder, split, settings)
         with self._make_beam_pipeline() as pipeline:
@@ -111,8 +115,8 @@ def check_count(count: int, *, split: str, expected: int, settings: IngestionSet
     """Raises ValueError if a split does not have the number of examples that was prepared."""
     if count != expected:
         raise ValueError(
-            f"{settings.builder}, split {split!r}: its files hold {count} examples, but its dataset_info.json says "
-            f"{expected}. The data set is damaged: delete its folder so that the next run prepares it anew."
+            f"{settings.data.address}, split {split!r}: its files hold {count} examples, but its dataset_info.json "
+            f"says {expected}. The data set is damaged: delete its folder so that the next run prepares it anew."
         )
 
 

@@ -25,7 +25,7 @@ def check_first_batch(builder: tfds.core.DatasetBuilder, split: str, settings: I
 
 def check_images(images: np.ndarray, *, split: str, settings: IngestionSettings) -> None:
     """Raises ValueError if images [n, H, W, C] uint8 are black, all equal, or unexpectedly binarised."""
-    first = f"{settings.builder}, split {split!r}: the first {len(images)} images"
+    first = f"{settings.data.address}, split {split!r}: the first {len(images)} images"
     binarisation, brightest = settings.binarisation[split], images.max()
     if brightest == 0:
         raise ValueError(f"{first} are black: every pixel is 0. The data set is damaged, or was scaled before.")

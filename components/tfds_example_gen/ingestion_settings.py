@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from trainer import tasks
-from trainer.task import Binarisation, ClassifyingTask, Task
+from trainer.task import Binarisation, ClassifyingTask, DataSource, ImageFiles, Task, data_from_json, data_to_json
 
 BINARISATION_SEED = 0
 """Not the recipe's seed, so that every training run is judged on the same pixels."""
@@ -17,15 +17,12 @@ BINARISATION_SEED = 0
 class IngestionSettings:
     """The part of a task that ingestion depends on. Travels to the executor as JSON."""
 
-    builder: str
-    """TFDS's `name:version` or `name/config:version`."""
-    module: str | None
-    """Module to import first, so that it registers the builder; None for one of TFDS's own builders."""
+    data: DataSource | ImageFiles
+    """Without what only the reader of the examples does."""
     data_dir: str | None
     """TFDS's directory; None for TFDS's own default (`~/tensorflow_datasets` or $TFDS_DATA_DIR)."""
     image_shape: tuple[int, int, int]
     """[H, W, C] as stored. The model may see a crop of it, which the reader takes."""
-    has_labels: bool
     classes: int | None
     """Labels are below it; None if the task does not use them."""
     binarisation: Mapping[str, Binarisation]
@@ -36,26 +33,24 @@ class IngestionSettings:
     def for_task(cls, task: Task, *, data_dir: str | None) -> IngestionSettings:
         """Takes the settings from a task; `data_dir` is no part of it."""
         return cls(
-            builder=task.data.builder,
-            module=task.data.module,
+            data=dataclasses.replace(task.data, crop_margin=(0, 0), horizontal_flip=False),
             data_dir=data_dir,
             image_shape=task.stored_shape,
-            has_labels=task.data.has_labels,
             classes=task.classes if isinstance(task, ClassifyingTask) else None,
             binarisation={split: task.split_binarisation(split) for split in task.data.splits},
         )
 
     @classmethod
     def resolve(cls, text: str, *, train_examples: int, data_dir: str | None) -> IngestionSettings:
-        """Reads the settings from JSON, or takes them from the task that `text` names, see `tasks.resolve`."""
-        if text.startswith("{"):
+        """Reads its own JSON, or takes the settings from the task that `text` names or holds, see `tasks.resolve`."""
+        if text.startswith("{") and "recipe" not in json.loads(text):
             return dataclasses.replace(cls.from_json(text), data_dir=data_dir)
         task = tasks.resolve(text, train_examples=train_examples)
         return cls.for_task(task, data_dir=data_dir)
 
     def to_json(self) -> str:
         """Writes JSON on one line."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps({**dataclasses.asdict(self), "data": data_to_json(self.data)})
 
     @classmethod
     def from_json(cls, text: str) -> IngestionSettings:
@@ -65,6 +60,7 @@ class IngestionSettings:
         return cls(
             **{
                 **values,
+                "data": data_from_json(values["data"]),
                 "image_shape": (rows, columns, channels),
                 "binarisation": {split: Binarisation(value) for split, value in values["binarisation"].items()},
             }

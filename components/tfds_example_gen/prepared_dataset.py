@@ -9,48 +9,51 @@ from collections.abc import Iterable, Sequence
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from components.tfds_example_gen.ingestion_settings import IngestionSettings
+from trainer.task import DataSource
 
 _LOG = logging.getLogger(__name__)
 
 
-def open_dataset(settings: IngestionSettings, beam_pipeline_args: Sequence[str] = ()) -> tfds.core.DatasetBuilder:
+def open_dataset(
+    data: DataSource, data_dir: str | None, beam_pipeline_args: Sequence[str] = ()
+) -> tfds.core.DatasetBuilder:
     """Returns the builder of a complete data set; prepares the data set first if its folder is missing.
 
     Args:
-      settings: name the data set and its directory.
+      data: names the data set and its splits.
+      data_dir: TFDS's directory; None for TFDS's own default.
       beam_pipeline_args: Beam's flags for the preparation, if the builder uses Beam.
 
     Raises:
       RuntimeError: if the data set is unknown, cannot be prepared, or is incomplete.
       ValueError: if it lacks a split that the task asks for.
     """
-    builder = _builder(settings)
+    builder = _builder(data, data_dir)
     if not builder.data_path.exists():
-        _prepare(builder, settings, beam_pipeline_args)
-    _check_complete(builder, settings.binarisation)
+        _prepare(builder, data, beam_pipeline_args)
+    _check_complete(builder, data.splits)
     return builder
 
 
-def _builder(settings: IngestionSettings) -> tfds.core.DatasetBuilder:
+def _builder(data: DataSource, data_dir: str | None) -> tfds.core.DatasetBuilder:
     try:
-        if settings.module:
-            importlib.import_module(settings.module)
-        return tfds.builder(settings.builder, data_dir=settings.data_dir)
+        if data.module:
+            importlib.import_module(data.module)
+        return tfds.builder(data.builder, data_dir=data_dir)
     except Exception as error:
         raise RuntimeError(
-            f"TFDS cannot open the data set {settings.builder!r} (module: {settings.module}, directory: "
-            f"{settings.data_dir or 'the default of TFDS'}). Check data.builder, with its version, and data.module in "
+            f"TFDS cannot open the data set {data.builder!r} (module: {data.module}, directory: "
+            f"{data_dir or 'the default of TFDS'}). Check data.builder, with its version, and data.module in "
             "the task. Where the data set's folder is damaged, delete it, and the next run prepares it anew. "
             f"{type(error).__name__}: {error}"
         ) from error
 
 
-def _prepare(builder: tfds.core.DatasetBuilder, settings: IngestionSettings, beam_pipeline_args: Sequence[str]) -> None:
-    if settings.module is None:
+def _prepare(builder: tfds.core.DatasetBuilder, data: DataSource, beam_pipeline_args: Sequence[str]) -> None:
+    if data.module is None:
         _LOG.warning(
             "The data set %s is not in %s; preparing it there. A download without a network fails after some minutes.",
-            settings.builder,
+            data.builder,
             builder.data_path,
         )
     options = PipelineOptions(list(beam_pipeline_args))
@@ -64,7 +67,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, settings: IngestionSettings, bea
         builder.download_and_prepare(download_config=config)
     except Exception as error:
         raise RuntimeError(
-            f"The data set {settings.builder!r} is not in {builder.data_path} and could not be prepared there: "
+            f"The data set {data.builder!r} is not in {builder.data_path} and could not be prepared there: "
             f"{type(error).__name__}: {error}. Prepare it where its source can be reached "
             f"(tfds build {builder.name}, or tfds.builder(...).download_and_prepare()) and name its directory: "
             "make run DATA_DIR=..."

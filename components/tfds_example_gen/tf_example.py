@@ -28,10 +28,12 @@ def to_example(features: Mapping[str, Any], *, split: str, settings: IngestionSe
         image = _image(features, settings)
         image = binarise(image, settings.binarisation[split], seed=settings.binarisation_seed, example_id=example_id)
         values = {"image": _bytes(image.tobytes()), "id": _bytes(example_id)}
-        if settings.has_labels:
+        if settings.data.has_labels:
             values["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[_label(features, settings)]))
     except ValueError as error:
-        raise ValueError(f"{settings.builder}, split {split!r}, example {example_id.decode()!r}: {error}") from error
+        raise ValueError(
+            f"{settings.data.address}, split {split!r}, example {example_id.decode()!r}: {error}"
+        ) from error
     return tf.train.Example(features=tf.train.Features(feature=values))
 
 

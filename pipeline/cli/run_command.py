@@ -10,6 +10,7 @@ from pipeline.local import runner
 from pipeline.local.failure import RunFailed
 from pipeline.local.run_settings import RunSettings
 from pipeline.option_fields import settings_options
+from trainer.task import CLASSIFIER, GENERATIVE
 
 if TYPE_CHECKING:
     from pipeline.local.outcome import RunOutcome
@@ -47,6 +48,9 @@ def run(ctx: click.Context, settings: RunSettings) -> None:
         ctx.exit(0 if outcome.pushed_dir else NOT_PUSHED)
 
 
+_NO_LIMIT = "finite, and not worse than the last model; the task names no threshold"
+
+
 def _print_result(settings: RunSettings, outcome: RunOutcome) -> None:
     evaluation = outcome.evaluation
     metrics = evaluation["overall"]
@@ -55,15 +59,16 @@ def _print_result(settings: RunSettings, outcome: RunOutcome) -> None:
     click.echo()
     examples = f"on the {metrics['count']:,} examples of split {evaluation['split']!r}"
     if "error" in metrics:
-        error, limit = metrics["error"], f"{evaluation['max_error']:.2%}"
+        error, kind = metrics["error"], CLASSIFIER
         low, high = error["interval_95"]
         click.echo(f"error    {_percent(error['mean'])}, 95% interval {_percent(low)} to {_percent(high)}, {examples}")
     else:
-        bound, limit = metrics["nll_bound"], f"{evaluation['max_nll_bound']:g} nats"
+        bound, kind = metrics["nll_bound"], GENERATIVE
         mean, deviation = _number(bound["mean"]), _number(bound["standard_error"])
         click.echo(f"bound    {mean} nats an image, standard error {deviation}, {examples}")
     if outcome.blessed:
-        click.echo(f"gate     passed: at most {limit}")
+        limit = evaluation[kind.limit]
+        click.echo(f"gate     passed: {_NO_LIMIT if limit is None else f'at most {kind.limit_text(limit)}'}")
     else:
         click.echo(f"gate     refused: {'; '.join(evaluation['reasons'])}")
     if outcome.unservable:

@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 
 from pipeline.local.failure import reason
+from pipeline.option_fields import settings_options
+from pipeline.training_options import TaskOption
 from serving.native_output import quiet_native_code
-from trainer import tasks
 
 WORKER_LOST = 138
 """Exit status after which Kubeflow's TFJob restarts the worker."""
@@ -28,7 +29,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--task", "task_name", envvar="TASK", default="digits", show_default=True, help="See `draw tasks`.")
+@settings_options(TaskOption)
 @click.option("--steps", envvar="STEPS", type=click.IntRange(1), help="Training steps.  [default: the task's]")
 @click.option("--examples", required=True, help="A pattern of the pipeline's training examples.")
 @click.option("--validation", required=True, help="A pattern of the examples for validation while training.")
@@ -42,7 +43,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.pass_context
 def train(
     ctx: click.Context,
-    task_name: str,
+    choice: TaskOption,
     steps: int | None,
     examples: str,
     validation: str,
@@ -61,7 +62,7 @@ def train(
     after 138, when another worker was lost, and 142, when not all came within ten minutes.
     """
     try:
-        task = tasks.get(task_name)
+        task = choice.task
         if steps is not None:
             task = task.with_steps(steps)
         if output.exists() and (not output.is_dir() or any(output.iterdir())):

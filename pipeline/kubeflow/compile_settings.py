@@ -14,7 +14,7 @@ from pipeline.kubeflow.pipeline_spec import OBJECT_STORES
 from pipeline.option_fields import Option
 from pipeline.training_options import TrainingOptions
 from trainer import tasks
-from trainer.task import CLASSIFIER
+from trainer.task import CLASSIFIER, ImageFiles
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,8 @@ class CompileSettings(TrainingOptions):
     task_name: Annotated[
         str,
         Option(
-            "The task of a run that names none. The pipeline is for tasks of its kind: generative or classifying.",
+            "The task of a run that names none, a name or a file. The pipeline is for tasks of its kind: generative or "
+            "classifying.",
             flag="--task",
         ),
     ] = "digits"
@@ -77,6 +78,13 @@ class CompileSettings(TrainingOptions):
                     "stage's pod. Add the volume's claim and path, or name another place."
                 )
 
+        images = self.task.data.address
+        if isinstance(self.task.data, ImageFiles) and images.startswith("/") and not cluster.mounts(images):
+            raise ValueError(
+                f"data.images is {images}, which is on no volume of the cluster's file: no stage could read them. "
+                "Copy them to an object store or to a volume, and name that place: --set data.images=gs://BUCKET/FOLDER."
+            )
+
     @property
     def pipeline_name(self) -> str:
         """One name for each kind of task."""
@@ -92,7 +100,8 @@ class CompileSettings(TrainingOptions):
             "tolerance": self.tolerance,
         }
         return {
-            "task": self.task_name,
+            # What no image knows by name travels whole.
+            "task": self.task.name if self.task == tasks.BY_NAME.get(self.task.name) else self.task.to_json(),
             **{name: tasks.TASK_DEFAULT if value is None else value for name, value in numbers.items()},
         }
 

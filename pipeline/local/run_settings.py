@@ -11,7 +11,7 @@ from typing import Annotated
 from pipeline.option_fields import Option, absolute_path
 from pipeline.training_options import TaskOption, TrainingOptions
 from serving import pretrained
-from trainer.task import Task
+from trainer.task import WITH_SET, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class RunFolder(TaskOption):
     @property
     def folder(self) -> Path:
         """Everything of this task: its artifacts and what the other properties name."""
-        return self.pipeline_root / self.task_name
+        return self.pipeline_root / self.task.name
 
     @property
     def metadata_path(self) -> Path:
@@ -33,7 +33,7 @@ class RunFolder(TaskOption):
     @property
     def serving_dir(self) -> Path:
         """TF Serving's model_base_path: a pushed model is a numbered folder in it."""
-        return self.folder / "serving" / self.task_name
+        return self.folder / "serving" / self.task.name
 
     @property
     def checkpoint_root(self) -> Path:
@@ -104,6 +104,8 @@ class RunSettings(TrainingOptions, RunFolder):
                 raise ValueError(
                     f"The number of steps is {self.steps}: give at least 0, or none for the task's own number."
                 )
+            if task.source("recipe.steps") == WITH_SET:
+                raise ValueError("The number of steps is given by --steps and by --set recipe.steps: give one of them.")
             task = task.with_steps(self.steps)
         return task if self.train_examples is None else task.with_train_examples(self.train_examples)
 
@@ -115,7 +117,7 @@ class RunSettings(TrainingOptions, RunFolder):
     @property
     def pipeline_name(self) -> str:
         """The name in MLMD, and that of `tfx run create --pipeline_name`."""
-        return f"draw-{self.task_name.replace('_', '-')}"
+        return f"draw-{self.task.name.replace('_', '-')}"
 
     def make_folder(self) -> None:
         """Makes the folder of the task's runs. Raises ValueError where it cannot be made or written to."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import shutil
 
 import tensorflow as tf
 from tfx import types
@@ -13,7 +12,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
-from components.curated_schema import curated_schema
+from components.curated_schema import schema_text
 from components.strict_example_validator import Executor as StrictExampleValidator
 from components.tfds_example_gen.component import TfdsExampleGen
 from components.tfds_example_gen.executor import Executor
@@ -62,7 +61,7 @@ def validate(task: Task, examples: standard_artifacts.Examples, root: pathlib.Pa
     for key, artifact in artifacts.items():
         artifact.uri = str(root / key)
         pathlib.Path(artifact.uri).mkdir()
-    shutil.copy(curated_schema("pipeline", task.name), root / "schema" / "schema.pbtxt")
+    (root / "schema" / "schema.pbtxt").write_text(schema_text(task))
     statistics_gen.Executor(BaseBeamExecutor.Context(beam_pipeline_args=[])).Do(
         {"examples": [examples], "schema": [artifacts["schema"]]},
         {"statistics": [artifacts["statistics"]]},

@@ -22,7 +22,6 @@ from components.datasets.cluttered_mnist import cluttered_mnist_dataset_builder 
 from components.datasets.composition import Composition, Config
 from components.datasets.digit_source import Digits
 from components.datasets.two_digit_mnist import two_digit_mnist_dataset_builder as two_digit_mnist
-from components.tfds_example_gen.ingestion_settings import IngestionSettings
 from components.tfds_example_gen.prepared_dataset import open_dataset
 from tests.components.ingestion import by_id, ingest, records, validate
 from trainer.task import Task
@@ -215,7 +214,7 @@ def _open(builder: str, data_dir: pathlib.Path, beam_args: tuple[str, ...] = ())
         TWO_DIGIT_MNIST_SMALL.data, builder=builder, module=f"components.datasets.{name}.{name}_dataset_builder"
     )
     task = dataclasses.replace(TWO_DIGIT_MNIST_SMALL, data=data)
-    return open_dataset(IngestionSettings.for_task(task, data_dir=str(data_dir)), beam_args)
+    return open_dataset(task.data, str(data_dir), beam_args)
 
 
 def _examples(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, tuple[bytes, list[int]]]:
@@ -343,7 +342,7 @@ def test_a_label_that_is_no_class_ends_the_run_before_the_rest_is_read(
 
 
 def _composed(task: Task, data_dir: pathlib.Path) -> list[dict[str, np.ndarray]]:
-    builder = open_dataset(IngestionSettings.for_task(task, data_dir=str(data_dir)))
+    builder = open_dataset(task.data, str(data_dir))
     return list(tfds.as_numpy(builder.as_dataset(split="train")))
 
 

@@ -21,7 +21,6 @@ import tensorflow_datasets as tfds
 
 from components.datasets.svhn import house_number, svhn_dataset_builder
 from components.datasets.svhn.digit_struct import Digit, DigitStruct
-from components.tfds_example_gen.ingestion_settings import IngestionSettings
 from components.tfds_example_gen.prepared_dataset import open_dataset
 from tests.components.ingestion import by_id, ingest, records, validate
 from tests.components.svhn_archive import Photo, png, write_archive, write_folder
@@ -249,7 +248,7 @@ def test_what_is_skipped_is_counted_by_split_and_reason(
 
 def _open(data_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
     """As the pipeline does."""
-    return open_dataset(IngestionSettings.for_task(SVHN, data_dir=str(data_dir)))
+    return open_dataset(SVHN.data, str(data_dir))
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -11,7 +11,6 @@ from tfx.orchestration import metadata
 from tfx.orchestration.portable.tfx_runner import IrBasedRunner
 from tfx.proto.orchestration import pipeline_pb2
 
-from components.curated_schema import curated_schema
 from components.task_trainer import trainer_properties
 from pipeline.create_pipeline import Locations, create_pipeline
 from pipeline.task_arguments import TaskArguments
@@ -203,7 +202,3 @@ def test_cache_is_the_runners_choice(enable_cache: bool) -> None:
     # The resolver is no component: it looks up the baseline anew in every run.
     cached = {name for name, node in nodes.items() if node.execution_options.caching_options.enable_cache}
     assert cached - {"Baseline"} == ((STAGES | {"BoundEvaluator"}) - {"Baseline"} if enable_cache else set())
-
-
-def test_curated_schema_is_there_for_every_task(task: Task) -> None:
-    assert Path(curated_schema("pipeline", task.name)).is_file()

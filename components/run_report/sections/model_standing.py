@@ -32,7 +32,8 @@ def gather(run: Run) -> dict[str, Any]:
         for result in BY_TASK.get(run.task.name, ())
     ]
     results = sorted([*_our_results(run, mean), *published], key=lambda result: result.value)
-    low, high = results[0].value, results[-1].value
+    # A classifier without a limit whose error is not finite has nothing to show.
+    low, high = (results[0].value, results[-1].value) if results else (0.0, 1.0)
     return {
         "bits": None if run.classifies or mean is None else mean / math.log(2) / math.prod(run.task.image_shape),
         "no_compression_cost": NO_COMPRESSION_COST,
@@ -43,9 +44,12 @@ def gather(run: Run) -> dict[str, Any]:
 
 def _our_results(run: Run, mean: float | None) -> list[_Result]:
     task = run.task
-    limit = task.kind.scale * run.evaluation[task.kind.limit]
+    limit = run.evaluation[task.kind.limit]
     limit_text, text = ("{:.2f}%", "{:.2f}%") if run.classifies else ("≤ {:,g}", "≤ {:,.2f}")
-    results = [_Result(limit, "The gate's limit", "of this run", limit_text.format(limit), "limit")]
+    results = []
+    if limit is not None:
+        limit *= task.kind.scale
+        results.append(_Result(limit, "The gate's limit", "of this run", limit_text.format(limit), "limit"))
     if not run.classifies:
         results.append(_mean_image_result(run))
     if mean is not None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import json
+import os
 import re
 import shlex
 from typing import Any
 
 from components.run_report import provenance
 from components.run_report.run import Run
-from trainer.task import GIVEN
+from serving.saved_model import TASK_FILE
+from trainer import tasks
+from trainer.task import GIVEN, WITH_SET
 
 
 def gather(run: Run) -> dict[str, Any]:
@@ -27,13 +31,20 @@ def gather(run: Run) -> dict[str, Any]:
 def _command(run: Run) -> str:
     """Returns the command, with the options that differ from the task's own values."""
     task = run.task
+    limit = run.evaluation[task.kind.limit]
+    options = []
+    if limit is not None and limit != getattr(task.gate, task.kind.limit):
+        options = [f"--{task.kind.limit.replace('_', '-')}", f"{limit:g}"]
+    if task.name not in tasks.NAMES:
+        # What is written beside the model is a task file too.
+        return shlex.join(["draw", "run", "--task", os.path.join(run.model_dir, TASK_FILE), *options])
     words = ["draw", "run", "--task", task.name]
+    values = dict(task.leaves())
+    for path in sorted(path for path, source in task.sources.items() if source == WITH_SET):
+        words += ["--set", f"{path}={json.dumps(values[path])}"]
     if task.source("recipe.steps") == GIVEN:
         words += ["--steps", str(task.recipe.steps)]
     if task.source("data.builder") == GIVEN:
-        count = re.search(r"-(\d+)(:|$)", task.data.builder)
+        count = re.search(r"-(\d+)(:|$)", task.data.address)
         words += ["--train-examples", count[1]] if count else []
-    limit = run.evaluation[task.kind.limit]
-    if limit != getattr(task.gate, task.kind.limit):
-        words += [f"--{task.kind.limit.replace('_', '-')}", f"{limit:g}"]
-    return shlex.join(words)
+    return shlex.join([*words, *options])

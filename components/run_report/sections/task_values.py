@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.run_report.run import Run
@@ -12,12 +11,11 @@ from trainer.task import GIVEN, ClassifyingTask, GenerativeTask
 
 def gather(run: Run) -> dict[str, Any]:
     """Gathers the sizes at a glance and the rows (name, value, source) of all values."""
-    values = json.loads(run.task.to_json())
-    sources = values.pop("sources")
-    rows = [(path, value, sources[path]) for path, value in _leaves(values) if path in sources]
+    task = run.task
+    rows = [(path, _text(value), task.source(path)) for path, value in sorted(task.leaves())]
     for name in ("max_nll_bound", "max_error", "tolerance"):
         judged = run.evaluation.get(name)
-        if judged is not None and judged != values["gate"][name]:
+        if judged is not None and judged != getattr(task.gate, name, None):
             rows.append((f"gate.{name}, as judged", json.dumps(judged), GIVEN))
     return {"sizes": _sizes(run), "rows": rows}
 
@@ -39,10 +37,5 @@ def _sizes(run: Run) -> dict[str, str]:
     return sizes
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields the dotted path and the text of each value."""
-    for key, value in sorted(values.items()):
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value if isinstance(value, str) else json.dumps(value)
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -55,7 +55,8 @@ def _metric_chart(run: Run, unit: str, metric: str) -> dict[str, Any]:
     kind = run.task.kind
     if metric != kind.metric:
         return _chart(run.curves, tags, unit)
-    return _chart(run.curves, tags, unit, scale=kind.scale, limit=kind.scale * run.evaluation[kind.limit])
+    limit = run.evaluation[kind.limit]
+    return _chart(run.curves, tags, unit, scale=kind.scale, limit=None if limit is None else kind.scale * limit)
 
 
 def _chart(

@@ -46,6 +46,21 @@ def test_an_error_is_judged_in_percent() -> None:
     assert judge(CLASSIFIER, overall, ErrorGate(max_error=0.375, tolerance=0.375)).blessed
 
 
+def test_without_a_threshold_a_model_has_to_be_finite_and_not_worse() -> None:
+    values = np.array([100.0, 102.0])
+    gate = Gate(max_nll_bound=None, tolerance=3.5)
+    assert judge(GENERATIVE, {"nll_bound": Moments.from_values(values)}, gate).blessed
+    worse = {
+        "nll_bound": Moments.from_values(values),
+        "baseline_nll_bound": Moments.from_values(values - 4),
+        "nll_bound_minus_baseline": Moments.from_values(np.full(2, 4.0)),
+    }
+    (reason,) = judge(GENERATIVE, worse, gate).reasons
+    assert "above the baseline's" in reason
+    undefined = {"nll_bound": Moments.from_values(np.array([np.nan]))}
+    assert judge(GENERATIVE, undefined, gate).reasons == ("nll_bound is not finite for 1 of 1 examples",)
+
+
 def test_what_is_not_finite_is_never_blessed() -> None:
     undefined, infinite = np.array([1.0, np.nan, 3.0]), np.array([np.inf, 1.0, np.inf])
     overall = {
@@ -73,7 +88,7 @@ def _export(folder: pathlib.Path, task: Task | None) -> str:
     [
         (
             {"data": dataclasses.replace(DIGITS.data, builder="digits:2.0.0")},
-            "data.builder is 'digits:2.0.0' there and 'digits:1.0.0' here",
+            "data is 'digits:2.0.0' there and 'digits:1.0.0' here",
         ),
         (
             {"binarisation": Binarisation.THRESHOLD},

@@ -184,4 +184,4 @@ def test_colour_without_attention_has_no_windows_and_is_no_compression_cost(tmp_
 
 def test_every_task_says_what_its_data_are() -> None:
     for name in tasks.NAMES:
-        assert data_cards.for_builder(tasks.get(name).data.builder) is not data_cards.UNKNOWN
+        assert data_cards.for_data(tasks.get(name).data) is not data_cards.UNKNOWN

@@ -23,7 +23,7 @@ def _compile(*arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((*GOOGLE, "--task", "minst"), "There is no task 'minst'. The tasks are: digits, mnist"),
+        ((*GOOGLE, "--task", "minst"), "There is no task 'minst'. Did you mean mnist? The tasks are: digits, mnist"),
         ((*GOOGLE, "--steps", "0"), "recipe.steps is 0: it must be positive"),
         ((*GOOGLE, "--max-nll-bound", "nan"), "gate.max_nll_bound is nan"),
         ((*GOOGLE, "--max-error", "0.1"), "digits is a generative task, which has no error"),

@@ -51,6 +51,12 @@ def test_pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_without_a_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluation = {**PUSHED.evaluation, "max_nll_bound": None}
+    _, lines = _draw_run(tmp_path, dataclasses.replace(PUSHED, evaluation=evaluation), monkeypatch)
+    assert lines[2] == "gate     passed: finite, and not worse than the last model; the task names no threshold"
+
+
 def test_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluation = {
         "split": "test",
@@ -61,7 +67,7 @@ def test_a_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, lines = _draw_run(tmp_path, dataclasses.replace(PUSHED, evaluation=evaluation), monkeypatch)
     assert lines[1:3] == [
         "error    3.42%, 95% interval 3.08% to 3.79%, on the 10,000 examples of split 'test'",
-        "gate     passed: at most 6.00%",
+        "gate     passed: at most 6%",
     ]
 
 

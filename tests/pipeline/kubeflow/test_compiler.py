@@ -14,7 +14,7 @@ from pipeline.kubeflow import compiler, pipeline_spec
 from pipeline.kubeflow.pipeline_spec import Document
 from tests.pipeline.kubeflow.conftest import settings
 from trainer import tasks
-from trainer.task import CLASSIFIER
+from trainer.task import CLASSIFIER, Task
 
 STAGES = {
     "ParameterCheck",
@@ -75,6 +75,27 @@ def test_a_classifier_has_a_pipeline_of_its_own(classifier: Document) -> None:
     assert (defaults["task"], defaults["steps"], defaults[CLASSIFIER.limit]) == ("cluttered_mnist_small", 7, 0.5)
     assert defaults["serving_dir"] == "gs://bucket/draw/serving/{task}"
     assert defaults["checkpoint_root"] == "gs://bucket/draw/checkpoints"
+
+
+def test_a_task_of_a_file_travels_whole(tmp_path: Path) -> None:
+    file = tmp_path / "parts.yaml"
+    file.write_text("like: cifar10\ndata: {images: 'gs://bucket/photos'}\n")
+    chosen = settings(tmp_path, task_name=str(file), task_values=("glimpses=7",))
+    assert Task.from_json(chosen.task_parameters["task"]) == chosen.task
+    assert chosen.task.glimpses == 7
+    # A value that is set makes a built-in task one that its name does not say.
+    digits = settings(tmp_path, task_values=("glimpses=7",))
+    assert Task.from_json(digits.task_parameters["task"]).glimpses == 7
+    assert settings(tmp_path).task_parameters["task"] == "digits"
+
+
+def test_images_that_no_stage_could_read_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "parts.yaml"
+    file.write_text("like: cifar10\ndata: {images: photos}\n")
+    with pytest.raises(ValueError, match=rf"data.images is {tmp_path}/photos, which is on no volume of the cluster's"):
+        settings(tmp_path, task_name=str(file))
+    on_volume = settings(tmp_path, task_name=str(file), task_values=("data.images=/mnt/draw/photos",))
+    assert on_volume.task.data.address == "/mnt/draw/photos"
 
 
 def test_no_stage_is_one_that_kubeflow_does_not_run(documents: list[Document]) -> None:

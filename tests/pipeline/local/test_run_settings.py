@@ -105,3 +105,12 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "digits").mkdir(mode=0o500)
     with pytest.raises(ValueError, match="Cannot write to the folder"):
         _resolve(tmp_path)
+
+
+def test_a_run_of_a_task_file_has_the_folder_of_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "my-parts.yaml"
+    file.write_text("like: mnist\nname: parts\n")
+    settings = _resolve(tmp_path / "runs", task_name=str(file), task_values=("glimpses=7",))
+    assert settings.folder == tmp_path / "runs" / "parts" and settings.serving_dir.name == "parts"
+    assert settings.pipeline_name == "draw-parts"
+    assert settings.task.glimpses == 7
