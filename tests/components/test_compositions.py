@@ -16,7 +16,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import standard_artifacts
 
-from components.curated_schema import curated_schema
+from components.curated_schema import schema_text
 from components.datasets import composition, digit_source
 from components.datasets.cluttered_mnist import cluttered_mnist_dataset_builder as cluttered_mnist
 from components.datasets.composition import Composition, Config
@@ -320,7 +320,7 @@ def test_a_label_out_of_range_ends_the_run_before_training(
     data_dir: pathlib.Path, tmp_path: pathlib.Path, few: None
 ) -> None:
     examples = ingest(CLUTTERED, data_dir, tmp_path / "examples")
-    schema = text_format.Parse(curated_schema("pipeline", CLUTTERED.name).read_text(), schema_pb2.Schema())
+    schema = text_format.Parse(schema_text(CLUTTERED), schema_pb2.Schema())
     assert schema.feature[2].int_domain.max == 9
     _rewrite_labels(examples, {3: 12})
     with pytest.raises(ValueError, match=r"split 'train', feature 'label': .*12"):

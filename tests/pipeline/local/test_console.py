@@ -20,11 +20,12 @@ from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
-from components.curated_schema import curated_schema
+from components.curated_schema import schema_text
 from pipeline import create_pipeline
 from pipeline.local import log
 from pipeline.local.console import RunConsole
 from pipeline.local.observed_runner import ObservedLocalDagRunner
+from trainer import tasks
 
 
 class _SpeakingExecutor(Executor):
@@ -59,10 +60,16 @@ class _Shown:
         return self._output.getvalue()
 
 
+def _schema(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.pbtxt"
+    path.write_text(schema_text(tasks.get(name)))
+    return path
+
+
 def _run(root: Path, console: RunConsole, schema_path: Path) -> str:
     """Runs a pipeline whose stages are First, which speaks, and Second; returns its log."""
     first = _SpeakingSchemaGen(schema_file=str(schema_path)).with_id("First")
-    second = ImportSchemaGen(schema_file=str(curated_schema("pipeline", "mnist"))).with_id("Second")
+    second = ImportSchemaGen(schema_file=str(_schema(root, "mnist"))).with_id("Second")
     second.add_upstream_node(first)
     pipeline = Pipeline(
         pipeline_name="two-stages",
@@ -81,7 +88,7 @@ def _run(root: Path, console: RunConsole, schema_path: Path) -> str:
 
 def test_a_line_a_stage_and_the_rest_in_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shown = _Shown()
-    log = _run(tmp_path, shown.console, curated_schema("pipeline", "digits"))
+    log = _run(tmp_path, shown.console, _schema(tmp_path, "digits"))
     assert re.fullmatch(r" 1/2 First .... +\d+ s\n 2/2 Second \.\.\. +\d+ s\n", shown.text)
     for text in ("printed", "logged", "warned", "written by native code", "Component Second is finished."):
         assert text in log
@@ -90,15 +97,15 @@ def test_a_line_a_stage_and_the_rest_in_the_log(tmp_path: Path, capfd: pytest.Ca
 
 
 def test_cached_stages_are_said_to_be(tmp_path: Path) -> None:
-    _run(tmp_path, _Shown().console, curated_schema("pipeline", "digits"))
+    _run(tmp_path, _Shown().console, _schema(tmp_path, "digits"))
     shown = _Shown("First")
-    _run(tmp_path, shown.console, curated_schema("pipeline", "digits"))
+    _run(tmp_path, shown.console, _schema(tmp_path, "digits"))
     assert shown.text == " 1/2 First .... (cached)\n 2/2 Second ... (cached)\n"
 
 
 def test_the_output_of_a_verbose_stage_is_shown(tmp_path: Path) -> None:
     shown = _Shown("First")
-    _run(tmp_path, shown.console, curated_schema("pipeline", "digits"))
+    _run(tmp_path, shown.console, _schema(tmp_path, "digits"))
     assert re.fullmatch(r" 1/2 First ....\nprinted\n 1/2 First .... +\d+ s\n 2/2 Second \.\.\. +\d+ s\n", shown.text)
 
 

@@ -9,12 +9,15 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
-from components.curated_schema import curated_schema
+from components.curated_schema import schema_text
 from pipeline.local.observed_runner import ObservedLocalDagRunner
 from pipeline.local.outcome import read_outcome
+from trainer import tasks
 
 
 def test_stages_that_did_not_finish_are_named(tmp_path: Path) -> None:
+    schema = tmp_path / "digits.pbtxt"
+    schema.write_text(schema_text(tasks.get("digits")))
     connection = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.db"))
     runner = ObservedLocalDagRunner(on_start=lambda stages: None)
     assert runner.run_id is None
@@ -22,7 +25,7 @@ def test_stages_that_did_not_finish_are_named(tmp_path: Path) -> None:
         Pipeline(
             pipeline_name="no-training",
             pipeline_root=str(tmp_path),
-            components=[ImportSchemaGen(schema_file=str(curated_schema("pipeline", "digits")))],
+            components=[ImportSchemaGen(schema_file=str(schema))],
             metadata_connection_config=connection,
         )
     )
