@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import TextIO
@@ -16,15 +17,27 @@ def silence_native_code() -> None:
 
 
 @contextlib.contextmanager
-def quiet_native_code() -> Iterator[None]:
-    """Silences the import of TensorFlow and its compilations; Python's own errors still appear.
+def quiet_native_code() -> Iterator[TextIO]:
+    """Silences standard error, but for the stream that it yields.
 
-    Its C++ writes to standard error before it reads the level, and libraries that it imports warn of old Pythons.
+    TensorFlow's C++ writes there before it reads the level, and libraries that it imports warn of old Pythons.
     """
     silence_native_code()
-    with open(os.devnull, "w") as nowhere, native_output_to(nowhere), warnings.catch_warnings():
+    with contextlib.ExitStack() as stack:
+        terminal = sys.stderr
+        if _is_standard_error(terminal):
+            terminal = stack.enter_context(os.fdopen(os.dup(2), "w", encoding=terminal.encoding, buffering=1))
+        stack.enter_context(native_output_to(stack.enter_context(open(os.devnull, "w"))))
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FutureWarning)
-        yield
+        yield terminal
+
+
+def _is_standard_error(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 2
+    except (AttributeError, OSError):  # closed, or a test's
+        return False
 
 
 @contextlib.contextmanager

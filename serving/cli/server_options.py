@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -17,7 +17,7 @@ from serving.native_output import quiet_native_code
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _CHANNEL_OPTIONS = ("use_tls", "tls_roots", "tls_key", "tls_certificate", "headers")
-_OPTIONS = ("server", "model", "model_version", "label", "timeout_seconds", *_CHANNEL_OPTIONS)
+_OPTIONS = ("server", "model", "model_version", "label", "timeout_seconds", "wait_seconds", *_CHANNEL_OPTIONS)
 
 
 def asks_a_model(command: Callable[..., None]) -> Callable[..., None]:
@@ -84,6 +84,14 @@ def _with_options(
             show_default=True,
             help="Seconds that the call may take, retries included.",
         ),
+        click.option(
+            "--wait",
+            "wait_seconds",
+            type=click.FloatRange(min=0),
+            default=60.0,
+            show_default=True,
+            help="Seconds to wait, before the call, for a server that is starting; 0 does not wait.",
+        ),
         click.option("--tls", "use_tls", is_flag=True, help="Secure the channel; the three options below imply it."),
         click.option(
             "--tls-roots", type=_FILE, help="PEM file: who may sign the server's certificate.  [default: the host's]"
@@ -100,7 +108,7 @@ def _with_options(
         own = {name: arguments.pop(name) for name in _OPTIONS}
         try:
             # Around the command too: a model in this process starts TensorFlow at the first call.
-            with quiet_native_code(), opened(**own) as answers:
+            with quiet_native_code() as terminal, opened(**own, terminal=terminal) as answers:
                 command(answers, **arguments)
         except (ServingError, ValueError, OSError) as error:
             raise click.ClickException(str(error)) from error
@@ -117,11 +125,13 @@ def _client(
     model_version: int | None,
     label: str | None,
     timeout_seconds: float,
+    wait_seconds: float,
     use_tls: bool,
     tls_roots: Path | None,
     tls_key: Path | None,
     tls_certificate: Path | None,
     headers: tuple[str, ...],
+    terminal: TextIO,
 ) -> Client:
     return Client(
         server,
@@ -129,6 +139,8 @@ def _client(
         version=model_version,
         label=label,
         timeout_seconds=timeout_seconds,
+        wait_seconds=wait_seconds,
+        report=lambda line: click.echo(line, file=terminal),
         tls=_tls(use_tls, tls_roots, tls_key, tls_certificate),
         metadata=[_header(text) for text in headers],
     )

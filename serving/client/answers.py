@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from serving.client.channel import MAX_MESSAGE_BYTES
+
 
 class Sequence(NamedTuple):
     """Images drawn step by step."""
@@ -90,10 +92,11 @@ class ModelMetadata(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
-        """[H, W, C] of the images that the model takes or gives; None if no signature fixes it."""
+        """[H, W, C] of the images that the model takes or gives; None if no signature fixes one that can be sent."""
         for signature in self.signatures.values():
             for spec in (signature.inputs.get("image"), signature.outputs.get("image")):
                 if spec and spec.shape and len(spec.shape) == 4 and None not in spec.shape[1:]:
                     height, width, channels = spec.shape[1:]
-                    return height, width, channels  # type: ignore[return-value]
+                    if 0 < 4 * height * width * channels <= MAX_MESSAGE_BYTES:  # type: ignore[operator]
+                        return height, width, channels  # type: ignore[return-value]
         return None

@@ -1,4 +1,4 @@
-"""Sends many requests, a bounded number in flight, each again while the server is unavailable."""
+"""Sends many requests, a bounded number in flight, each again where another attempt may mend it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import queue
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import grpc
 
@@ -27,6 +27,9 @@ class Retry:
     first_seconds: float = 0.1
     multiplier: float = 2.0
     longest_seconds: float = 5.0
+    patient: bool = False
+    """Whether to send a request again, too, where a server is full, or where another server behind the same address may
+    have the version that this one lacks; for programs that would rather wait than fail."""
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.first_seconds <= 0 or self.multiplier < 1 or self.longest_seconds <= 0:
@@ -34,8 +37,28 @@ class Retry:
 
     def pause(self, failed: int) -> float:
         """Draws the seconds to wait after `failed` attempts."""
-        longest = min(self.first_seconds * self.multiplier ** (failed - 1), self.longest_seconds)
+        try:
+            longest = min(self.first_seconds * self.multiplier ** (failed - 1), self.longest_seconds)
+        except OverflowError:
+            longest = self.longest_seconds
         return random.uniform(0, longest)
+
+
+class Again(NamedTuple):
+    """When a request is to be sent again."""
+
+    seconds: float
+    """The pause before."""
+    counts: bool = True
+    """Whether the failed attempt counts as one."""
+
+
+Decision = Callable[[grpc.RpcError, int], "Again | None"]
+"""Decides, of an error and the attempts that failed, whether to send a request again; None ends the call."""
+
+
+class CannotSend(ValueError):
+    """gRPC does not take the request, or its metadata, or the channel is closed."""
 
 
 class CallFailed(Exception):
@@ -49,29 +72,30 @@ class CallFailed(Exception):
 
 def run(
     method: grpc.UnaryUnaryMultiCallable,
-    requests: Sequence[Callable[[], Any]],
+    requests: Sequence[Callable[[], bytes]],
     *,
     deadline: float,
     in_flight: int,
-    retry: Retry,
+    again: Decision,
     metadata: Sequence[tuple[str, str | bytes]],
-) -> Iterator[tuple[int, Any]]:
+) -> Iterator[tuple[int, bytes]]:
     """Yields (index of the request, response) in the order in which the responses arrive.
 
     When it ends early or with an error, it cancels the requests in flight.
 
     Args:
-      method: a method of a channel.
-      requests: functions that make the requests, called when their turn comes, so that few are in memory.
+      method: a method of a channel, which takes and gives bytes.
+      requests: functions that make the requests, called at each attempt, so that few are in memory.
       deadline: when all of them must have ended, retries included, by time.monotonic().
       in_flight: how many may wait for a response, or for their next attempt, at the same time.
-      retry: what to do if the server is unavailable.
+      again: whether and when to send a request again.
       metadata: gRPC metadata sent with each.
 
     Raises:
       CallFailed: at the first request that fails for good.
+      CannotSend: at the first request that cannot be sent.
     """
-    calls = _Calls(method, requests, deadline=deadline, in_flight=in_flight, retry=retry, metadata=metadata)
+    calls = _Calls(method, requests, deadline=deadline, in_flight=in_flight, again=again, metadata=metadata)
     try:
         while calls.remain:
             calls.send_due()
@@ -95,15 +119,15 @@ class _Calls:
     def __init__(
         self,
         method: grpc.UnaryUnaryMultiCallable,
-        requests: Sequence[Callable[[], Any]],
+        requests: Sequence[Callable[[], bytes]],
         *,
         deadline: float,
         in_flight: int,
-        retry: Retry,
+        again: Decision,
         metadata: Sequence[tuple[str, str | bytes]],
     ) -> None:
         self._method, self._requests, self._metadata = method, requests, metadata
-        self._deadline, self._in_flight, self._retry = deadline, in_flight, retry
+        self._deadline, self._in_flight, self._again = deadline, in_flight, again
         self._unsent = collections.deque(_Attempt(request, 0) for request in range(len(requests)))
         self._paused: list[tuple[float, _Attempt]] = []
         """A heap of attempts by when to send them."""
@@ -122,7 +146,7 @@ class _Calls:
         while self._unsent and len(self._sent) + len(self._paused) < self._in_flight:
             self._send(self._unsent.popleft())
 
-    def next_response(self) -> tuple[int, Any] | None:
+    def next_response(self) -> tuple[int, bytes] | None:
         """Waits for a response, and returns None where an attempt failed or a pause ended instead."""
         wait = max(0.0, self._paused[0][0] - time.monotonic()) if self._paused else None
         try:
@@ -143,15 +167,18 @@ class _Calls:
 
     def _send(self, attempt: _Attempt) -> None:
         timeout = max(0.0, self._deadline - time.monotonic())
-        future = self._method.future(self._requests[attempt.request](), timeout=timeout, metadata=self._metadata)
+        request = self._requests[attempt.request]()
+        try:
+            future = self._method.future(request, timeout=timeout, metadata=self._metadata)
+        except (TypeError, ValueError) as error:
+            raise CannotSend(str(error)) from error
         self._sent[future] = attempt
         future.add_done_callback(self._ended.put)
 
     def _pause(self, attempt: _Attempt, error: grpc.RpcError) -> None:
         """Schedules the next attempt, if one may mend it in time; else raises CallFailed."""
-        failed = attempt.failed + 1
-        again = time.monotonic() + self._retry.pause(failed)
-        may_mend = error.code() is grpc.StatusCode.UNAVAILABLE and failed < self._retry.attempts
-        if not may_mend or again >= self._deadline:
-            raise CallFailed(error, failed)
-        heapq.heappush(self._paused, (again, _Attempt(attempt.request, failed)))
+        again = self._again(error, attempt.failed + 1)
+        if again is None or time.monotonic() + again.seconds >= self._deadline:
+            raise CallFailed(error, attempt.failed + 1)
+        next_attempt = _Attempt(attempt.request, attempt.failed + again.counts)
+        heapq.heappush(self._paused, (time.monotonic() + again.seconds, next_attempt))

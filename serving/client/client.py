@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Series
 from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf.message import EncodeError
 
-from serving.client import calls, channel, chunks, errors, wire
+from serving import message_limits
+from serving.client import address, calls, channel, chunks, errors, proxies, readiness, wire
 from serving.client.answers import ModelMetadata, Signature, TensorSpec, VersionStatus
-from serving.client.signature_calls import Outputs, SignatureCalls
-from serving.client.tensor_codec import dtype_of, from_tensor, to_tensor
+from serving.client.signature_calls import Outputs, SignatureCalls, as_array
+from serving.client.tensor_codec import MOST_DIMENSIONS, dtype_of, from_tensor, shape_of, text_of_shape, to_tensor
+from serving.client.version_pin import VersionGone, VersionPin, version_of
 
 DEFAULT_SERVER = "127.0.0.1:8500"
 """TF Serving's default port on this host."""
@@ -22,15 +27,31 @@ _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOA
 _SIGNATURES = "signature_def"
 _RETRY = calls.Retry()
 _CHUNKING = chunks.Chunks()
+_LONGEST_TIMEOUT = 1e9
+"""More seconds than gRPC can count are as many as these."""
+_DEFAULT_SIGNATURE = "serving_default"
+_OUTAGE_ATTEMPTS = 3
+"""After so many a caller hears that the server is away."""
+
+_SMALL_BYTES = 2**20
+"""What a message of few fields may count in memory, however few bytes a message may have."""
+
+Report = Callable[[str], object]
+"""Called with a line of text for people."""
+
+
+def _silent(line: str) -> None:
+    del line
 
 
 class Client(SignatureCalls):
     """Asks one model of a server. Threads may share it; `with` closes it.
 
     A call of more rows than a chunk holds becomes several requests, with a bounded number in flight; the rows of its
-    answer are in the order of the call, and all from the same version of the model.
+    answer are in the order of the call, and all from one version of the model, that of the first answer.
 
-    Every method raises a `ServingError`, whose class says what happened and whose message what to do.
+    Every method raises a `ServingError`, whose class says what happened and whose message what to do. Nothing is built
+    of an answer that is not what was asked for, or that would take more than `max_message_bytes`.
     """
 
     def __init__(
@@ -41,13 +62,18 @@ class Client(SignatureCalls):
         version: int | None = None,
         label: str | None = None,
         timeout_seconds: float = 60.0,
+        wait_seconds: float = 0.0,
         retry: calls.Retry = _RETRY,
         chunking: chunks.Chunks = _CHUNKING,
         max_message_bytes: int = channel.MAX_MESSAGE_BYTES,
         tls: channel.Tls | None = None,
         metadata: Series[tuple[str, str | bytes]] = (),
+        report: Report = _silent,
     ) -> None:
         """Opens the channel; nothing is sent before the first call.
+
+        A proxy of the environment (grpc_proxy, https_proxy, http_proxy) is used, but not for servers of this host, nor
+        for those in NO_PROXY or no_proxy.
 
         Args:
           server: HOST:PORT of its gRPC.
@@ -55,14 +81,17 @@ class Client(SignatureCalls):
           version: the number of the version to ask.
           label: the label of the version to ask, such as "stable"; without both, the newest answers.
           timeout_seconds: how long a call may take, with all its chunks and retries.
+          wait_seconds: how long the first call waits beforehand for a server that is starting or loading the model.
           retry: when to send a request again.
           chunking: how to cut large requests.
-          max_message_bytes: the limit of a single message.
+          max_message_bytes: the limit of a single message, and of the arrays in it.
           tls: secures the channel; None sends everything in plain text.
           metadata: gRPC metadata sent with every request, such as ("authorization", "Bearer ...").
+          report: gets a line when a call waits for the server.
 
         Raises:
-          ValueError: for a version as well as a label, or a timeout that is not positive.
+          ValueError: for an address, a name or a version that cannot be one, a version as well as a label, or a timeout
+            that is not positive.
         """
         if version is not None and label is not None:
             raise ValueError(
@@ -70,20 +99,32 @@ class Client(SignatureCalls):
             )
         if not timeout_seconds > 0:
             raise ValueError(f"timeout_seconds is {timeout_seconds}; expected more than 0.")
+        if not wait_seconds >= 0:
+            raise ValueError(f"wait_seconds is {wait_seconds}; expected 0 or more.")
+        parsed = address.parse(server)
         self.server = server
         self.model = model
         self._version = version
         self._label = label
         self._timeout_seconds = timeout_seconds
+        self._wait_seconds = wait_seconds
         self._retry = retry
         self._chunking = chunking
+        self._max_message_bytes = max_message_bytes
         self._metadata = tuple(metadata)
-        self._signatures: Mapping[str, Signature] | None = None
-        self._channel = channel.open_channel(server, tls=tls, max_message_bytes=max_message_bytes)
-        self._methods = {name: self._method(name, *types) for name, types in wire.METHODS.items()}
+        self._report = report
+        self._known: ModelMetadata | None = None
+        self._waiting = threading.Lock()
+        self._is_ready = not wait_seconds
+        self._is_closed = False
+        self._spec(version=version)  # raises where it cannot be sent
+        self._proxy = proxies.proxy_for(parsed)
+        self._channel = channel.open_channel(parsed, proxy=self._proxy, tls=tls, max_message_bytes=max_message_bytes)
+        self._methods = {name: self._channel.unary_unary(name) for name in wire.METHODS}
 
     def close(self) -> None:
         """Closes the channel; calls in flight are cancelled."""
+        self._is_closed = True
         self._channel.close()
 
     def predict(
@@ -96,48 +137,98 @@ class Client(SignatureCalls):
         expected: Series[str] = (),
     ) -> Outputs:
         """Calls a signature, see `SignatureCalls`; only the outputs in `output_filter` are sent."""
-        call = _Call(self, timeout_seconds)
+        inputs = {name: as_array(array, name) for name, array in inputs.items()}
         rows = _rows(inputs)
-        if rows == 1:
-            pieces = [slice(0, 1)]
-        else:
-            pieces = self._chunking.slices(rows, self._row_bytes(call, signature, inputs, output_filter))
-        requests = [
-            lambda piece=piece: self._request(signature, inputs, piece, output_filter)  # type: ignore[misc]
-            for piece in pieces
-        ]
-        answers = self._from_one_version(call, requests)
-        parts = [
-            _outputs(answer, piece.stop - piece.start, expected) for answer, piece in zip(answers, pieces, strict=True)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        call = self._call(timeout_seconds)
+        known = self._known or self._read_metadata(call, self._version)
+        signatures = known.signatures
+        read = {known.version}
+
+        def promised() -> Signature:
+            return signatures.get(signature or _DEFAULT_SIGNATURE, Signature({}, {}))
+
+        def request(piece: slice, version: int | None) -> bytes:
+            return self._request(signature, inputs, piece, output_filter, version)
+
+        def outputs(answer: Any, piece: slice) -> Outputs:
+            nonlocal signatures
+            try:
+                return self._outputs(answer, piece, promised().outputs, output_filter, expected)
+            except errors.UnexpectedAnswer:
+                version = version_of(answer)
+                if version is None or version in read:
+                    raise
+                # Another version of the model, trained anew, may draw other shapes.
+                read.add(version)
+                signatures = self._read_metadata(call, version).signatures
+                return self._outputs(answer, piece, promised().outputs, output_filter, expected)
+
+        pieces = self._chunking.slices(rows, chunks.row_bytes(promised(), inputs, output_filter))
+        return _concatenate(call.of_one_version(pieces, request, outputs))
 
     def status(self, *, timeout_seconds: float | None = None) -> list[VersionStatus]:
         """Returns the state of every version on the server, the newest first, or of the one that the client names."""
-        call = _Call(self, timeout_seconds)
-        answer = call.one(wire.GET_MODEL_STATUS, wire.GetModelStatusRequest(model_spec=self._spec()))
+        call = self._call(timeout_seconds)
+        answer = call.one(wire.GET_MODEL_STATUS, self._status_request())
         statuses = [
-            VersionStatus(status.version, _STATES.get(status.state, "UNKNOWN"), status.status.error_message)
+            VersionStatus(
+                status.version, _STATES.get(status.state, "UNKNOWN"), errors.plain(status.status.error_message)
+            )
             for status in answer.model_version_status
         ]
         return sorted(statuses, reverse=True)
 
     def metadata(self, *, timeout_seconds: float | None = None) -> ModelMetadata:
         """Returns the signatures of the version that answers."""
-        return self._read_metadata(_Call(self, timeout_seconds))
+        return self._read_metadata(self._call(timeout_seconds), self._version)
 
     def window_size(self, side: str) -> None:
         """Returns None: TF Serving's protocol does not tell it."""
 
     def ask(self, method: str, request: Any) -> Any:
         """Sends a request of `wire` once, as it is, and returns the response. Raises grpc.RpcError if it is refused."""
-        return self._methods[method](request, timeout=self._timeout_seconds, metadata=self._metadata)
+        answer = self._methods[method](
+            request.SerializeToString(), timeout=self._timeout_seconds, metadata=self._metadata
+        )
+        return self._parse(wire.METHODS[method][1], answer)
 
-    def _read_metadata(self, call: _Call) -> ModelMetadata:
-        request = wire.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=[_SIGNATURES])
+    def _call(self, timeout_seconds: float | None) -> _Call:
+        """Begins a call, when the server is ready where the client waits for it."""
+        if self._is_closed:
+            raise errors.ServingError(f"This client of {self.server} is closed: open another.")
+        seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        if not seconds > 0:
+            raise errors.BadInput(f"timeout_seconds is {seconds}; expected more than 0.")
+        with self._waiting:
+            if not self._is_ready:
+                self._wait_until_ready()
+                self._is_ready = True
+        return _Call(self, min(seconds, _LONGEST_TIMEOUT))
+
+    def _wait_until_ready(self) -> None:
+        ask = self._methods[wire.GET_MODEL_STATUS]
+        request = self._status_request().SerializeToString()
+
+        def status(seconds: float) -> Any:
+            return self._parse(wire.GetModelStatusResponse, ask(request, timeout=seconds, metadata=self._metadata))
+
+        try:
+            error = readiness.wait_until_ready(
+                status, server=self.server, seconds=self._wait_seconds, report=self._report
+            )
+        except (TypeError, ValueError) as refusal:  # of gRPC, which does not send it
+            raise errors.BadInput(f"The request cannot be sent: {refusal}.") from refusal
+        if error is not None:
+            raise self._error(error, attempts=1, timeout_seconds=self._wait_seconds) from error
+
+    def _read_metadata(self, call: _Call, version: int | None) -> ModelMetadata:
+        request = wire.GetModelMetadataRequest(model_spec=self._spec(version=version))
+        request.metadata_field.append(_SIGNATURES)
         answer = call.one(wire.GET_MODEL_METADATA, request)
-        signatures = wire.SignatureDefMap.FromString(answer.metadata[_SIGNATURES].value).signature_def
-        return ModelMetadata(
+        if _SIGNATURES not in answer.metadata:
+            raise errors.UnexpectedAnswer(f"The server's answer has no {_SIGNATURES}: it is no server of models.")
+        signatures = self._parse(wire.SignatureDefMap, answer.metadata[_SIGNATURES].value).signature_def
+        self._known = ModelMetadata(
             name=answer.model_spec.name,
             version=answer.model_spec.version.value,
             signatures={
@@ -146,87 +237,174 @@ class Client(SignatureCalls):
                 if not name.startswith("__")  # TensorFlow's own, for initialisation
             },
         )
-
-    def _row_bytes(
-        self, call: _Call, signature: str, inputs: Mapping[str, np.ndarray], output_filter: tuple[str, ...]
-    ) -> int:
-        # Read once: a later version of the model has the same signatures, or is another model.
-        if self._signatures is None:
-            self._signatures = self._read_metadata(call).signatures
-        known = self._signatures.get(signature, Signature({}, {}))
-        return chunks.row_bytes(known, inputs, output_filter)
-
-    def _from_one_version(self, call: _Call, requests: list[Any]) -> list[Any]:
-        """Returns the answers in order; asks again for those of another version than the last one's."""
-        answers: dict[int, Any] = {}
-        missing = list(range(len(requests)))
-        while missing:
-            current = None
-            for place, answer in call.many(wire.PREDICT, [requests[index] for index in missing]):
-                answers[missing[place]] = answer
-                current = answer.model_spec.version.value
-            missing = [index for index, answer in answers.items() if answer.model_spec.version.value != current]
-        return [answers[index] for index in range(len(requests))]
+        return self._known
 
     def _request(
-        self, signature: str, inputs: Mapping[str, np.ndarray], rows: slice, output_filter: tuple[str, ...]
-    ) -> Any:
-        request = wire.PredictRequest(model_spec=self._spec(signature), output_filter=output_filter)
-        for name, array in inputs.items():
-            request.inputs[name].CopyFrom(to_tensor(array[rows]))
-        return request
+        self,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        rows: slice,
+        output_filter: tuple[str, ...],
+        version: int | None,
+    ) -> bytes:
+        try:
+            request = wire.PredictRequest(model_spec=self._spec(signature, version), output_filter=output_filter)
+            for name, array in inputs.items():
+                request.inputs[name].CopyFrom(to_tensor(array[rows]))
+            message: bytes = request.SerializeToString()
+        except EncodeError as error:
+            raise errors.MessageTooLarge(f"A row of the request is larger than a message may be: {error}.") from error
+        except (TypeError, ValueError) as error:
+            raise errors.BadInput(f"The request cannot be sent: {error}.") from error
+        return message
 
-    def _spec(self, signature: str = "") -> Any:
-        spec = wire.ModelSpec(name=self.model, signature_name=signature, version_label=self._label or "")
-        if self._version is not None:
-            spec.version.value = self._version
+    def _status_request(self) -> Any:
+        return wire.GetModelStatusRequest(model_spec=self._spec(version=self._version))
+
+    def _spec(self, signature: str = "", version: int | None = None) -> Any:
+        """Makes the model's specification; a version takes the label's place."""
+        spec = wire.ModelSpec(name=self.model, signature_name=signature)
+        if version is not None:
+            spec.version.value = version
+        elif self._label is not None:
+            spec.version_label = self._label
         return spec
 
-    def _method(self, name: str, request: Any, response: Any) -> grpc.UnaryUnaryMultiCallable:
-        return self._channel.unary_unary(
-            name, request_serializer=request.SerializeToString, response_deserializer=response.FromString
-        )
+    def _outputs(
+        self,
+        answer: Any,
+        piece: slice,
+        specs: Mapping[str, TensorSpec],
+        output_filter: tuple[str, ...],
+        expected: Series[str],
+    ) -> Outputs:
+        """Makes the arrays of an answer, if their shapes are those that were asked for, and fit into a message."""
+        rows = piece.stop - piece.start
+        names = output_filter or tuple(specs) or tuple(answer.outputs)
+        missing = [name for name in dict.fromkeys((*names, *expected)) if name not in answer.outputs]
+        if missing:
+            present = errors.plain(str(sorted(answer.outputs)))
+            raise errors.UnexpectedAnswer(f"The answer has no {', '.join(missing)}, only {present}.")
+        outputs: Outputs = {}
+        left = self._max_message_bytes
+        for name in names:
+            tensor = answer.outputs[name]
+            _check_rows(tensor, rows, specs.get(name), name)
+            outputs[name] = from_tensor(tensor, errors.plain(name), max_bytes=left)
+            left -= outputs[name].nbytes
+        return outputs
 
-    def _description(self) -> str:
-        text = f"model {self.model!r}"
+    def _parse(self, message_class: Any, data: bytes) -> Any:
+        try:
+            return message_limits.parse(message_class, data, max_bytes=self._max_message_bytes + _SMALL_BYTES)
+        except (message_limits.MalformedMessage, message_limits.MessageTakesTooMuch) as error:
+            raise errors.UnexpectedAnswer(
+                f"What {self.server} answers is not what a server of models answers: {error}."
+            ) from error
+
+    def _error(self, error: grpc.RpcError, *, attempts: int, timeout_seconds: float) -> errors.ServingError:
+        model = f"model {self.model!r}"
         if self._version is not None:
-            text += f" of version {self._version}"
-        return text + (f" with label {self._label!r}" if self._label else "")
+            model += f" of version {self._version}"
+        if self._label is not None:
+            model += f" with label {self._label!r}"
+        return errors.from_rpc(
+            error,
+            server=self.server,
+            model=model,
+            timeout_seconds=timeout_seconds,
+            attempts=attempts,
+            proxy=self._proxy,
+        )
 
 
 class _Call:
     """One call of a client's method, whose requests share a deadline."""
 
-    def __init__(self, client: Client, timeout_seconds: float | None) -> None:
+    def __init__(self, client: Client, timeout_seconds: float) -> None:
         self._client = client
-        self._timeout_seconds = client._timeout_seconds if timeout_seconds is None else timeout_seconds
-        if not self._timeout_seconds > 0:
-            raise ValueError(f"timeout_seconds is {timeout_seconds}; expected more than 0.")
-        self._deadline = time.monotonic() + self._timeout_seconds
+        self._timeout_seconds = timeout_seconds
+        self._deadline = time.monotonic() + timeout_seconds
+        self._pin = VersionPin(client._version, patient=client._retry.patient)
+        self._reported = False
 
     def one(self, method: str, request: Any) -> Any:
-        ((_, answer),) = self.many(method, [lambda: request])
+        ((_, answer),) = self._many(method, [request.SerializeToString])
         return answer
 
-    def many(self, method: str, requests: list[Any]) -> Any:
+    def of_one_version(
+        self,
+        pieces: list[slice],
+        request: Callable[[slice, int | None], bytes],
+        outputs: Callable[[Any, slice], Outputs],
+    ) -> list[Outputs]:
+        """Asks for all pieces and returns their outputs in order; begins anew where the first answer's version is gone.
+
+        Args:
+          pieces: the rows of each request.
+          request: makes the request for a piece of the newest version, or of the one given.
+          outputs: makes a piece's outputs of its answer, as soon as it is there.
+        """
+        while True:
+            try:
+                return self._of_pinned_version(pieces, request, outputs)
+            except VersionGone:
+                self._pin = VersionPin()
+
+    def _of_pinned_version(
+        self,
+        pieces: list[slice],
+        request: Callable[[slice, int | None], bytes],
+        outputs: Callable[[Any, slice], Outputs],
+    ) -> list[Outputs]:
+        requested: dict[int, int | None] = {}
+        parts: dict[int, Outputs] = {}
+
+        def make(index: int) -> bytes:
+            requested[index] = self._pin.version
+            return request(pieces[index], self._pin.version)
+
+        while missing := [index for index in range(len(pieces)) if index not in parts]:
+            for place, answer in self._many(wire.PREDICT, [functools.partial(make, index) for index in missing]):
+                index = missing[place]
+                if self._pin.accepts(answer, requested=requested[index]):
+                    parts[index] = outputs(answer, pieces[index])
+        return [parts[index] for index in range(len(pieces))]
+
+    def _many(self, method: str, requests: Series[Callable[[], bytes]]) -> Iterator[tuple[int, Any]]:
         client = self._client
         try:
-            yield from calls.run(
+            for place, answer in calls.run(
                 client._methods[method],
                 requests,
                 deadline=self._deadline,
                 in_flight=client._chunking.in_flight,
-                retry=client._retry,
+                again=self._again,
                 metadata=client._metadata,
-            )
+            ):
+                yield place, client._parse(wire.METHODS[method][1], answer)
         except calls.CallFailed as failed:
-            raise errors.from_rpc(
-                failed.error,
-                server=client.server,
-                model=client._description(),
-                timeout_seconds=self._timeout_seconds,
-                attempts=failed.attempts,
+            raise client._error(
+                failed.error, attempts=failed.attempts, timeout_seconds=self._timeout_seconds
             ) from failed.error
+        except calls.CannotSend as error:
+            raise errors.BadInput(f"The request cannot be sent: {error}.") from error
+
+    def _again(self, error: grpc.RpcError, failed: int) -> calls.Again | None:
+        retry = self._client._retry
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return self._pin.again_if_absent()
+        away = error.code() is grpc.StatusCode.UNAVAILABLE
+        if failed >= retry.attempts or not (away or (retry.patient and errors.is_overload(error))):
+            return None
+        if failed == _OUTAGE_ATTEMPTS and not self._reported:
+            self._reported = True
+            reason = errors.plain(error.details() or "", longest=200)
+            left = max(0.0, self._deadline - time.monotonic())
+            self._client._report(
+                f"{self._client.server} does not answer, asking again for up to {left:.0f} s: {reason}"
+            )
+        return calls.Again(retry.pause(failed))
 
 
 def _rows(inputs: Mapping[str, np.ndarray]) -> int:
@@ -237,15 +415,32 @@ def _rows(inputs: Mapping[str, np.ndarray]) -> int:
     return next(iter(rows.values()))  # type: ignore[return-value]
 
 
-def _outputs(answer: Any, rows: int, expected: Series[str]) -> Outputs:
-    outputs = {name: from_tensor(tensor, name) for name, tensor in answer.outputs.items()}
-    missing = [name for name in expected if name not in outputs]
-    if missing:
-        raise errors.UnexpectedAnswer(f"The answer has no {', '.join(missing)}, only {sorted(outputs)}.")
-    for name, array in outputs.items():
-        if array.shape[:1] != (rows,):
-            raise errors.UnexpectedAnswer(f"The answer's {name} has the shape {list(array.shape)} for {rows} rows.")
-    return outputs
+def _check_rows(tensor: Any, rows: int, spec: TensorSpec | None, name: str) -> None:
+    """Raises UnexpectedAnswer for a tensor that is not of so many rows, or not what the signature promises."""
+    shape, dtype = shape_of(tensor), dtype_of(tensor.dtype)
+    wanted: tuple[int | None, ...] | None = (rows, *spec.shape[1:]) if spec and spec.shape else None
+    if wanted is None:
+        fits = shape[:1] == (rows,)
+    else:
+        fits = len(shape) == len(wanted) and all(size in (None, own) for size, own in zip(wanted, shape, strict=True))
+    # Of an unknown dtype the codec says more.
+    if not fits or (spec and dtype and spec.dtype not in (None, dtype)):
+        promise = f" {spec.dtype or ''} {text_of_shape(wanted or (rows, None))}" if spec else f" {rows} rows"
+        raise errors.UnexpectedAnswer(
+            f"The answer's {errors.plain(name)} is {dtype} of the shape {text_of_shape(shape)} for {rows} rows; "
+            f"expected{promise}."
+        )
+
+
+def _concatenate(parts: Series[Outputs]) -> Outputs:
+    names = parts[0].keys()
+    if any(part.keys() != names for part in parts):
+        raise errors.UnexpectedAnswer("The answers to the parts of the request have different outputs.")
+    for name in names:
+        kinds = {(part[name].dtype, part[name].shape[1:]) for part in parts}
+        if len(kinds) > 1:
+            raise errors.UnexpectedAnswer(f"The answers to the parts of the request have {name} of different shapes.")
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
@@ -255,4 +450,6 @@ def _specs(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
 def _shape(shape: Any) -> tuple[int | None, ...] | None:
     if shape.unknown_rank:
         return None
+    if len(shape.dim) > MOST_DIMENSIONS:
+        raise errors.UnexpectedAnswer(f"The model's metadata have a shape of {len(shape.dim):,} dimensions.")
     return tuple(None if dim.size < 0 else dim.size for dim in shape.dim)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from serving.client.proxies import Proxy
+
 
 class ServingError(Exception):
     """A request got no answer. `code` is gRPC's, or None if the client itself found the fault."""
@@ -53,7 +55,9 @@ class UnexpectedAnswer(ServingError):
     """The answer is not what the signature promises."""
 
 
-def from_rpc(error: grpc.RpcError, *, server: str, model: str, timeout_seconds: float, attempts: int) -> ServingError:
+def from_rpc(
+    error: grpc.RpcError, *, server: str, model: str, timeout_seconds: float, attempts: int, proxy: Proxy | None
+) -> ServingError:
     """Makes the error that says what happened and what to do.
 
     Args:
@@ -62,12 +66,21 @@ def from_rpc(error: grpc.RpcError, *, server: str, model: str, timeout_seconds: 
       model: the model, and its version or label, in words.
       timeout_seconds: the time that the call had.
       attempts: how often the request was sent.
+      proxy: what the connection goes through.
     """
     # Each message below ends the sentence itself.
-    code, details = error.code(), " ".join((error.details() or "no details").split()).rstrip(".")
+    code, details = error.code(), plain(error.details() or "no details").rstrip(".")
     status = grpc.StatusCode
-    if code is status.UNAVAILABLE:
+    if proxy is not None and code in (status.UNAVAILABLE, status.DEADLINE_EXCEEDED):
+        details += f", by {proxy}, which a NO_PROXY with {server.rpartition(':')[0]} leaves out"
+    if speaks_no_grpc(error):
         kind: type[ServingError] = ServerUnavailable
+        message = (
+            f"{server} does not speak gRPC: {details}. Check whether this is REST's port, often 8501 where gRPC's is "
+            "8500, and whether it wants TLS."
+        )
+    elif code is status.UNAVAILABLE:
+        kind = ServerUnavailable
         message = (
             f"No answer from {server}, asked {attempts} times: {details}. Check that a server runs there, and whether "
             "it wants TLS."
@@ -81,8 +94,12 @@ def from_rpc(error: grpc.RpcError, *, server: str, model: str, timeout_seconds: 
         message = f"{server} cannot do this with {model}: {details}. Its metadata list the signatures that it has."
     elif code is status.DEADLINE_EXCEEDED:
         kind = DeadlineExceeded
-        message = f"{server} did not answer within {timeout_seconds:g} s. Ask for fewer rows, or give it more time."
-    elif code is status.RESOURCE_EXHAUSTED and "larger than max" in details:
+        through = f" through {proxy}" if proxy is not None else ""
+        message = (
+            f"{server} did not answer within {timeout_seconds:g} s{through}. Ask for fewer rows, or give it more time; "
+            "if it never answers, check its address."
+        )
+    elif code is status.RESOURCE_EXHAUSTED and not is_overload(error):
         kind = MessageTooLarge
         message = f"A message to or from {server} is too large: {details}. Send smaller chunks, or raise its limit."
     elif code is status.RESOURCE_EXHAUSTED:
@@ -90,6 +107,33 @@ def from_rpc(error: grpc.RpcError, *, server: str, model: str, timeout_seconds: 
         message = f"{server} has more to do than it can: {details}. Ask again later, or with fewer chunks in flight."
     elif code in (status.UNAUTHENTICATED, status.PERMISSION_DENIED):
         kind, message = AccessDenied, f"{server} refuses access: {details}. Check the credentials and the metadata."
+    elif code is status.UNIMPLEMENTED and "Compression algorithm" in details:
+        kind = UnexpectedAnswer
+        message = (
+            f"{server} compresses its answers, and a small one can unpack to more than memory holds: {details}. "
+            "Set it to send them as they are."
+        )
+    elif code is status.UNIMPLEMENTED:
+        kind, message = ServerFailed, f"{server} is no server of models, or has not this method: {details}."
     else:
         kind, message = ServerFailed, f"{server} failed with {code.name}: {details}. Its log says more."
     return kind(message, code)
+
+
+def speaks_no_grpc(error: grpc.RpcError) -> bool:
+    """Whether something answers at the port that is no gRPC server, such as REST, or one that wants TLS."""
+    details = error.details() or ""
+    return error.code() is grpc.StatusCode.UNAVAILABLE and ("http1" in details or "Failed parsing HTTP/2" in details)
+
+
+def is_overload(error: grpc.RpcError) -> bool:
+    """Whether a server refuses a request because it is full."""
+    too_large = "larger than max" in (error.details() or "")
+    return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and not too_large
+
+
+def plain(text: str, *, longest: int = 1000) -> str:
+    """Makes one line of a stranger's text, without what would steer a terminal, cut where it is too long."""
+    line = " ".join(text[: 4 * longest].split())
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= longest else f"{line[:longest]}..."

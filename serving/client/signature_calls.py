@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import operator
 from collections.abc import Mapping
 from collections.abc import Sequence as Series
 from typing import TypeVar
@@ -13,6 +14,22 @@ from serving.client import errors
 from serving.client.answers import Classification, ModelMetadata, Reconstruction, Scores, Sequence
 
 Outputs = dict[str, np.ndarray]
+
+_SHAPES = {
+    "image": "n H W C",
+    "canvas": "n T H W C",
+    "write_window": "n T 5",
+    "read_window": "n T 5",
+    "glimpse_window": "n T 5",
+    "nll_bound": "n",
+    "reconstruction": "n",
+    "kl": "n",
+    "kl_per_step": "n T",
+    "log_weight": "n",
+    "probabilities": "n classes",
+    "label": "n",
+}
+"""The contract's outputs. A letter is one size in all outputs of an answer; all are float32 but the label, int64."""
 
 _Answers = TypeVar("_Answers", bound="SignatureCalls")
 
@@ -81,7 +98,8 @@ class SignatureCalls(abc.ABC):
           timeout_seconds: in place of the model's own; a model in this process takes the time it needs.
         """
         inputs = {"seed": _given_seeds(n, seed, seeds)}
-        return self.predict("sample", inputs, timeout_seconds=timeout_seconds, expected=("image",))["image"]
+        outputs = self.predict("sample", inputs, timeout_seconds=timeout_seconds, expected=("image",))
+        return _checked(outputs)["image"]
 
     def sample_sequence(
         self,
@@ -94,6 +112,7 @@ class SignatureCalls(abc.ABC):
         """Draws images as `sample` does, and returns every step."""
         inputs = {"seed": _given_seeds(n, seed, seeds)}
         outputs = self.predict("sample_sequence", inputs, timeout_seconds=timeout_seconds, expected=("canvas",))
+        _checked(outputs)
         return Sequence(outputs["canvas"], outputs.get("write_window"))
 
     def score(
@@ -114,6 +133,7 @@ class SignatureCalls(abc.ABC):
         """
         inputs = _image_and_seeds(image, seed, seeds)
         outputs = self.predict("score", inputs, timeout_seconds=timeout_seconds, expected=Scores._fields)
+        _checked(outputs)
         return Scores(**{name: outputs[name] for name in Scores._fields})
 
     def reconstruct(
@@ -127,6 +147,7 @@ class SignatureCalls(abc.ABC):
         """Draws each image after; arguments as for `score`."""
         inputs = _image_and_seeds(image, seed, seeds)
         outputs = self.predict("reconstruct", inputs, timeout_seconds=timeout_seconds, expected=("image", "canvas"))
+        _checked(outputs, given=inputs["image"])
         return Reconstruction(
             outputs["image"], outputs["canvas"], outputs.get("read_window"), outputs.get("write_window")
         )
@@ -136,7 +157,18 @@ class SignatureCalls(abc.ABC):
         outputs = self.predict(
             "classify", {"image": _pixels(image)}, timeout_seconds=timeout_seconds, expected=("probabilities", "label")
         )
+        classes = _checked(outputs)["probabilities"].shape[1]
+        if outputs["label"].min() < 0 or outputs["label"].max() >= classes:
+            raise errors.UnexpectedAnswer(f"The answer has labels that are none of its {classes} classes.")
         return Classification(outputs["probabilities"], outputs["label"], outputs.get("glimpse_window"))
+
+
+def as_array(value: object, name: str) -> np.ndarray:
+    """Makes an array of an input. Raises BadInput if it is none."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise errors.BadInput(f"{name} is no array: {error}.") from error
 
 
 def seed_rows(seed: int, n: int) -> np.ndarray:
@@ -144,6 +176,10 @@ def seed_rows(seed: int, n: int) -> np.ndarray:
 
     Raises BadInput if n is less than 1, or the seed no int64.
     """
+    try:
+        seed, n = operator.index(seed), operator.index(n)
+    except TypeError as error:
+        raise errors.BadInput(f"Got n = {n!r} and the seed {seed!r}; expected whole numbers.") from error
     if n < 1:
         raise errors.BadInput(f"Got n = {n}; expected at least 1.")
     if not -(2**63) <= seed < 2**63:
@@ -151,20 +187,39 @@ def seed_rows(seed: int, n: int) -> np.ndarray:
     return np.stack([np.full(n, seed, np.int64), np.arange(n, dtype=np.int64)], axis=1)
 
 
+def _checked(outputs: Outputs, given: np.ndarray | None = None) -> Outputs:
+    """Returns the outputs, if dtypes and shapes are those of the contract; of images, those that were `given`."""
+    sizes = {"5": 5}
+    if given is not None:
+        sizes.update(zip("nHWC", given.shape, strict=True))
+    for name in (name for name in outputs if name in _SHAPES):
+        array, dimensions = outputs[name], _SHAPES[name].split()
+        dtype = np.int64 if name == "label" else np.float32
+        fits = array.dtype == dtype and array.ndim == len(dimensions) and 0 not in array.shape
+        if not fits or any(
+            sizes.setdefault(dimension, size) != size for dimension, size in zip(dimensions, array.shape, strict=True)
+        ):
+            raise errors.UnexpectedAnswer(
+                f"The answer's {name} is {array.dtype} of the shape {list(array.shape)}; "
+                f"expected {np.dtype(dtype)} [{', '.join(str(sizes.get(size, size)) for size in dimensions)}]."
+            )
+    return outputs
+
+
 def _given_seeds(n: int | None, seed: int, seeds: np.ndarray | None) -> np.ndarray:
     if (n is None) == (seeds is None):
         raise errors.BadInput("Give either n, the number of images, or the seeds themselves.")
-    return seed_rows(seed, n) if seeds is None else np.asarray(seeds)  # type: ignore[arg-type]
+    return seed_rows(seed, n) if seeds is None else as_array(seeds, "seeds")  # type: ignore[arg-type]
 
 
 def _image_and_seeds(image: np.ndarray, seed: int, seeds: np.ndarray | None) -> dict[str, np.ndarray]:
     pixels = _pixels(image)
-    return {"image": pixels, "seed": seed_rows(seed, len(pixels)) if seeds is None else np.asarray(seeds)}
+    return {"image": pixels, "seed": seed_rows(seed, len(pixels)) if seeds is None else as_array(seeds, "seeds")}
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:
     """Converts floats and booleans to float32."""
-    image = np.asarray(image)
+    image = as_array(image, "image")
     if image.ndim != 4 or len(image) == 0:
         raise errors.BadInput(f"The images have the shape {list(image.shape)}; expected [n, H, W, C], n at least 1.")
     if image.dtype != bool and not np.issubdtype(image.dtype, np.floating):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from serving.client import wire
+from serving.client.channel import MAX_MESSAGE_BYTES
 from serving.client.errors import BadInput, UnexpectedAnswer
 
 STRING = 7
 """DT_STRING: an array of dtype object that holds bytes."""
+
+MOST_DIMENSIONS = 32
+"""As many as an array of any NumPy may have."""
 
 # By tensorflow.DataType: the dtype, and the field of its values if they are not in tensor_content.
 _DTYPES: dict[int, tuple[np.dtype[Any], str]] = {
@@ -39,14 +45,17 @@ def to_tensor(array: np.ndarray) -> Any:
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
     if array.dtype == object:
-        tensor.string_val.extend(array.ravel())
+        try:
+            tensor.string_val.extend(array.ravel())
+        except TypeError as error:
+            raise BadInput(f"Arrays of objects are sent as strings, and must hold bytes alone: {error}.") from error
     else:
         # The protocol's bytes are little-endian, as are those of every host that TensorFlow runs on.
         tensor.tensor_content = np.ascontiguousarray(array).tobytes()
     return tensor
 
 
-def from_tensor(tensor: Any, name: str) -> np.ndarray:
+def from_tensor(tensor: Any, name: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> np.ndarray:
     """Makes an array of a TensorProto.
 
     TF Serving answers with the typed fields by default, our server with tensor_content.
@@ -54,26 +63,61 @@ def from_tensor(tensor: Any, name: str) -> np.ndarray:
     Args:
       tensor: the TensorProto.
       name: the tensor's name in errors.
+      max_bytes: of the array, for a few bytes may stand for many equal values.
 
     Raises:
-      UnexpectedAnswer: for an unknown dtype, or a number of values that does not fill the shape.
+      UnexpectedAnswer: for an unknown dtype, a shape that no array has, one beyond the limit, or a number of values
+        that does not fill it.
     """
-    dtype = dtype_of(tensor.dtype)
+    dtype, shape = dtype_of(tensor.dtype), shape_of(tensor)
     if dtype is None:
         raise UnexpectedAnswer(f"The server's answer has {name} of the unknown dtype {tensor.dtype}.")
-    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
-    count = int(np.prod(shape, dtype=np.int64))
-    if tensor.tensor_content:
-        array = np.frombuffer(tensor.tensor_content, dtype)
+    if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0:
+        raise UnexpectedAnswer(f"The server's answer has {name} of the impossible shape {text_of_shape(shape)}.")
+    count = math.prod(shape)
+    if count * dtype.itemsize > max_bytes:
+        raise UnexpectedAnswer(
+            f"The server's answer has {name} of the shape {text_of_shape(shape)}, "
+            f"{count * dtype.itemsize:,} bytes; expected no more than {max_bytes:,}."
+        )
+    if tensor.tensor_content and tensor.dtype != STRING:
+        size, rest = divmod(len(tensor.tensor_content), dtype.itemsize)
+        array = np.frombuffer(tensor.tensor_content, dtype, size)
+        filled = size == count and not rest
     else:
-        values = getattr(tensor, _DTYPES[tensor.dtype][1])
-        array = np.fromiter(values, dtype, len(values))
-        # A tensor of equal values may come as one.
-        if len(array) == 1 < count:
-            array = np.repeat(array, count)
-    if array.size != count:
-        raise UnexpectedAnswer(f"The server's answer has {array.size} values of {name} for the shape {list(shape)}.")
+        array = _typed_values(tensor, dtype, name)
+        if len(array) == 1 < count:  # a tensor of equal values may come as one
+            array = np.full(count, array[0], dtype)
+        size = len(array)
+        filled = size == count
+    if not filled:
+        raise UnexpectedAnswer(
+            f"The server's answer has {size:,} values of {name} for the shape {text_of_shape(shape)}."
+        )
     return array.reshape(shape)
+
+
+def _typed_values(tensor: Any, dtype: np.dtype[Any], name: str) -> np.ndarray:
+    """Makes an array [values] of the field for the dtype. Raises UnexpectedAnswer for values that the dtype lacks."""
+    field = _DTYPES[tensor.dtype][1]
+    values = getattr(tensor, field)
+    array = np.fromiter(values, np.dtype(np.int32) if field == "int_val" else dtype, len(values))
+    if field == "int_val" and len(array):
+        limits = np.iinfo(dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise UnexpectedAnswer(f"The server's answer has values of {name} that are no {dtype}.")
+    return array.astype(dtype, copy=False)
+
+
+def shape_of(tensor: Any) -> tuple[int, ...]:
+    """Returns the shape that a TensorProto claims."""
+    return tuple(dim.size for dim in tensor.tensor_shape.dim)
+
+
+def text_of_shape(shape: Sequence[int | None]) -> str:
+    """Writes a shape for a message, with n for any size, cut where it is too long."""
+    sizes = ["n" if size is None else str(size) for size in shape[: MOST_DIMENSIONS + 1]]
+    return f"[{', '.join(sizes)}{', ...' if len(shape) > len(sizes) else ''}]"
 
 
 def dtype_of(number: int) -> np.dtype[Any] | None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.cli.main import main
-from serving.client import Client
+from serving.client import Client, seed_rows
 from tests.serving.model_server import MODEL, VERSION
+from tests.serving.scripted_server import Script, available, image_of, serve
 
 
 @pytest.fixture
@@ -147,7 +156,10 @@ def test_check_server_says_what_it_checked(draw) -> None:
         (("sample", "--model", "other"), "does not serve model 'other'"),
         (("sample", "--model-version", 99), "does not serve model 'tiny' of version 99"),
         (("status", "--model", "other"), "does not serve model 'other'"),
-        (("sample", "--server", "127.0.0.1:1", "--timeout", 0.2), "127.0.0.1:1"),
+        (("sample", "--server", "127.0.0.1:1", "--timeout", 0.2, "--wait", 0), "No answer from 127.0.0.1:1"),
+        (("sample", "--server", "http://127.0.0.1:8501"), "is a URL, as REST has them; expected HOST:PORT"),
+        (("sample", "--server", "localhost"), "has no port"),
+        (("status", "--server", "::1"), "such as [::1]:8500"),
         (("sample", "-o", "samples.jpg"), "samples.jpg is neither .png nor .npy"),
         (("sequence", "-o", "drawing.mp4"), "drawing.mp4 is neither .gif nor .webp"),
         (("sample", "--seed", 2**63), "does not fit into 64 bits"),
@@ -165,6 +177,83 @@ def test_a_mistake_is_one_message_and_status_1(
     status, said = draw(*arguments)
     assert status == 1
     assert said.startswith("Error: ") and message in said and len(said.splitlines()) == 1
+
+
+def test_a_command_waits_for_a_server_that_starts_and_says_so(draw, tmp_path: Path) -> None:
+    states = iter([20, 20])  # LOADING, and then AVAILABLE
+
+    def status(request: Any, context: grpc.ServicerContext) -> Any:
+        answer = available(request, context)
+        answer.model_version_status[0].state = next(states, 30)
+        return answer
+
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    with contextlib.ExitStack() as stack:
+        start = threading.Timer(4, lambda: stack.enter_context(serve(Script(status=status), port=port)))
+        start.start()
+        stack.callback(start.join)
+        code, said = draw("sample", "-n", 3, "-o", "numbers.npy", "--server", f"127.0.0.1:{port}", "--timeout", 2)
+    lines = said.splitlines()
+    assert code == 0 and len(lines) == 2
+    assert lines[0].startswith(f"Waiting up to 60 s for the server at 127.0.0.1:{port} (")
+    assert "Connection refused" in lines[0]
+    np.testing.assert_array_equal(np.load(tmp_path / "numbers.npy"), image_of(seed_rows(0, 3)))
+    assert next(states, None) is None
+
+
+def test_a_command_waits_no_longer_than_it_is_told_and_not_for_what_is_no_server_of_models(draw) -> None:
+    began = time.monotonic()
+    code, said = draw("status", "--server", "127.0.0.1:1", "--wait", 1)
+    assert code == 1 and "No answer from 127.0.0.1:1" in said
+    assert 0.7 < time.monotonic() - began < 3
+    with socket.create_server(("127.0.0.1", 0)) as rest:
+        threading.Thread(target=_answer_as_rest, args=(rest,), daemon=True).start()
+        code, said = draw("status", "--server", f"127.0.0.1:{rest.getsockname()[1]}", "--timeout", 20)
+        rest.shutdown(socket.SHUT_RDWR)
+    assert code == 1 and "does not speak gRPC" in said and "Waiting" not in said
+    assert time.monotonic() - began < 15
+
+
+def _answer_as_rest(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(24)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
+
+
+@pytest.mark.slow
+def test_the_two_lines_of_the_readme_work_pasted(tiny_folder: Path, tmp_path: Path) -> None:
+    """`draw serve FOLDER &` and, at once, `draw sample`, in a shell of a company with a proxy."""
+    draw = f"{shlex.quote(sys.executable)} -P" if sys.version_info >= (3, 11) else shlex.quote(sys.executable)
+    draw += " -c 'from pipeline.cli.main import main; main()'"
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    script = f"""
+        {draw} serve {tiny_folder} --model_name {MODEL} --enable_batching --port {port} --rest_api_port 0 2>log &
+        {draw} sample --server 127.0.0.1:{port} --model {MODEL} -n 64 --seed 7 -o samples.png
+        status=$?; kill $!; wait; exit $status
+    """
+    finished = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+            **dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://proxy.invalid:3128"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == "samples.png  64 images of 7 x 5, seed 7\n"
+    assert "Waiting up to 60 s for the server" in finished.stderr
 
 
 def test_the_commands_start_without_tensorflow(tiny_server: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import socket
@@ -10,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent import futures
 from typing import Any
 
 import grpc
@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from serving import client as api
-from serving.client import Chunks, Client, Retry, seed_rows, wire
+from serving.client import Chunks, Client, Retry, seed_rows
 from serving.client.tensor_codec import from_tensor, to_tensor
-from tests.serving.scripted_server import Script, echo, image_of, serve
+from tests.serving.scripted_server import Script, echo, image_of, metadata, serve
 
 QUICK = Retry(attempts=4, first_seconds=0.01, longest_seconds=0.02)
 
@@ -101,23 +101,74 @@ def test_seeds_are_rows_of_seed_and_index() -> None:
         np.testing.assert_array_equal(client.sample(seeds=own), image_of(own))
 
 
-def test_all_rows_of_an_answer_come_from_one_version() -> None:
-    """The server takes up version 2 while the second of three chunks is on its way."""
-    asked = []
+def _versioned(version_for: Callable[[Any, int], int | None], asked: list[tuple[int, int]]) -> Script:
+    """Answers with images that tell the version; `version_for` a request and its number, None is NOT_FOUND.
 
-    def swapping(request: Any, context: grpc.ServicerContext) -> Any:
-        asked.append(int(from_tensor(request.inputs["seed"], "seed")[0, 1]))
-        version = 1 if len(asked) < 2 else 2
+    `asked` records (first row, version in the request or 0).
+    """
+    lock = threading.Lock()
+
+    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+        with lock:
+            asked.append((int(from_tensor(request.inputs["seed"], "seed")[0, 1]), request.model_spec.version.value))
+            version = version_for(request, len(asked))
+        if version is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such version")
         answer = echo(request, context, version=version)
         image = from_tensor(answer.outputs["image"], "image")
         answer.outputs["image"].CopyFrom(to_tensor(image + np.float32(1e5 * version)))
         return answer
 
+    return Script(answer)
+
+
+def test_all_rows_of_an_answer_come_from_one_version() -> None:
+    """The server takes up version 2, and lets version 1 go, while the second of three chunks is on its way."""
+
+    def version_for(request: Any, number: int) -> int | None:
+        newest = 1 if number < 2 else 2
+        return newest if request.model_spec.version.value in (0, newest) else None
+
+    asked: list[tuple[int, int]] = []
     chunking = Chunks(rows=2, in_flight=1)
-    with serve(Script(swapping)) as server, Client(server, model="m", chunking=chunking) as client:
+    with serve(_versioned(version_for, asked)) as server, Client(server, model="m", chunking=chunking) as client:
         images = client.sample(6, seed=3)
     np.testing.assert_array_equal(images, image_of(seed_rows(3, 6)) + np.float32(2e5))
-    assert asked == [0, 2, 4, 0]
+    assert asked[0] == (0, 0) and set(asked[1:-3]) == {(2, 1)}
+    assert asked[-3:] == [(0, 0), (2, 2), (4, 2)]
+
+
+def test_a_version_that_stays_beside_the_new_one_answers_to_the_end() -> None:
+    """The server takes up version 2 and keeps version 1: nothing is computed twice."""
+
+    def version_for(request: Any, number: int) -> int:
+        return request.model_spec.version.value or (1 if number < 2 else 2)
+
+    asked: list[tuple[int, int]] = []
+    chunking = Chunks(rows=2, in_flight=1)
+    script = _versioned(version_for, asked)
+    with serve(script) as server, Client(server, model="m", label="stable", chunking=chunking) as client:
+        images = client.sample(6, seed=3)
+    np.testing.assert_array_equal(images, image_of(seed_rows(3, 6)) + np.float32(1e5))
+    assert asked == [(0, 0), (2, 1), (4, 1)]
+    assert [request.model_spec.version_label for request in script.requests] == ["stable", "", ""]
+
+
+def test_a_version_trained_anew_may_draw_larger_images() -> None:
+    """A client that has read the metadata of version 1 reads those of version 2 when it meets that."""
+    large = (-1, 4, 6, 1)
+
+    def metadata_of(request: Any, context: grpc.ServicerContext) -> Any:
+        version = request.model_spec.version.value or 1
+        return metadata(request, context, image=large if version == 2 else (-1, 2, 3, 1), version=version)
+
+    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+        rows = len(from_tensor(request.inputs["seed"], "seed"))
+        return echo(request, context, version=2, image=np.ones((rows, 4, 6, 1), np.float32))
+
+    script = Script(answer, metadata=metadata_of)
+    with serve(script) as server, Client(server, model="m", chunking=Chunks(rows=2)) as client:
+        assert client.sample(5).shape == (5, 4, 6, 1)
 
 
 # Retries and the deadline
@@ -246,20 +297,11 @@ def test_a_server_that_starts_late_is_found() -> None:
     with Client(f"127.0.0.1:{port}", model="m", retry=patient, timeout_seconds=30) as client:
         with pytest.raises(api.ServerUnavailable, match="Check that a server runs there"):
             client.sample(1, timeout_seconds=0.3)
-        server = grpc.server(futures.ThreadPoolExecutor(1))
-        handler = grpc.unary_unary_rpc_method_handler(
-            echo, wire.PredictRequest.FromString, wire.PredictResponse.SerializeToString
-        )
-        server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", {"Predict": handler})]
-        )
-        start = threading.Timer(0.5, lambda: (server.add_insecure_port(f"127.0.0.1:{port}"), server.start()))
-        start.start()
-        try:
+        with contextlib.ExitStack() as stack:
+            start = threading.Timer(0.5, lambda: stack.enter_context(serve(Script(), port=port)))
+            start.start()
+            stack.callback(start.join)
             np.testing.assert_array_equal(client.sample(1, seed=2), image_of(seed_rows(2, 1)))
-        finally:
-            start.join()
-            server.stop(None).wait()
 
 
 # Messages
@@ -285,19 +327,24 @@ def test_a_message_beyond_the_clients_limit_says_so() -> None:
 
 def test_an_answer_beyond_grpcs_own_limit_arrives() -> None:
     def large(request: Any, context: grpc.ServicerContext) -> Any:
-        answer = echo(request, context)
-        answer.outputs["image"].CopyFrom(to_tensor(np.full((1, 1200, 1200, 1), 0.25, np.float32)))
-        return answer
+        return echo(request, context, image=np.full((1, 1200, 1200, 1), 0.25, np.float32))
 
-    with serve(Script(large)) as server, Client(server, model="m") as client:
+    def metadata_of(request: Any, context: grpc.ServicerContext) -> Any:
+        return metadata(request, context, image=(-1, 1200, 1200, 1))
+
+    with serve(Script(large, metadata=metadata_of)) as server, Client(server, model="m") as client:
         assert client.sample(1).nbytes > 5 * 10**6
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda answer: answer.outputs.pop("image"), r"The answer has no image, only \[\]"),
-        (lambda answer: answer.outputs["image"].tensor_shape.dim[0].__setattr__("size", 1), "values of image"),
+        (lambda answer: answer.outputs.pop("image"), r"The answer has no image, only \['canvas'\]"),
+        (lambda answer: answer.outputs["image"].tensor_shape.dim[0].__setattr__("size", 1), "for 3 rows"),
+        (
+            lambda answer: answer.outputs["image"].__setattr__("tensor_content", b"12345678"),
+            r"2 values of image for the shape \[3, 2, 3, 1\]",
+        ),
         (lambda answer: answer.outputs["image"].CopyFrom(to_tensor(np.zeros((5, 2), np.float32))), "for 3 rows"),
         (lambda answer: answer.outputs["image"].__setattr__("dtype", 14), "unknown dtype 14"),
     ],
@@ -333,7 +380,7 @@ def test_typed_fields_and_one_value_for_all_are_understood() -> None:
 
 
 def test_a_request_names_model_version_label_signature_and_metadata() -> None:
-    script = Script()
+    script = Script(lambda request, context: echo(request, context, version=12))
     with serve(script) as server:
         with Client(server, model="one", version=12, metadata=[("x-token", "abc")]) as client:
             client.sample(1)
