@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any, ClassVar
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx import types
 from tfx.components.schema_gen.executor import DEFAULT_FILE_NAME as SCHEMA_FILE
-from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.orchestration.data_types import RuntimeParameter
-from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
+from components.declared_component import Artifacts, DeclaredComponent, Properties
 from trainer import tasks
 from trainer.task import ClassifyingTask, Task
-
-TASK_KEY = "task"
-SCHEMA_TEXT_KEY = "schema_text"
 
 _HEADER = """\
 # The tf.Examples of a task: {rows} x {columns} pixels of {channels} byte(s).
@@ -33,16 +26,11 @@ _HEADER = """\
 class Executor(BaseExecutor):
     """Writes the schema that is given, or that of the task that a run names."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         """Writes `schema`. Raises ValueError for an unknown task."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        text = exec_properties.get(SCHEMA_TEXT_KEY) or schema_text(tasks.resolve(exec_properties[TASK_KEY]))
-        schema = artifact_utils.get_single_instance(output_dict[standard_component_specs.SCHEMA_KEY])
+        text = exec_properties.get("schema_text") or schema_text(tasks.resolve(exec_properties["task"]))
+        schema = artifact_utils.get_single_instance(output_dict["schema"])
         io_utils.write_string_file(os.path.join(schema.uri, SCHEMA_FILE), text)
 
 
@@ -102,46 +90,31 @@ def _check(task: Task) -> None:
             )
 
 
-class CuratedSchemaSpec(ComponentSpec):
-    """Channels and execution properties of CuratedSchema."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        TASK_KEY: ExecutionParameter(type=str, optional=True),
-        SCHEMA_TEXT_KEY: ExecutionParameter(type=str, optional=True),
-    }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        standard_component_specs.SCHEMA_KEY: ChannelParameter(type=standard_artifacts.Schema)
-    }
-
-
-class CuratedSchema(BaseComponent):
+class CuratedSchema(
+    DeclaredComponent,
+    executor=Executor,
+    properties={"task": str, "schema_text": str},
+    outputs={"schema": standard_artifacts.Schema},
+    defaults={"task": None, "schema_text": None},
+):
     """Makes the schema of a task, of the features, sizes and classes that the task says.
 
     TFX's ImportSchemaGen takes a file, but a path on the host that compiles a pipeline is not one in the image that
-    runs it, and a run may be of another task than the pipeline was compiled with.
+    runs it, and a run may be of another task than the pipeline was compiled with. Only the schema is in
+    the cache's key where the task is known.
+
+    Args:
+      task: whose examples it describes; a parameter is a task's name or its JSON.
+
+    Raises:
+      ValueError: if the task has a schema of its own that cannot be used.
 
     Outputs:
       schema: `standard_artifacts.Schema`.
     """
 
-    SPEC_CLASS = CuratedSchemaSpec
-    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
-
     def __init__(self, *, task: Task | RuntimeParameter) -> None:
-        """Wires the component, with only the schema in the cache's key where the task is known.
-
-        Args:
-          task: whose examples it describes; a parameter is a task's name or its JSON.
-
-        Raises:
-          ValueError: if the task has a schema of its own that cannot be used.
-        """
-        known = isinstance(task, Task)
-        super().__init__(
-            CuratedSchemaSpec(
-                task=None if known else task,
-                schema_text=schema_text(task) if isinstance(task, Task) else None,
-                schema=types.Channel(type=standard_artifacts.Schema),
-            )
-        )
+        if isinstance(task, Task):
+            super().__init__(schema_text=schema_text(task))
+        else:
+            super().__init__(task=task)

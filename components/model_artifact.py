@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tfx import types
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.declared_component import Artifacts, Properties
 from serving.saved_model import require_task
 
 PLACEHOLDER = "{task}"
@@ -22,11 +21,9 @@ def saved_model_dir(model: types.Artifact) -> str:
     return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
 
 
-def model_and_split(
-    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
-) -> tuple[types.Artifact, str, str]:
+def model_and_split(input_dict: Artifacts, exec_properties: Properties) -> tuple[types.Artifact, str, str]:
     """Returns the input `model`, the folder of its SavedModel, and the name of the split to ask it about."""
-    model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+    model = artifact_utils.get_single_instance(input_dict["model"])
     model_dir = saved_model_dir(model)
     return model, model_dir, exec_properties.get(SPLIT_KEY) or require_task(model_dir).test_split
 

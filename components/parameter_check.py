@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
 
 import tensorflow as tf
-from tfx import types
-from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
-from tfx.orchestration.data_types import RuntimeParameter
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
+from components.declared_component import Artifacts, DeclaredComponent, Properties
 from components.run_parameters import check_address, check_task
 
 _TYPES = {
@@ -31,12 +26,7 @@ _TYPES = {
 class Executor(BaseExecutor):
     """Checks the parameters themselves, then the places that they name."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         """Raises ValueError for the first impossible parameter; says what is possible."""
         self._log_startup(input_dict, output_dict, exec_properties)
         given = {name: kind(exec_properties[name]) for name, kind in _TYPES.items()}
@@ -64,61 +54,19 @@ def _check_bucket(name: str, address: str) -> None:
         raise ValueError(f"{name} is {address}, and {bucket} does not exist, or not for the account of these stages.")
 
 
-class ParameterCheckSpec(ComponentSpec):
-    """Execution properties of ParameterCheck."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        name: ExecutionParameter(type=kind) for name, kind in _TYPES.items()
-    }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {}
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {}
-
-
-class ParameterCheck(BaseComponent):
+class ParameterCheck(DeclaredComponent, executor=Executor, properties=_TYPES):
     """Fails before anything is made if a run is impossible, rather than an hour into it.
 
     Where the parameters are known when a pipeline is made, as on one machine, they are checked then.
+
+    Args, where TASK_DEFAULT stands for the task's own number:
+      limit_name: `max_nll_bound` in a pipeline of generative tasks, `max_error` in one of classifiers.
+      task: the task's name.
+      steps: training steps.
+      train_examples: size of the training split.
+      limit: the gate's limit, under the name `limit_name`.
+      tolerance: the gate's tolerance.
+      data_dir: TFDS's directory; "" for TFDS's own default.
+      checkpoint_root: the folder for checkpoints.
+      serving_dir: the folder that models are pushed to.
     """
-
-    SPEC_CLASS = ParameterCheckSpec
-    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        *,
-        limit_name: str,
-        task: RuntimeParameter,
-        steps: RuntimeParameter,
-        train_examples: RuntimeParameter,
-        limit: RuntimeParameter,
-        tolerance: RuntimeParameter,
-        data_dir: RuntimeParameter,
-        checkpoint_root: RuntimeParameter,
-        serving_dir: RuntimeParameter,
-    ) -> None:
-        """Wires the component. TASK_DEFAULT stands for the task's own number.
-
-        Args:
-          limit_name: `max_nll_bound` in a pipeline of generative tasks, `max_error` in one of classifiers.
-          task: the task's name.
-          steps: training steps.
-          train_examples: size of the training split.
-          limit: the gate's limit, under the name `limit_name`.
-          tolerance: the gate's tolerance.
-          data_dir: TFDS's directory; "" for TFDS's own default.
-          checkpoint_root: the folder for checkpoints.
-          serving_dir: the folder that models are pushed to.
-        """
-        super().__init__(
-            ParameterCheckSpec(
-                limit_name=limit_name,
-                task=task,
-                steps=steps,
-                train_examples=train_examples,
-                limit=limit,
-                tolerance=tolerance,
-                data_dir=data_dir,
-                checkpoint_root=checkpoint_root,
-                serving_dir=serving_dir,
-            )
-        )

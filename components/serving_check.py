@@ -8,22 +8,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from typing import Any, ClassVar
 
 import tensorflow as tf
 from tfx import types
-from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_executor import BaseExecutor
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
-from tfx.orchestration.data_types import RuntimeParameter
-from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
+from components.declared_component import Artifacts, DeclaredComponent, Properties
 from components.model_artifact import SPLIT_KEY, model_and_split
 from serving.examples import match_files, read_records
-
-TIMEOUT_SECONDS_KEY = "timeout_seconds"
 
 LOG_FILE = "check.log"
 
@@ -45,12 +39,7 @@ class Executor(BaseExecutor):
     A model that cannot be served is a result, not an error: the execution succeeds without a blessing.
     """
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         """Checks the model.
 
         Args:
@@ -63,11 +52,11 @@ class Executor(BaseExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model, model_dir, split = model_and_split(input_dict, exec_properties)
-        blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
-        timeout_seconds = int(exec_properties[TIMEOUT_SECONDS_KEY])
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        timeout_seconds = int(exec_properties["timeout_seconds"])
         if timeout_seconds <= 0:
             raise ValueError(f"timeout_seconds is {timeout_seconds}; expected at least 1.")
-        examples = _first_examples(input_dict[standard_component_specs.EXAMPLES_KEY], split)
+        examples = _first_examples(input_dict["examples"], split)
 
         with tempfile.TemporaryDirectory() as scratch:
             warmup_file = os.path.join(scratch, "warmup")
@@ -148,58 +137,26 @@ def _first_examples(examples: list[types.Artifact], split: str) -> list[bytes]:
     return records
 
 
-class ServingCheckSpec(ComponentSpec):
-    """Channels and execution properties of ServingCheck."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        SPLIT_KEY: ExecutionParameter(type=str, optional=True),
-        TIMEOUT_SECONDS_KEY: ExecutionParameter(type=int),
-    }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        standard_component_specs.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
-        standard_component_specs.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
-    }
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        standard_component_specs.BLESSING_KEY: ChannelParameter(type=standard_artifacts.InfraBlessing),
-    }
-
-
-class ServingCheck(BaseComponent):
+class ServingCheck(
+    DeclaredComponent,
+    executor=Executor,
+    inputs={"model": standard_artifacts.Model, "examples": standard_artifacts.Examples},
+    properties={SPLIT_KEY: str, "timeout_seconds": int},
+    outputs={"blessing": standard_artifacts.InfraBlessing},
+    defaults={SPLIT_KEY: None, "timeout_seconds": 600},
+):
     """Blesses a model that a fresh process with TensorFlow alone can load, and that answers real requests.
 
     A model that fails is not blessed, so Pusher leaves it; the execution itself succeeds. TFX's InfraValidator starts
     its server in docker or Kubernetes only, and KubeflowV2DagRunner refuses it together with any subclass.
 
+    Args:
+      model: a SavedModel with the signatures of its kind.
+      examples: tf.Examples of our contract; a few of them are the requests.
+      split: the split to take them from; None for the one that the model's task names.
+      timeout_seconds: limit for loading the model and all of its answers.
+
     Outputs:
       blessing: `standard_artifacts.InfraBlessing` as Pusher reads it, with check.log and, if the model passed, a copy
         of it with warm-up requests. A Pusher without a `model` pushes that copy.
     """
-
-    SPEC_CLASS = ServingCheckSpec
-    EXECUTOR_SPEC = ExecutorClassSpec(Executor)
-
-    def __init__(
-        self,
-        *,
-        model: types.BaseChannel,
-        examples: types.BaseChannel,
-        split: str | None = None,
-        timeout_seconds: int | RuntimeParameter = 600,
-    ) -> None:
-        """Wires the component.
-
-        Args:
-          model: a SavedModel with the signatures of its kind.
-          examples: tf.Examples of our contract; a few of them are the requests.
-          split: the split to take them from; None for the one that the model's task names.
-          timeout_seconds: limit for loading the model and all of its answers.
-        """
-        super().__init__(
-            ServingCheckSpec(
-                model=model,
-                examples=examples,
-                split=split,
-                timeout_seconds=timeout_seconds,
-                blessing=types.Channel(type=standard_artifacts.InfraBlessing),
-            )
-        )

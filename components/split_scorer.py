@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, ClassVar
 
-from tfx import types
-from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.dsl.io import fileio
-from tfx.orchestration.data_types import RuntimeParameter
-from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.types import artifact_utils, standard_artifacts
 
+from components.declared_component import Artifacts, DeclaredBeamComponent, Properties
 from components.model_artifact import SPLIT_KEY, model_and_split
-
-SAMPLES_KEY = "samples"
-SCORES_KEY = "scores"
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,12 +18,7 @@ _LOG = logging.getLogger(__name__)
 class Executor(BaseBeamExecutor):
     """Runs the batch job of `draw score-batch` on the runner that the pipeline's Beam arguments name."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         """Scores the split.
 
         Args:
@@ -49,13 +36,13 @@ class Executor(BaseBeamExecutor):
 
         self._log_startup(input_dict, output_dict, exec_properties)
         _, model_dir, split = model_and_split(input_dict, exec_properties)
-        scores = artifact_utils.get_single_instance(output_dict[SCORES_KEY])
-        (split_uri,) = artifact_utils.get_split_uris(input_dict[standard_component_specs.EXAMPLES_KEY], split)
+        scores = artifact_utils.get_single_instance(output_dict["scores"])
+        (split_uri,) = artifact_utils.get_split_uris(input_dict["examples"], split)
         job = Job(
             model=SavedModelSource.from_directory(model_dir),
             input=os.path.join(split_uri, "*"),
             output=os.path.join(scores.uri, "split"),
-            samples=int(exec_properties[SAMPLES_KEY]),
+            samples=int(exec_properties["samples"]),
         )
         # Of a flag that stands twice Beam takes the last.
         beam_arguments = (*LOCAL_BEAM_ARGUMENTS, *(self._beam_pipeline_args or ()))
@@ -73,58 +60,26 @@ def _first_rejected(output: str) -> str:
         return file.readline().strip()
 
 
-class SplitScorerSpec(ComponentSpec):
-    """Channels and execution properties of SplitScorer."""
-
-    PARAMETERS: ClassVar[dict[str, ExecutionParameter]] = {
-        SPLIT_KEY: ExecutionParameter(type=str, optional=True),
-        SAMPLES_KEY: ExecutionParameter(type=int),
-    }
-    INPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        standard_component_specs.EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
-        standard_component_specs.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
-    }
-    OUTPUTS: ClassVar[dict[str, ChannelParameter]] = {
-        SCORES_KEY: ChannelParameter(type=standard_artifacts.InferenceResult),
-    }
-
-
-class SplitScorer(BaseBeamComponent):
+class SplitScorer(
+    DeclaredBeamComponent,
+    executor=Executor,
+    inputs={"examples": standard_artifacts.Examples, "model": standard_artifacts.Model},
+    properties={SPLIT_KEY: str, "samples": int},
+    outputs={"scores": standard_artifacts.InferenceResult},
+    defaults={SPLIT_KEY: None},
+):
     """Scores every image of a split with several samples of the noise.
 
     TFX's BulkInferrer calls a signature once an example: an importance-weighted bound takes many calls with a seed
     each, which together give one row of numbers.
 
+    Args:
+      examples: tf.Examples of our contract.
+      model: a SavedModel with the signature `score`.
+      samples: samples of the noise for each image.
+      split: the split to score; None for the one that the model's task names.
+
     Outputs:
       scores: `standard_artifacts.InferenceResult` with split-scores-*.parquet and split-summary.json, as
         `draw score-batch` writes them.
     """
-
-    SPEC_CLASS = SplitScorerSpec
-    EXECUTOR_SPEC = BeamExecutorSpec(Executor)
-
-    def __init__(
-        self,
-        *,
-        examples: types.BaseChannel,
-        model: types.BaseChannel,
-        samples: int | RuntimeParameter,
-        split: str | None = None,
-    ) -> None:
-        """Wires the component.
-
-        Args:
-          examples: tf.Examples of our contract.
-          model: a SavedModel with the signature `score`.
-          samples: samples of the noise for each image.
-          split: the split to score; None for the one that the model's task names.
-        """
-        super().__init__(
-            SplitScorerSpec(
-                examples=examples,
-                model=model,
-                split=split,
-                samples=samples,
-                scores=types.Channel(type=standard_artifacts.InferenceResult),
-            )
-        )

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx import types
 from tfx.components.example_validator import executor as example_validator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.dsl.io import fileio
-from tfx.proto.orchestration import execution_result_pb2
+from tfx.proto.orchestration.execution_result_pb2 import ExecutorOutput
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
+
+from components.declared_component import Artifacts, Properties
 
 
 class Executor(example_validator.Executor):
     """Fails on any anomaly, whatever its severity."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> execution_result_pb2.ExecutorOutput:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> ExecutorOutput:
         """Validates as TFX's executor does, with the same inputs, output and properties.
 
         Raises:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -30,6 +29,7 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import BoundEvaluator, ErrorEvaluator
 from components.parameter_check import ParameterCheck
+from components.run_report import provenance
 from components.run_report.component import RunReport
 from components.serving_check import ServingCheck
 from components.split_scorer import SplitScorer
@@ -138,15 +138,9 @@ def create_pipeline(
 
 def check_parameters(task: TaskArguments, locations: Locations) -> ParameterCheck:
     """Refuses a run whose parameters cannot work, before anything is computed."""
-    return ParameterCheck(
-        limit_name=task.kind.limit,
-        task=task.task,
-        steps=task.steps,
-        train_examples=task.train_examples,
-        limit=task.limit,
-        tolerance=task.tolerance,
-        **vars(locations),
-    ).with_id(PARAMETER_CHECK)
+    arguments = {**vars(task), **vars(locations)}
+    kind = arguments.pop("kind")
+    return ParameterCheck(limit_name=kind.limit, **arguments).with_id(PARAMETER_CHECK)
 
 
 def ingest(task: TaskArguments, locations: Locations, checks: Sequence[ParameterCheck]) -> Ingestion:
@@ -255,12 +249,5 @@ def _initial_state(path: str) -> dict[str, str]:
     """
     with contextlib.suppress(NotASavedModel):
         path = newest_version(path)
-    digest = hashlib.sha256()
-    for file in _files(path) if fileio.isdir(path) else [path]:
-        with fileio.open(file, "rb") as opened:
-            digest.update(opened.read())
-    return {"path": path, "sha256": digest.hexdigest()}
-
-
-def _files(folder: str) -> list[str]:
-    return sorted(os.path.join(place, name) for place, _, names in fileio.walk(folder) for name in names)
+    below = sorted(os.path.join(place, name) for place, _, names in fileio.walk(path) for name in names)
+    return {"path": path, "sha256": provenance.sha256(below if fileio.isdir(path) else [path])}

@@ -6,16 +6,17 @@ import dataclasses
 import json
 import logging
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import apache_beam as beam
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.declared_component import Artifacts, Properties
 from components.evaluator.evaluation import (
     EVALUATION_FILE,
     REPORT_FILE,
@@ -31,9 +32,6 @@ from serving.saved_model import read_task, require_task
 from trainer import tasks
 from trainer.task import ErrorGate, Gate
 
-TOLERANCE_KEY = "tolerance"
-PUSHED_MODELS_KEY = "pushed_models"
-
 _BATCH_SIZE = 128
 
 _LOG = logging.getLogger(__name__)
@@ -45,12 +43,7 @@ class EvaluatorExecutor(BaseBeamExecutor):
     EVALUATION: ClassVar[type[Evaluation]]
     GATE: ClassVar[type[Gate] | type[ErrorGate]]
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         """Evaluates the model, and blesses or refuses it.
 
         Args:
@@ -65,8 +58,8 @@ class EvaluatorExecutor(BaseBeamExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         model, model_dir, split = model_and_split(input_dict, exec_properties)
-        evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
-        blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
+        evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         gate = self._gate(exec_properties, model_dir)
 
         baseline = _baseline(input_dict, exec_properties, model_dir)
@@ -75,7 +68,7 @@ class EvaluatorExecutor(BaseBeamExecutor):
             _LOG.warning("The baseline %s is ignored: %s.", baseline.model_dir, ignored)
         compared = None if ignored else baseline
         slices = self._score(
-            examples=input_dict[standard_component_specs.EXAMPLES_KEY],
+            examples=input_dict["examples"],
             split=split,
             model_dir=model_dir,
             baseline_dir=None if compared is None else compared.model_dir,
@@ -97,9 +90,9 @@ class EvaluatorExecutor(BaseBeamExecutor):
         if not result.verdict.blessed:
             _LOG.warning("The model %s is not blessed: %s.", model.uri, "; ".join(result.verdict.reasons))
 
-    def _gate(self, exec_properties: dict[str, Any], model_dir: str) -> Gate | ErrorGate:
+    def _gate(self, exec_properties: Properties, model_dir: str) -> Gate | ErrorGate:
         """Builds the gate, with the numbers of the model's task for those that the run leaves open."""
-        numbers = {key: float(exec_properties[key]) for key in (self.EVALUATION.KIND.limit, TOLERANCE_KEY)}
+        numbers = {key: float(exec_properties[key]) for key in (self.EVALUATION.KIND.limit, "tolerance")}
         if tasks.TASK_DEFAULT in numbers.values():
             own = require_task(model_dir).values["gate"]
             numbers = {key: own[key] if value == tasks.TASK_DEFAULT else value for key, value in numbers.items()}
@@ -121,7 +114,8 @@ class EvaluatorExecutor(BaseBeamExecutor):
                 pipeline
                 | "Files" >> beam.Create(patterns)
                 | "Read" >> beam.io.ReadAllFromTFRecord()
-                | ScoreSplit(
+                | "ScoreSplit"
+                >> ScoreSplit(
                     self.EVALUATION.KIND, model_dir=model_dir, baseline_dir=baseline_dir, batch_size=_BATCH_SIZE
                 )
                 | "Gather" >> beam.combiners.ToDict()
@@ -161,14 +155,12 @@ class _Baseline:
     """None for a model from the folder that models are pushed to."""
 
 
-def _baseline(
-    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any], model_dir: str
-) -> _Baseline | None:
-    artifacts = input_dict.get(standard_component_specs.BASELINE_MODEL_KEY)
+def _baseline(input_dict: Artifacts, exec_properties: Properties, model_dir: str) -> _Baseline | None:
+    artifacts = input_dict.get("baseline_model")
     if artifacts:
         artifact = artifact_utils.get_single_instance(artifacts)
         return _Baseline(uri=artifact.uri, model_dir=saved_model_dir(artifact), artifact_id=artifact.id)
-    pushed_models = exec_properties.get(PUSHED_MODELS_KEY)
+    pushed_models = exec_properties.get("pushed_models")
     if not pushed_models:
         return None
     version = latest_other_version(address_for(pushed_models, model_dir), model_dir)

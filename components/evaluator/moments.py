@@ -57,12 +57,7 @@ class Moments:
 
     def to_json(self) -> dict[str, Any]:
         """Converts to JSON values; NaN stays NaN, which Python's json reads and writes."""
-        return {
-            "count": self.count,
-            "mean": self.mean.tolist(),
-            "squares": self.squares.tolist(),
-            "non_finite": self.non_finite,
-        }
+        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Moments:

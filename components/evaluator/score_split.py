@@ -86,29 +86,26 @@ def _load_signature(
 _LOADERS: dict[Kind, Callable[[str], Score]] = {GENERATIVE: load_bound, CLASSIFIER: load_error}
 
 
-class ScoreSplit(beam.PTransform):
+@beam.ptransform_fn
+def ScoreSplit(
+    examples: beam.PCollection, kind: Kind, *, model_dir: str, baseline_dir: str | None, batch_size: int
+) -> beam.PCollection:
     """Turns serialised tf.Examples into pairs (slice, Summary): OVERALL and, where there are labels, one a class.
 
     Args:
+      examples: the serialised tf.Examples.
       kind: of the models.
       model_dir: the SavedModel to score.
       baseline_dir: the SavedModel to compare it with, or None.
-      batch_size: examples in a call. Rows do not depend on each other, so it changes the speed only.
+      batch_size: examples in a call, so that a compiled model meets few shapes. Rows do not depend on each other, so it
+        changes the speed only.
     """
-
-    def __init__(self, kind: Kind, *, model_dir: str, baseline_dir: str | None, batch_size: int) -> None:
-        super().__init__()
-        self._score_batch = _ScoreBatch(kind, model_dir, baseline_dir)
-        self._batch_size = batch_size
-
-    def expand(self, examples: beam.PCollection) -> beam.PCollection:
-        """Gives all full batches one size, so that a compiled model meets few shapes."""
-        return (
-            examples
-            | "Batch" >> beam.BatchElements(min_batch_size=self._batch_size, max_batch_size=self._batch_size)
-            | "Score" >> beam.ParDo(self._score_batch)
-            | "Summarise" >> beam.CombinePerKey(merge_summaries)
-        )
+    return (
+        examples
+        | "Batch" >> beam.BatchElements(min_batch_size=batch_size, max_batch_size=batch_size)
+        | "Score" >> beam.ParDo(_ScoreBatch(kind, model_dir, baseline_dir))
+        | "Summarise" >> beam.CombinePerKey(merge_summaries)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

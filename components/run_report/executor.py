@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx import types
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.declared_component import Artifacts, Properties
 from components.evaluator.evaluation import EVALUATION_FILE
 from components.model_artifact import saved_model_dir
 from components.run_report import report_page
 from components.run_report.artifact import REPORT_FILE
 from components.run_report.run import Run
-
-REPORT_KEY = "report"
 
 # As in tfx.components.infra_validator.executor and pusher.executor, where these names are private.
 _BLESSED_KEY = "blessed"
@@ -30,12 +28,7 @@ _PUSHED_DESTINATION_KEY = "pushed_destination"
 class Executor(BaseExecutor):
     """Writes the page, calling the model in this process as the evaluators do."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         """Writes the page, and the names of the sections that failed as a property of the report.
 
         Args:
@@ -45,24 +38,24 @@ class Executor(BaseExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         inputs = {key: artifact_utils.get_single_instance(artifacts) for key, artifacts in input_dict.items()}
-        model = inputs[standard_component_specs.MODEL_KEY]
-        examples = inputs[standard_component_specs.EXAMPLES_KEY]
-        statistics = inputs[standard_component_specs.STATISTICS_KEY]
-        blessing = inputs[standard_component_specs.INFRA_BLESSING_KEY]
-        pushed = inputs[standard_component_specs.PUSHED_MODEL_KEY]
+        model = inputs["model"]
+        examples = inputs["examples"]
+        statistics = inputs["statistics"]
+        blessing = inputs["infra_blessing"]
+        pushed = inputs["pushed_model"]
         splits = artifact_utils.decode_split_names(examples.split_names)
         run = Run(
             model_number=os.path.basename(model.uri.rstrip("/")),
             model_dir=saved_model_dir(model),
-            logs_dir=inputs[standard_component_specs.MODEL_RUN_KEY].uri,
-            evaluation_file=os.path.join(inputs[standard_component_specs.EVALUATION_KEY].uri, EVALUATION_FILE),
+            logs_dir=inputs["model_run"].uri,
+            evaluation_file=os.path.join(inputs["evaluation"].uri, EVALUATION_FILE),
             split_dirs={split: artifact_utils.get_split_uri([examples], split) for split in splits},
             counts={split: _count(artifact_utils.get_split_uri([statistics], split)) for split in splits},
             unservable=_unservable(blessing),
             pushed_to=pushed.get_string_custom_property(_PUSHED_DESTINATION_KEY) or None,
         )
         page = report_page.render(run)
-        report = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
+        report = artifact_utils.get_single_instance(output_dict["report"])
         io_utils.write_string_file(os.path.join(report.uri, REPORT_FILE), page.html)
         report.set_string_custom_property("failed_sections", "\n".join(page.failed_sections))
 

@@ -105,60 +105,18 @@ def player(
     )
 
 
-def line_chart(
-    x: str, y: str, series: Sequence[Mapping[str, Any]], *, log: bool, limit: float | None
-) -> dict[str, Any]:
-    """Describes curves to page.js.
+def chart(kind: str, x: str, y: str, *, log: bool = False, **others: Any) -> dict[str, Any]:
+    """Describes a chart to page.js.
 
     Args:
+      kind: `lines` of `series`, each a `name` with lists `x`, rising, and `y`; `bars` of `values` by their `names`,
+        with `follow` true to highlight the player's step; `dots`, the same with `intervals` (low, high).
       x: label of the horizontal axis.
       y: label of the vertical axis.
-      series: a `name` with the lists `x`, rising, and `y` for each curve.
       log: whether the vertical axis is logarithmic.
-      limit: the gate's limit, a dashed line; None for none.
+      **others: what the kind takes, and `limit`: a `name` and `y` of a dashed line, or None.
     """
-    return {
-        "kind": "lines",
-        "x": {"label": x},
-        "y": {"label": y, "log": log},
-        "series": series,
-        "limit": None if limit is None else {"name": "the gate's limit", "y": limit},
-    }
-
-
-def bar_chart(
-    x: str, y: str, names: Sequence[str], values: Sequence[float], *, follows_player: bool = False
-) -> dict[str, Any]:
-    """Describes one bar for each name to page.js; with `follows_player` it highlights the player's step."""
-    return {
-        "kind": "bars",
-        "follow": follows_player,
-        "x": {"label": x},
-        "y": {"label": y},
-        "names": names,
-        "values": values,
-    }
-
-
-def interval_chart(
-    x: str,
-    y: str,
-    names: Sequence[str],
-    values: Sequence[float],
-    intervals: Sequence[Sequence[float]],
-    *,
-    overall: float,
-) -> dict[str, Any]:
-    """Describes a dot with its 95% interval for each name to page.js, and a line at the overall value."""
-    return {
-        "kind": "dots",
-        "x": {"label": x},
-        "y": {"label": y},
-        "names": names,
-        "values": [round(value, 3) for value in values],
-        "intervals": [[round(limit, 3) for limit in interval] for interval in intervals],
-        "limit": {"name": "all classes", "y": overall},
-    }
+    return {"kind": kind, "x": {"label": x}, "y": {"label": y, "log": log}, **others}
 
 
 def _rectangles(window: np.ndarray, filters: int) -> np.ndarray:

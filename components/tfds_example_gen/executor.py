@@ -7,22 +7,18 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow_datasets as tfds
-from tfx import types
 from tfx.components.example_gen import write_split
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import artifact_utils
 
+from components.declared_component import Artifacts, Properties
 from components.tfds_example_gen.first_batch import check_first_batch
 from components.tfds_example_gen.ingestion_settings import IngestionSettings
 from components.tfds_example_gen.prepared_dataset import open_dataset
 from components.tfds_example_gen.tf_example import to_example
 from trainer.task import DataSource
-
-TASK_KEY = "task"
-TRAIN_EXAMPLES_KEY = "train_examples"
-DATA_DIR_KEY = "data_dir"
 
 
 class Executor(BaseBeamExecutor):
@@ -32,12 +28,7 @@ class Executor(BaseBeamExecutor):
     images of 100 x 100 are 10 GB. TFDS has shuffled the data set on disk, or it needs no shuffling.
     """
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         """Writes to `examples`.
 
         Args:
@@ -47,12 +38,12 @@ class Executor(BaseBeamExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         settings = IngestionSettings.resolve(
-            exec_properties[TASK_KEY],
-            train_examples=int(exec_properties[TRAIN_EXAMPLES_KEY]),
-            data_dir=exec_properties[DATA_DIR_KEY] or None,
+            exec_properties["task"],
+            train_examples=int(exec_properties["train_examples"]),
+            data_dir=exec_properties["data_dir"] or None,
         )
         splits = list(settings.binarisation)
-        examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
         examples.split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         # Here rather than in the workers, so that the data set is prepared once.
@@ -72,43 +63,31 @@ class Executor(BaseBeamExecutor):
                 )
 
 
-class ReadSplit(beam.PTransform):
-    """Reads one split as serialised tf.Examples.
-
-    Args:
-      builder: the builder of a prepared data set.
-      split: the name of one of its splits.
-      settings: the settings of the ingestion.
-    """
-
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, settings: IngestionSettings) -> None:
-        super().__init__()
-        self._builder = builder
-        self._split = split
-        self._settings = settings
-
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """Reads the files of the split in parallel, and counts the examples."""
-        # TFDS's own check of the count is off, because it says neither which split nor what to do; ours is below.
-        read_config = tfds.ReadConfig(add_tfds_id=True, assert_cardinality=False)
-        examples = (
-            pipeline
-            | "ReadFromTFDS" >> tfds.beam.ReadFromTFDS(self._builder, split=self._split, read_config=read_config)
-            | "AsNumPy" >> beam.Map(tfds.as_numpy)
-            | "Convert" >> beam.Map(_convert, self._split, self._settings).with_output_types(bytes)
+@beam.ptransform_fn
+def ReadSplit(
+    pipeline: beam.Pipeline, builder: tfds.core.DatasetBuilder, split: str, settings: IngestionSettings
+) -> beam.PCollection:
+    """Reads the files of one split of a prepared data set in parallel, as serialised tf.Examples, and counts them."""
+    # TFDS's own check of the count is off, because it says neither which split nor what to do; ours is below.
+    read_config = tfds.ReadConfig(add_tfds_id=True, assert_cardinality=False)
+    examples = (
+        pipeline
+        | "ReadFromTFDS" >> tfds.beam.ReadFromTFDS(builder, split=split, read_config=read_config)
+        | "AsNumPy" >> beam.Map(tfds.as_numpy)
+        | "Convert" >> beam.Map(_convert, split, settings).with_output_types(bytes)
+    )
+    _ = (
+        examples
+        | "Count" >> beam.combiners.Count.Globally()
+        | "CheckCount"
+        >> beam.Map(
+            check_count,
+            split=split,
+            expected=builder.info.splits[split].num_examples,
+            settings=settings,
         )
-        _ = (
-            examples
-            | "Count" >> beam.combiners.Count.Globally()
-            | "CheckCount"
-            >> beam.Map(
-                check_count,
-                split=self._split,
-                expected=self._builder.info.splits[self._split].num_examples,
-                settings=self._settings,
-            )
-        )
-        return examples
+    )
+    return examples
 
 
 def check_count(count: int, *, split: str, expected: int, settings: IngestionSettings) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.kubeflow.executor_input import Mirror, NoMirror, addresses, for_launcher, for_tfx
+from pipeline.kubeflow.executor_input import NO_MIRROR, Mirror, addresses, for_launcher, for_tfx
 from pipeline.local.failure import is_user_error, reason
 from serving.native_output import quiet_native_code
 
@@ -78,7 +78,7 @@ def _mirror(executor_input: Mapping[str, Any], beam_arguments: Sequence[str]) ->
             f"{runner}'s workers see neither this pod's files nor {unreadable[0]}. Take a pipeline root at gs://, or "
             "--runner=DirectRunner."
         )
-    return NoMirror()
+    return NO_MIRROR
 
 
 def _remote_runner(beam_arguments: Sequence[str]) -> str | None:

@@ -28,31 +28,25 @@ class Mirror:
     """The launcher's local copies."""
 
     root: str = "/"
+    folders: Mapping[str, str] = dataclasses.field(default_factory=lambda: _FOLDERS)
+    """By the scheme of an address."""
 
     def path(self, address: str) -> str:
         """Returns the local path of an artifact in an object store; any other text stays as it is."""
         scheme, separator, key = address.partition("://")
-        return posixpath.join(self.root, _FOLDERS[scheme], key) if separator and scheme in _FOLDERS else address
+        return posixpath.join(self.root, self.folders[scheme], key) if separator and scheme in self.folders else address
 
     def address(self, path: str) -> str:
         """Returns the address of a local path: the inverse of `path`."""
-        for scheme, folder in _FOLDERS.items():
+        for scheme, folder in self.folders.items():
             prefix = posixpath.join(self.root, folder, "")
             if path.startswith(prefix):
                 return f"{scheme}://{path.removeprefix(prefix)}"
         return path
 
 
-class NoMirror(Mirror):
-    """Leaves addresses as they are, for workers that open them themselves."""
-
-    def path(self, address: str) -> str:
-        """Returns the address."""
-        return address
-
-    def address(self, path: str) -> str:
-        """Returns the path."""
-        return path
+NO_MIRROR = Mirror(folders={})
+"""Leaves addresses as they are, for workers that open them themselves."""
 
 
 def for_tfx(executor_input: Mapping[str, Any], inputs_spec: Mapping[str, Any], mirror: Mirror) -> dict[str, Any]:

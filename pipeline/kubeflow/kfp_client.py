@@ -7,9 +7,10 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+import click
 import google.auth.exceptions
 import kfp
 import kfp_server_api
@@ -23,8 +24,8 @@ _SHOWN_CHARACTERS = 300
 _FAILED_OBJECT = re.compile(r"^(<[^>]*>|HTTPS?Connection\([^)]*\)): ")
 
 
-class ApiFailed(Exception):
-    """A refused request or an unreachable API, with what to do about it, in one line."""
+class ApiFailed(click.ClickException):
+    """A refused request or an unreachable API, with what to do about it in one line; ends the command with status 1."""
 
 
 class _OneShotClient(kfp.Client):
@@ -67,22 +68,22 @@ class Api:
         self.namespace: str | None = namespace
         endpoint = endpoint or os.environ.get("KF_PIPELINES_ENDPOINT")  # as kfp reads it
         self._endpoint = endpoint or "the cluster of this machine's kube configuration (no --endpoint was given)"
-        with self.failures(), warnings.catch_warnings():
+        with self._failures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                self.client = _OneShotClient(
+                self._client = _OneShotClient(
                     host=endpoint or None, client_id=iap_client_id or None, namespace=namespace
                 )
             except google.auth.exceptions.GoogleAuthError as error:
                 raise ApiFailed(f"Google gives no token for --iap_client_id {iap_client_id}: {error}") from error
-            multi_user = self.client.get_kfp_healthz().multi_user
+            multi_user = self._client.get_kfp_healthz().multi_user
         # Only multi-user installations have namespaces; kfp's default, `kubeflow`, is that of its own pods.
-        self.namespace = self.client.get_user_namespace() if multi_user else None
+        self.namespace = self._client.get_user_namespace() if multi_user else None
         if multi_user and not self.namespace:
             raise ApiFailed(f"{self._endpoint} has several users: name your own namespace with --namespace.")
 
     @contextlib.contextmanager
-    def failures(self) -> Iterator[None]:
+    def _failures(self) -> Iterator[None]:
         """Turns the failure of a request into ApiFailed."""
         try:
             yield
@@ -111,21 +112,26 @@ class Api:
             return f"{self._endpoint} failed ({message}). Its own log says why."
         return f"{self._endpoint} refused the request ({message})."
 
-    def all(self, call: Callable[..., Any], field: str, **options: Any) -> list[Any]:
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Calls a method of kfp's client. Raises ApiFailed where that fails."""
+        with self._failures():
+            return getattr(self._client, method)(*arguments, **options)
+
+    def all(self, method: str, field: str, **options: Any) -> list[Any]:
         """Lists the items of all pages."""
         items: list[Any] = []
         token = ""
         while True:
-            page = call(page_token=token, page_size=_PAGE_SIZE, **options)
+            page = self.call(method, page_token=token, page_size=_PAGE_SIZE, **options)
             items += getattr(page, field) or []
             token = page.next_page_token
             if not token:
                 return items
 
-    def named(self, call: Callable[..., Any], field: str, name: str) -> Any | None:
+    def named(self, method: str, field: str, name: str) -> Any | None:
         """Returns the namespace's one item of this name, or None."""
         predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
-        items = self.all(call, field, filter=json.dumps({"predicates": [predicate]}), namespace=self.namespace)
+        items = self.all(method, field, filter=json.dumps({"predicates": [predicate]}), namespace=self.namespace)
         if len(items) > 1:
             raise ApiFailed(f"{self._endpoint} has {len(items)} {field} of the name {name!r}; delete all but one.")
         return items[0] if items else None

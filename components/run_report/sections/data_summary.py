@@ -36,5 +36,7 @@ def gather(run: Run) -> dict[str, Any]:
         "images": len(images),
         "means": page_figures.tiles(means / brightest, ["all", *names]),
         "gain": 255 / brightest,
-        "classes": page_figures.bar_chart("class", "images", names, list(map(int, counts))) if names else None,
+        "classes": page_figures.chart("bars", "class", "images", names=names, values=list(map(int, counts)))
+        if names
+        else None,
     }

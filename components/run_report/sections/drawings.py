@@ -35,4 +35,5 @@ def gather(run: Run) -> dict[str, Any]:
 
 def _kl_chart(kl: list[float]) -> dict[str, Any]:
     steps = [str(step) for step in range(1, len(kl) + 1)]
-    return page_figures.bar_chart("time-step", "nats", steps, [round(nats, 4) for nats in kl], follows_player=True)
+    values = [round(nats, 4) for nats in kl]
+    return page_figures.chart("bars", "time-step", "nats", names=steps, values=values, follow=True)

@@ -74,4 +74,5 @@ def _chart(
         if curve is not None:
             values = [float(f"{scale * value:.5g}") for value in curve.values]
             series.append({"name": name, "x": [round(step) for step in curve.steps.tolist()], "y": values})
-    return page_figures.line_chart("training step", unit, series, log=log, limit=limit)
+    line = None if limit is None else {"name": "the gate's limit", "y": limit}
+    return page_figures.chart("lines", "training step", unit, log=log, series=series, limit=line)

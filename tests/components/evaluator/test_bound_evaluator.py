@@ -327,7 +327,7 @@ def test_a_model_is_loaded_once_for_all_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loaded, load = [], tf.saved_model.load
-    monkeypatch.setattr(tf.saved_model, "load", lambda path: (loaded.append(path), load(path))[1])
+    monkeypatch.setattr(tf.saved_model, "load", lambda path, **options: (loaded.append(path), load(path, **options))[1])
     candidate = tiny_models.bound_model(tmp_path / "candidate")
     evaluate(candidate, bound_model, beam_args=("--direct_num_workers=3", "--direct_running_mode=multi_threading"))
     assert sorted(loaded) == sorted(f"{artifact.uri}/Format-Serving" for artifact in (candidate, bound_model))

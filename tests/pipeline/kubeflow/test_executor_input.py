@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.kubeflow.executor_input import Mirror, NoMirror, addresses, for_launcher, for_tfx
+from pipeline.kubeflow.executor_input import NO_MIRROR, Mirror, addresses, for_launcher, for_tfx
 
 ROOT = "minio://mlpipeline/v2/artifacts/draw-digits/a6d5"
 EXAMPLES_TYPE = {"instanceSchema": "title: tfx.Examples\ntype: object\n"}
@@ -123,11 +123,11 @@ def test_the_answer_has_addresses_and_no_nulls() -> None:
 
 
 def test_without_a_mirror_addresses_stay() -> None:
-    adapted = for_tfx(EXECUTOR_INPUT, INPUTS_SPEC, NoMirror())
+    adapted = for_tfx(EXECUTOR_INPUT, INPUTS_SPEC, NO_MIRROR)
     assert addresses(adapted) == [f"{ROOT}/TfdsExampleGen/0b9c/examples", f"{ROOT}/BoundEvaluator/77e0/blessing"]
     assert _only(adapted["inputs"], "examples")["type"] == EXAMPLES_TYPE
 
 
 def test_a_task_without_artifacts_is_one_too() -> None:
     first = {"inputs": {}, "outputs": {"outputFile": "/tmp/kfp_outputs/output_metadata.json"}}
-    assert for_tfx(first, {}, NoMirror()) == first
+    assert for_tfx(first, {}, NO_MIRROR) == first
