@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -38,7 +39,7 @@ class ImageFormat:
         height, width, channels = self.shape
         return height + self.margin[0], width + self.margin[1], channels
 
-    @property
+    @functools.cached_property  # asked for with each image
     def stored_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes that a stored image may have."""
         return tuple(dict.fromkeys((self.shape, self.stored_shape)))
@@ -48,6 +49,8 @@ class ImageFormat:
 
         Colour in one row is refused: nobody knows whether its channels come first or last.
         """
+        if shape == self.shape:
+            return shape
         for stored in self.stored_shapes:
             if shape == stored or (stored[2] == 1 and shape in (stored[:2], (math.prod(stored),))):
                 return stored

@@ -58,6 +58,37 @@ def test_the_same_seed_gives_the_same_file(draw, tmp_path: Path) -> None:
         assert a == b != c
 
 
+def test_ink_on_a_transparent_ground_needs_a_background(draw, tmp_path: Path) -> None:
+    ink = np.random.default_rng(5).integers(0, 2, (7, 5), np.uint8) * np.uint8(255)
+    Image.fromarray(np.dstack([255 + 0 * ink, ink])).save(tmp_path / "ink.png")  # white, as opaque as there is ink
+    np.save(tmp_path / "ink.npy", ink)
+    status, said = draw("score", "ink.png")
+    assert (status, "transparent pixels" in said, "--background" in said) == (1, True, True)
+    expected = draw("score", "ink.npy", "--csv")[1]
+    assert draw("score", "ink.png", "--csv", "--background", "black")[1] == expected
+    assert draw("score", "ink.png", "--csv", "--background", "#000000")[1] == expected
+    white = draw("score", "ink.png", "--csv", "--background", "white")[1]
+    np.save(tmp_path / "white.npy", 0 * ink + 255)
+    assert white == draw("score", "white.npy", "--csv")[1] != expected
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--threshold", "nan", "nan is not in the range"),
+        ("--threshold", "1.5", "1.5 is not in the range"),
+        ("--background", "clear", "'clear' is no colour; expected black, white, grey, or #rrggbb"),
+        ("--background", "#12345", "'#12345' is no colour"),
+    ],
+)
+@pytest.mark.parametrize("command", [("score",), ("score-batch", "--model", "m", "--output", "o", "--input")])
+def test_an_option_of_the_pixels_is_checked(
+    draw, images: Path, command: tuple[str, ...], option: str, value: str, message: str
+) -> None:
+    status, said = draw(*command, images, option, value)
+    assert (status, message in said) == (2, True), said
+
+
 def test_a_sheet_shows_the_images_in_rows(draw, tmp_path: Path, tiny_server: str) -> None:
     assert draw("sample", "-n", 5, "--seed", 3, "-o", "sheet.png", "--columns", 2)[0] == 0
     assert draw("sample", "-n", 5, "--seed", 3, "-o", "numbers.npy")[0] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image as Pillow
 
 from serving.images.image_elements import Rejected
 from serving.images.image_format import ImageFormat
-from serving.images.input_files import find_inputs
+from serving.images.input_files import PASSED_OVER, find_inputs
 from serving.images.reading import REJECTED, ReadImages
 from tests import tiny
 from tests.serving.batch.conftest import COUNT
@@ -35,11 +36,12 @@ def _keep(element: Any, kind: str) -> None:
 
 def _read(source: Path | str, images: ImageFormat = FORMAT) -> tuple[dict[str, np.ndarray], list[Rejected]]:
     """Images by id, and what was rejected."""
-    _KEPT.update(images=[], rejected=[])
+    _KEPT.update(images=[], rejected=[], passed=[])
     with beam.Pipeline() as pipeline:
         read = pipeline | ReadImages(find_inputs([str(source)]), images)
         _ = read["images"] | "KeepImages" >> beam.Map(_keep, "images")
         _ = read[REJECTED] | "KeepRejected" >> beam.Map(_keep, "rejected")
+        _ = read[PASSED_OVER] | "KeepPassed" >> beam.Map(_keep, "passed")
     by_id = {image.id.decode(): image.pixels for image in _KEPT["images"]}
     assert len(by_id) == len(_KEPT["images"])
     return by_id, _KEPT["rejected"]
@@ -176,3 +178,39 @@ def test_features_and_columns_that_are_missing_are_told(images: np.ndarray, tmp_
     assert reasons[1].endswith("it holds the arrays ['p', 'q']; expected one, or one with the name 'image'")
     assert reasons[2] == "the example has no feature 'image'; it has 'id'"
     assert reasons[3] == "the record is no tf.Example"
+
+
+def test_folders_as_people_have_them(images: np.ndarray, tmp_path: Path) -> None:
+    """MNIST's own files and a folder of TensorFlow Datasets, with all that lies beside the images."""
+    grey = ImageFormat(shape=(7, 5, 1), binary=False)
+    pixels = images[..., 0] * np.uint8(200)
+    idx = bytes([0, 0, 8, 3]) + struct.pack(">3I", *pixels.shape) + pixels.tobytes()
+    labels = bytes([0, 0, 8, 1]) + struct.pack(">I", COUNT) + bytes(COUNT)
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx))
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    tfds = tmp_path / "mnist" / "3.0.1"
+    tfds.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(tfds / "mnist-test.tfrecord-00000-of-00001")) as writer:
+        for image in pixels:
+            file = io.BytesIO()
+            Pillow.fromarray(image).save(file, "PNG")
+            example = tf.train.Example()
+            example.features.feature["image"].bytes_list.value.append(file.getvalue())
+            example.features.feature["label"].int64_list.value.append(3)
+            writer.write(example.SerializeToString())
+    passed = ["README.txt", "Thumbs.db", ".DS_Store", "notes~", "mnist/3.0.1/dataset_info.json", "LICENSE"]
+    for name in passed:
+        (tmp_path / name).write_text("no image")
+    found, rejected = _read(tmp_path, grey)
+    assert not rejected
+    expected = pixels[..., None] / np.float32(255)
+    for prefix in ("t10k-images-idx3-ubyte.gz", "mnist/3.0.1/mnist-test.tfrecord-00000-of-00001"):
+        _check({key: image for key, image in found.items() if key.startswith(prefix)}, expected, prefix + ":{}")
+    assert len(found) == 2 * COUNT
+    below = len(str(tmp_path)) + 1
+    assert sorted(file.path[below:] for file in _KEPT["passed"]) == sorted([*passed, "t10k-labels-idx1-ubyte.gz"])
+
+
+def test_a_file_that_is_named_is_read_whatever_its_name(images: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "_a.npy", images)
+    _check(_read(tmp_path / "_a.npy")[0], images, "_a.npy:{}")
