@@ -83,6 +83,7 @@ class Cluster:
         TensorFlow must not have run anything yet. Raises WorkerLost where another goes at once; SIGALRM ends the
         process where not all come within JOIN_SECONDS.
         """
+        self._leave_out_proxies()
         # TensorFlow would wait for an hour, deaf to Python and to SIGTERM: the kernel ends the process before.
         signal.alarm(JOIN_SECONDS)
         terminate = signal.getsignal(signal.SIGTERM)
@@ -93,6 +94,17 @@ class Cluster:
             signal.alarm(0)
             # TensorFlow has made SIGTERM the notice of a preemption, which nobody here looks for.
             signal.signal(signal.SIGTERM, terminate)
+
+    def _leave_out_proxies(self) -> None:
+        """Make gRPC connect to the workers themselves, where the environment has a proxy (http_proxy and its like).
+
+        A proxy knows nothing of this cluster's ports, least of all of those on its own host: all would wait in silence.
+        Storage, which does not go over gRPC, keeps the proxy.
+        """
+        kept = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy")
+        addresses = [address for group in self.jobs.values() for address in group]
+        hosts = dict.fromkeys(address.rpartition(":")[0].strip("[]") for address in addresses)
+        os.environ["no_grpc_proxy"] = ",".join(filter(None, [kept, *hosts]))
 
 
 def is_cluster(strategy: tf.distribute.Strategy) -> bool:

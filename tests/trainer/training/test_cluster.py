@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import socket
@@ -105,6 +106,8 @@ class Run:
         place = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TF_CONFIG", json.dumps(place))
+            for name in ("http_proxy", "https_proxy", "grpc_proxy"):  # as in most companies; nothing answers there
+                patch.setenv(name, "http://127.0.0.1:9")
             return tiny.python(TRAIN, json.dumps(arguments))
 
     def finish(self):
@@ -280,6 +283,7 @@ def alarm():
 
 def join(monkeypatch, strategy):
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", strategy)
+    monkeypatch.setenv("no_grpc_proxy", "")  # which joining sets
     return cluster.Cluster({"worker": ("a:1", "b:1")}).join()
 
 
@@ -306,6 +310,19 @@ def test_a_worker_that_goes_at_once_ends_the_join_and_the_alarm(monkeypatch):
     with pytest.raises(cluster.WorkerLost, match=r"did not come together\. Start all .*says: failed: task:1 is gone"):
         join(monkeypatch, strategy)
     assert signal.alarm(0) == 0
+
+
+@pytest.mark.usefixtures("alarm")
+@pytest.mark.parametrize(
+    ("own", "no_proxy", "expected"),
+    [("", "", "a,fd00::1"), ("", "b.example", "b.example,a,fd00::1"), ("c", "b.example", "c,a,fd00::1")],
+)
+def test_the_workers_talk_through_no_proxy(monkeypatch, own, no_proxy, expected):
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda: None)
+    monkeypatch.setenv("no_grpc_proxy", own)
+    monkeypatch.setenv("no_proxy", no_proxy)
+    cluster.Cluster({"chief": ("a:1",), "worker": ("a:2", "[fd00::1]:3")}).join()
+    assert os.environ["no_grpc_proxy"] == expected
 
 
 def test_alone_the_chief_says_what_one_says_oneself():
