@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +13,15 @@ import numpy as np
 from serving import pretrained
 from serving.batch.blocks import Refused, Scorer
 from serving.batch.saved_model_scorer import SavedModelScorer, image_format
-from serving.client import BadInput, Client, Scores
+from serving.client import BadInput, Client, Retry, Scores, SignatureNotFound
 from serving.images.image_format import ImageFormat
 from serving.saved_model import newest_version
 
-_SERVER = re.compile(r"[^/\\]+:\d+")
+_SERVER = re.compile(r"[^/\\]+:\d+|(dns|ipv4|ipv6):.+|(http|https|grpc)://.*")
+_START_SECONDS = 60.0
+"""At most, for a server that is starting."""
+_PATIENT = Retry(attempts=10**6, patient=True)
+"""A server that is away, full, or started anew must not lose a job of hours: it is asked until the timeout."""
 
 
 class ModelSource(Protocol):
@@ -41,7 +46,7 @@ def model_source(model: str, *, name: str, timeout_seconds: float) -> ModelSourc
       model: a pretrained model's name; the folder of a SavedModel; one of numbered versions, of which the newest is
         taken; or HOST:PORT.
       name: the name under which a server has the model.
-      timeout_seconds: how long a server may take for one batch.
+      timeout_seconds: how long a server may take for one batch, and may be away meanwhile.
 
     Raises:
       ValueError: if there is no model that scores.
@@ -91,7 +96,10 @@ class ServedModelSource:
     @classmethod
     def from_server(cls, server: str, name: str, timeout_seconds: float) -> ServedModelSource:
         """Takes the newest version on the server; a request with grey pixels shows whether it refuses them."""
-        with Client(server, model=name, timeout_seconds=timeout_seconds) as client:
+        wait_seconds = min(timeout_seconds, _START_SECONDS)
+        with Client(
+            server, model=name, timeout_seconds=timeout_seconds, wait_seconds=wait_seconds, report=_say
+        ) as client:
             metadata = client.metadata()
             if "score" not in metadata.signatures or metadata.image_shape is None:
                 raise ValueError(
@@ -117,7 +125,14 @@ class ServedModelSource:
 
     def open(self) -> Scorer:
         """Opens a channel."""
-        client = Client(self.server, model=self.name, version=self.number, timeout_seconds=self.timeout_seconds)
+        client = Client(
+            self.server,
+            model=self.name,
+            version=self.number,
+            timeout_seconds=self.timeout_seconds,
+            retry=_PATIENT,
+            report=_say,
+        )
         return _ServedModelScorer(client)
 
 
@@ -128,5 +143,11 @@ class _ServedModelScorer:
     def score(self, image: np.ndarray, seed: np.ndarray) -> Scores:
         try:
             return self._client.score(image, seeds=seed)
+        except SignatureNotFound:
+            raise  # another model has taken the place of this one, which says nothing about the images
         except BadInput as error:
             raise Refused(str(error)) from error
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

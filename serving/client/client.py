@@ -30,8 +30,8 @@ _CHUNKING = chunks.Chunks()
 _LONGEST_TIMEOUT = 1e9
 """More seconds than gRPC can count are as many as these."""
 _DEFAULT_SIGNATURE = "serving_default"
-_OUTAGE_ATTEMPTS = 3
-"""After so many a caller hears that the server is away."""
+_OUTAGE_SECONDS = 1.0
+"""After so long without an answer, a caller hears that the server is away."""
 
 _SMALL_BYTES = 2**20
 """What a message of few fields may count in memory, however few bytes a message may have."""
@@ -326,6 +326,7 @@ class _Call:
         self._timeout_seconds = timeout_seconds
         self._deadline = time.monotonic() + timeout_seconds
         self._pin = VersionPin(client._version, patient=client._retry.patient)
+        self._failing_since: float | None = None
         self._reported = False
 
     def one(self, method: str, request: Any) -> Any:
@@ -382,6 +383,7 @@ class _Call:
                 again=self._again,
                 metadata=client._metadata,
             ):
+                self._failing_since = None
                 yield place, client._parse(wire.METHODS[method][1], answer)
         except calls.CallFailed as failed:
             raise client._error(
@@ -393,18 +395,22 @@ class _Call:
     def _again(self, error: grpc.RpcError, failed: int) -> calls.Again | None:
         retry = self._client._retry
         if error.code() is grpc.StatusCode.NOT_FOUND:
-            return self._pin.again_if_absent()
-        away = error.code() is grpc.StatusCode.UNAVAILABLE
-        if failed >= retry.attempts or not (away or (retry.patient and errors.is_overload(error))):
-            return None
-        if failed == _OUTAGE_ATTEMPTS and not self._reported:
+            again = self._pin.again_if_absent()
+        elif failed < retry.attempts and (
+            error.code() is grpc.StatusCode.UNAVAILABLE or (retry.patient and errors.is_overload(error))
+        ):
+            again = calls.Again(retry.pause(failed))
+        else:
+            again = None
+        self._failing_since = self._failing_since or time.monotonic()
+        if again is not None and not self._reported and time.monotonic() > self._failing_since + _OUTAGE_SECONDS:
             self._reported = True
             reason = errors.plain(error.details() or "", longest=200)
             left = max(0.0, self._deadline - time.monotonic())
             self._client._report(
-                f"{self._client.server} does not answer, asking again for up to {left:.0f} s: {reason}"
+                f"The server at {self._client.server} does not answer; asking again for up to {left:.0f} s ({reason})"
             )
-        return calls.Again(retry.pause(failed))
+        return again
 
 
 def _rows(inputs: Mapping[str, np.ndarray]) -> int:

@@ -10,6 +10,7 @@ from serving.client.errors import UnexpectedAnswer
 _ABSENCES = 32
 """So many in a row say that a version is gone; fewer, that a balancer asks servers of which some have it."""
 _PAUSE_SECONDS = 0.05
+_PATIENT_SECONDS = 1.0
 
 
 class VersionGone(Exception):
@@ -20,11 +21,12 @@ class VersionPin:
     """The version that the caller names, or that of the first answer, which the requests after it name."""
 
     def __init__(self, version: int | None = None, *, patient: bool = False) -> None:
-        """Pins `version` from the start; with `patient` it counts as there although it has not answered yet."""
+        """Pins `version` from the start; `patient` waits for it whatever happens, for its server may start anew."""
         self.version = version
         """None until an answer has named one."""
-        self._fixed = version is not None
-        self._is_known = self._fixed and patient
+        self._is_fixed = version is not None
+        self._waits = patient and self._is_fixed
+        self._is_known = self._waits
         self._answered = False
         self._absences = 0
 
@@ -63,7 +65,9 @@ class VersionPin:
         self._absences += 1
         if self._absences <= _ABSENCES:
             return Again(_PAUSE_SECONDS, counts=False)
-        if self._fixed:
+        if self._waits:
+            return Again(_PATIENT_SECONDS, counts=False)
+        if self._is_fixed:
             return None
         raise VersionGone
 

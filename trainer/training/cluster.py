@@ -16,6 +16,9 @@ import tensorflow as tf
 JOIN_SECONDS = 600
 """How long a worker waits at the start for all others."""
 
+_NO_PROXY = "no_grpc_proxy"
+"""The variable of the hosts that gRPC, and nothing else, connects to itself; as gRPC spells it."""
+
 # What collectives raise when a worker has gone; which one depends on who notices first and on what was under way.
 _LOSSES = (
     tf.errors.AbortedError,
@@ -101,10 +104,10 @@ class Cluster:
         A proxy knows nothing of this cluster's ports, least of all of those on its own host: all would wait in silence.
         Storage, which does not go over gRPC, keeps the proxy.
         """
-        kept = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy")
+        kept = os.environ.get(_NO_PROXY) or os.environ.get("no_proxy")
         addresses = [address for group in self.jobs.values() for address in group]
         hosts = dict.fromkeys(address.rpartition(":")[0].strip("[]") for address in addresses)
-        os.environ["no_grpc_proxy"] = ",".join(filter(None, [kept, *hosts]))
+        os.environ[_NO_PROXY] = ",".join(filter(None, [kept, *hosts]))
 
 
 def is_cluster(strategy: tf.distribute.Strategy) -> bool:
