@@ -15,6 +15,7 @@ from serving.images.image_format import ImageFormat
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from tensorflow.core.protobuf import meta_graph_pb2
 
 # TensorFlow, which takes seconds to import, is imported where a model is loaded or a file lies in a bucket.
 
@@ -296,22 +297,31 @@ def signature_definitions(directory: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads the SignatureDefs of a SavedModel, by name, without loading it.
 
     Raises:
-      NotASavedModel: if the file is no SavedModel.
-      NoServingGraph: if no graph of it is for serving.
+      NotASavedModel, NoServingGraph: as `serving_graph`.
       FileNotFoundError: if there is none.
+    """
+    definitions = serving_graph(_read_file(os.path.join(directory, GRAPH_FILE)), directory).signature_def
+    # TensorFlow's own, such as the one for initialisation, begin with two underscores.
+    return {name: definitions[name] for name in sorted(definitions) if name[:2] != "__"}
+
+
+def serving_graph(content: bytes, directory: str | os.PathLike[str]) -> meta_graph_pb2.MetaGraphDef:
+    """Parses the graph file of a SavedModel, and returns the graph that is for serving.
+
+    Raises:
+      NotASavedModel: if the content is no SavedModel.
+      NoServingGraph: if no graph of it is for serving.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
-    path = os.path.join(directory, GRAPH_FILE)
     try:
-        graphs = saved_model_pb2.SavedModel.FromString(_read_file(path)).meta_graphs
+        graphs = saved_model_pb2.SavedModel.FromString(content).meta_graphs
     except DecodeError as error:
-        raise NotASavedModel(f"{path} is no SavedModel: {error}") from error
+        raise NotASavedModel(f"{os.path.join(directory, GRAPH_FILE)} is no SavedModel: {error}") from error
     for graph in graphs:
         if "serve" in graph.meta_info_def.tags:
-            # TensorFlow's own, such as the one for initialisation, begin with two underscores.
-            return {name: graph.signature_def[name] for name in sorted(graph.signature_def) if name[:2] != "__"}
+            return graph
     tags = sorted({tag for graph in graphs for tag in graph.meta_info_def.tags})
     raise NoServingGraph(f"{os.fspath(directory)} has no graph tagged 'serve', only {tags}: export one.")
 

@@ -100,6 +100,22 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
     show_default=True,
     help="How often to look for new versions; 0 is once.",
 )
+@click.option(
+    "--load_timeout_seconds",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    help="Seconds after which nothing waits any longer for a version that loads. Not a flag of TF Serving.",
+)
+@_switch("allow_unsafe_ops", "Whether a model may reach files, other hosts, or Python. Not a flag of TF Serving.")
+@_switch("allow_reload_config", "Whether callers may change the models over gRPC. Not a flag of TF Serving.")
+@click.option(
+    "--model_root",
+    "model_roots",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    help="A folder below which callers may then name models, besides those that are served; may be repeated.",
+)
 @_switch("enable_batching", "Whether to compute requests that arrive together in one batch.")
 @click.option("--batching_parameters_file", type=_FILE, help="TF Serving's BatchingParameters; see README.")
 @click.option("--monitoring_config_file", type=_FILE, help="TF Serving's MonitoringConfig.  [default: metrics are on]")
@@ -140,8 +156,8 @@ def serve(
 
     MODEL_DIR holds a folder for each version, as `draw run` leaves them, or is one version's folder, or the name of a
     pretrained model (see `draw models`). A new version
-    takes the place of the old one when it is loaded; no request fails in between. SIGTERM or Ctrl-C ends the server
-    when it has answered what is under way.
+    takes the place of the old one when it is loaded; no request fails in between. SIGTERM, SIGHUP or Ctrl-C ends the
+    server when it has answered what is under way, and a second one at once.
     """
     folder = model_dir or model_base_path
     if (model_dir and model_base_path) or (folder and flags["model_config_file"]):

@@ -34,15 +34,14 @@ _MESSAGES = protos.declare(
 )
 
 
-def read_models(path: pathlib.Path) -> dict[str, ModelConfig]:
-    """Reads the models of a models.config.
+def parse_models(content: bytes, path: pathlib.Path) -> dict[str, ModelConfig]:
+    """Parses the content of the models.config at `path`.
 
     Raises:
-      ValueError: where the file is no such configuration; the message names the file and the line.
-      OSError: where it cannot be read.
+      ValueError: where it is no such configuration; the message names the file and the line.
     """
     config = model_server_config_pb2.ModelServerConfig()
-    _parse(path, config)
+    _parse(content, path, config)
     try:
         return model_configs(config)
     except ValueError as error:
@@ -50,9 +49,9 @@ def read_models(path: pathlib.Path) -> dict[str, ModelConfig]:
 
 
 def read_batching(path: pathlib.Path) -> BatchingParameters:
-    """Reads a file of batching parameters. Raises as `read_models`."""
+    """Reads a file of batching parameters. Raises as `parse_models`, and OSError where it cannot be read."""
     parsed = _MESSAGES["BatchingParameters"]()
-    _parse(path, parsed)
+    _parse(path.read_bytes(), path, parsed)
     # Those that BatchingParameters has under the same name, where the file gives them.
     names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
     values = {name: getattr(parsed, name).value for name in names if parsed.HasField(name)}
@@ -70,9 +69,9 @@ def read_batching(path: pathlib.Path) -> BatchingParameters:
 
 
 def read_monitoring(path: pathlib.Path) -> str | None:
-    """Reads the path that Prometheus scrapes; None where the file does not enable it. Raises as `read_models`."""
+    """Reads the path that Prometheus scrapes; None where the file does not enable it. Raises as `read_batching`."""
     parsed = _MESSAGES["MonitoringConfig"]()
-    _parse(path, parsed)
+    _parse(path.read_bytes(), path, parsed)
     if not parsed.prometheus_config.enable:
         return None
     chosen = parsed.prometheus_config.path or PROMETHEUS_PATH
@@ -124,9 +123,10 @@ def _policy(
     return Latest(count=policy.latest.num_versions or 1)
 
 
-def _parse(path: pathlib.Path, target: message.Message) -> None:
+def _parse(content: bytes, path: pathlib.Path, target: message.Message) -> None:
     try:
-        text_format.Parse(path.read_text(encoding="utf-8"), target)
+        # Some editors begin a file with a byte order mark.
+        text_format.Parse(content.decode("utf-8-sig"), target)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         name = target.DESCRIPTOR.name
         raise ValueError(f"{path} is no {name} in protobuf's text format: {error}") from error

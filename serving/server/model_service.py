@@ -35,7 +35,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
-        """Serves the models that the request lists and no others; answers when they are loaded."""
+        """Serves the models that the request lists and no others, if callers may ask for that."""
         try:
             # On a thread, because loading takes long.
             await asyncio.to_thread(self._reload, request.config)

@@ -8,14 +8,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving import saved_model
 from serving.saved_model import Arrays
-from serving.server import status_error
 from serving.server.tensor_protos import TensorSpec
 
 
@@ -43,49 +41,37 @@ class Signature:
 class Servable:
     """A version in memory. It stays there until the last request that it works for is answered."""
 
-    def __init__(self, model: str, version: int, path: pathlib.Path) -> None:
-        """Loads the version from its folder.
-
-        Raises:
-          StatusError: where the folder holds no SavedModel for serving.
-          Exception: whatever TensorFlow raises on a broken one.
-        """
+    def __init__(
+        self,
+        model: str,
+        version: int,
+        path: pathlib.Path,
+        signatures: Mapping[str, Signature],
+        task: Mapping[str, Any] | None,
+    ) -> None:
         self.model = model
         self.version = version
         self.path = path
-        try:
-            definitions = saved_model.signature_definitions(path)
-        except saved_model.NoServingGraph as error:
-            raise status_error.StatusError(grpc.StatusCode.NOT_FOUND, str(error)) from error
-        except saved_model.NotASavedModel as error:
-            raise status_error.invalid(str(error)) from error
-        task = saved_model.read_task(path)
-        self.task: Mapping[str, Any] | None = None if task is None else task.values
+        self.signatures = signatures
+        self.task = task
         """What is written beside the model; None where it is from elsewhere."""
-        functions = saved_model.SavedModel(path).signatures
-        self.signatures = {
-            name: Signature(definition, functions[name])
-            for name, definition in definitions.items()
-            if name in functions
-        }
         self._holders = 0
-        self._idle = threading.Condition()
+        self._lock = threading.Lock()
 
     def acquire(self) -> None:
         """Keeps it in memory until `release`."""
-        with self._idle:
+        with self._lock:
             self._holders += 1
 
     def release(self) -> None:
         """Ends one `acquire`."""
-        with self._idle:
+        with self._lock:
             self._holders -= 1
-            self._idle.notify_all()
 
-    def wait_until_idle(self, timeout: float) -> bool:
-        """Waits until nobody uses it; returns False where that takes longer than so many seconds."""
-        with self._idle:
-            return self._idle.wait_for(lambda: not self._holders, timeout)
+    @property
+    def in_use(self) -> bool:
+        """Whether it was acquired more often than released."""
+        return self._holders > 0
 
 
 def _spec(info: meta_graph_pb2.TensorInfo) -> TensorSpec:

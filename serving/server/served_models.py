@@ -1,4 +1,4 @@
-"""All models of the server: their configuration, the polling of their folders, the version that answers a request."""
+"""All models of the server: their configuration, and the version that answers a request."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import grpc
 from tensorflow_serving.apis import model_pb2
 
 from serving.server import status_error
-from serving.server.model_versions import Latest, Load, ModelVersions, State, Status, VersionPolicy
+from serving.server.model_versions import Latest, Load, ModelVersions, Status, VersionPolicy
 from serving.server.servable import Servable
 
 _log = logging.getLogger(__name__)
+
+_Labels = Mapping[str, Mapping[str, int]]
+"""Version numbers by model and label."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,7 @@ class ModelConfig:
     """One model of models.config."""
 
     base_path: pathlib.Path
-    """Holds a folder for each version, named by its number."""
+    """Holds a folder for each version, named by its number, or is such a folder; or a link to either."""
     policy: VersionPolicy = Latest()  # noqa: RUF009  It is frozen.
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Version numbers by label."""
@@ -34,64 +37,94 @@ class ServedModels:
     """The models that are served, by name."""
 
     def __init__(
-        self, load: Load, *, allow_labels_of_missing_versions: bool = False, on_change: Callable[[], None] | None = None
+        self,
+        load: Load,
+        *,
+        poll_seconds: float,
+        load_timeout: float,
+        allow_labels_of_missing_versions: bool = False,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
-        """`on_change` is called each time that the folders have been read, by the thread that did it."""
-        self._load = load
+        """Takes `load`, `poll_seconds` and `load_timeout` as `ModelVersions` does.
+
+        `on_change` is called after each change of a version's status, by the thread that made it.
+        """
+        self._make_versions = lambda name, config: ModelVersions(
+            name,
+            config.base_path,
+            config.policy,
+            load,
+            poll_seconds=poll_seconds,
+            load_timeout=load_timeout,
+            on_change=self._changed,
+        )
         self._allow_labels_of_missing_versions = allow_labels_of_missing_versions
         self._on_change = on_change or (lambda: None)
-        self._changing = threading.Lock()
-        # Both replaced as a whole, so that a request sees the old or the new.
+        self._configuring = threading.Lock()
+        self._stopped = False
+        # All replaced as a whole, so that a request sees the old or the new.
         self._versions: dict[str, ModelVersions] = {}
-        self._labels: dict[str, Mapping[str, int]] = {}
-        self._stopped = threading.Event()
-        self._poller: threading.Thread | None = None
+        self._wanted_labels: _Labels = {}
+        self._labels: _Labels = {}
+        self._labelling = threading.Lock()
 
     def has(self, model: str) -> bool:
         """Returns whether a model of that name is configured."""
         return model in self._versions
 
-    def configure(self, configs: Mapping[str, ModelConfig]) -> None:
-        """Serves these models and no others; returns when all their versions are loaded, or known to be broken.
+    def configure(self, configs: Mapping[str, ModelConfig], *, strict: bool = False) -> None:
+        """Serves these models and no others; returns when their versions are loaded, or known to be broken or late.
+
+        A label whose version is not available leads to its last version until it is.
+
+        Args:
+          configs: the models by name.
+          strict: whether a new model without an available version is an error, and such a label too. Otherwise a model
+            is refused only where it would take the place of one that is available.
 
         Raises:
-          StatusError: FAILED_PRECONDITION where a label names a version that is not available. As in TF Serving, the
-            models are then those of the configuration, and all labels stay as before.
+          StatusError: FAILED_PRECONDITION. For a model, everything stays as it was. For a label, all labels do, and the
+            models are those of the configuration, as in TF Serving.
         """
-        with self._changing:
+        with self._configuring:
             before = self._versions
-            after = {name: self._versions_of(name, config) for name, config in configs.items()}
-            for versions in after.values():
-                versions.reconcile()
+            kept = {name: before[name] for name in configs if self._stays(name, configs[name])}
+            new = {name: self._make_versions(name, configs[name]) for name in configs if name not in kept}
+            after = {name: kept.get(name) or new[name] for name in configs}
+            if not before:
+                # Nothing is lost, and the states can be seen while the versions load.
+                self._versions = after
+            for versions in new.values():
+                versions.look()
+            needed = new if strict else {name for name in new if name in before and before[name].available()}
+            if missing := [name for name in needed if not new[name].available()]:
+                for versions in new.values():
+                    versions.retire()
+                raise _no_version(missing[0], new[missing[0]])
+            for name, versions in kept.items():
+                versions.policy = configs[name].policy
+                versions.look()
             self._versions = after
+            if self._stopped:
+                self.stop()
             for name, versions in before.items():
                 if after.get(name) is not versions:
                     versions.retire()
-            labels = {name: config.labels for name, config in configs.items()}
+            labels = {name: dict(config.labels) for name, config in configs.items()}
             try:
-                if not self._allow_labels_of_missing_versions:
+                if strict and not self._allow_labels_of_missing_versions:
                     self._expect_available(labels)
-                self._labels = labels
+                self._wanted_labels = labels
             finally:
-                self._on_change()
-
-    def poll(self) -> None:
-        """Loads and unloads versions as the folders now ask for."""
-        with self._changing:
-            for versions in self._versions.values():
-                versions.reconcile()
-            self._on_change()
-
-    def start_polling(self, seconds: float) -> None:
-        """Polls the folders at this interval from now on, on a thread."""
-        self._poller = threading.Thread(target=self._poll_until_stopped, args=(seconds,), name="poll", daemon=True)
-        self._poller.start()
+                self._changed()
+            for name, label, version in self._late_labels():
+                _log.warning("Label %r of model %s waits for version %d", label, name, version)
 
     def stop(self) -> None:
-        """Ends the polling."""
-        self._stopped.set()
-        if self._poller is not None:
-            self._poller.join()
+        """Ends the looking for versions and the loading, without waiting for either. What is loaded still answers."""
+        self._stopped = True
+        for versions in self._versions.values():
+            versions.stop()
 
     @contextlib.contextmanager
     def acquire(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
@@ -127,6 +160,14 @@ class ServedModels:
         """Returns the status of each version of each model."""
         return {name: versions.statuses() for name, versions in self._versions.items()}
 
+    def available(self) -> dict[str, list[int]]:
+        """Lists the versions of each model that answer requests."""
+        return {name: versions.available() for name, versions in self._versions.items()}
+
+    def _stays(self, name: str, config: ModelConfig) -> bool:
+        """Returns whether the model's folder is the same, so that its versions stay loaded."""
+        return name in self._versions and self._versions[name].base_path == config.base_path
+
     def _version(self, spec: model_pb2.ModelSpec) -> int | None:
         """Returns the version that the spec names by number or label, None where it names neither."""
         choice = spec.WhichOneof("version_choice")
@@ -140,22 +181,19 @@ class ServedModels:
         return labels[spec.version_label]
 
     def _acquire(self, spec: model_pb2.ModelSpec) -> Servable:
-        name, version = spec.name, self._version(spec)
-        versions = self._find(name)
-        servable = versions.acquire(version)
-        # In between, the configuration may have put another folder in the place of this one.
-        while servable is None and self._versions.get(name) is not versions:
-            versions = self._find(name)
+        while True:
+            versions, version = self._find(spec.name), self._version(spec)
             servable = versions.acquire(version)
-        if servable is None:
-            available = [number for number, status in versions.statuses().items() if status.state == State.AVAILABLE]
-            asked = "No version" if version is None else f"Version {version}"
-            raise status_error.StatusError(
-                grpc.StatusCode.NOT_FOUND,
-                f"{asked} of model {name!r} is {'' if version is None else 'not '}available; these are: "
-                f"{sorted(available)}.",
-            )
-        return servable
+            if servable is not None:
+                return servable
+            # In between, another folder may have taken the place of this one, or the label have moved.
+            if self._versions.get(spec.name) is versions and self._version(spec) == version:
+                asked = "No version" if version is None else f"Version {version}"
+                raise status_error.StatusError(
+                    grpc.StatusCode.NOT_FOUND,
+                    f"{asked} of model {spec.name!r} is {'' if version is None else 'not '}available; these are: "
+                    f"{versions.available()}.",
+                )
 
     def _find(self, name: str) -> ModelVersions:
         if not name:
@@ -167,29 +205,45 @@ class ServedModels:
             )
         return versions
 
-    def _versions_of(self, name: str, config: ModelConfig) -> ModelVersions:
-        """Returns the model's versions: the present ones where the folder is the same, so that they stay loaded."""
-        versions = self._versions.get(name)
-        if versions is None or versions.base_path != config.base_path:
-            return ModelVersions(name, config.base_path, config.policy, self._load)
-        versions.policy = config.policy
-        return versions
+    def _changed(self) -> None:
+        """Moves the labels whose versions have become available."""
+        with self._labelling:
+            late = {(name, label) for name, label, _ in self._late_labels()}
+            labels: dict[str, dict[str, int]] = {}
+            for name, wanted in self._wanted_labels.items():
+                last = self._labels.get(name, {})
+                labels[name] = {label: version for label, version in wanted.items() if (name, label) not in late}
+                labels[name].update({label: last[label] for label in wanted if (name, label) in late and label in last})
+            self._labels = labels
+        self._on_change()
 
-    def _expect_available(self, labels: Mapping[str, Mapping[str, int]]) -> None:
+    def _late_labels(self) -> list[tuple[str, str, int]]:
+        if self._allow_labels_of_missing_versions:
+            return []
+        available = self.available()
+        return [
+            (name, label, version)
+            for name, labels in self._wanted_labels.items()
+            for label, version in labels.items()
+            if version not in available.get(name, [])
+        ]
+
+    def _expect_available(self, labels: _Labels) -> None:
+        available = self.available()
         for name, model_labels in labels.items():
-            statuses = self._versions[name].statuses()
             for label, version in model_labels.items():
-                if version not in statuses or statuses[version].state != State.AVAILABLE:
+                if version not in available[name]:
                     raise status_error.StatusError(
                         grpc.StatusCode.FAILED_PRECONDITION,
                         f"Label {label!r} of model {name!r} names version {version}, which is not available: load it "
                         "first, or pass --allow_version_labels_for_unavailable_models.",
                     )
 
-    def _poll_until_stopped(self, seconds: float) -> None:
-        while not self._stopped.wait(seconds):
-            try:
-                self.poll()
-            # A disk that fails once must not leave the models as they are for ever.
-            except Exception:
-                _log.exception("The model folders cannot be read; trying again in %g s", seconds)
+
+def _no_version(name: str, versions: ModelVersions) -> status_error.StatusError:
+    reasons = [f"version {number}: {status.error}" for number, status in versions.statuses().items() if status.error]
+    return status_error.StatusError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        f"Nothing is changed, because no version of model {name!r} in {versions.base_path} is available: "
+        f"{' '.join(reasons) or 'there is none.'}",
+    )

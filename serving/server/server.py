@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import pathlib
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 import grpc
@@ -16,7 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server import config_files, descriptors, status_error, warmup_replay
+from serving.server import config_files, descriptors, status_error, version_loader
 from serving.server.batching import BatchingScheduler, Scheduler, UnbatchedScheduler
 from serving.server.grpc_messages import MessageLimits
 from serving.server.http_callers import HttpCallers
@@ -29,8 +32,7 @@ from serving.server.predictor import Predictor
 from serving.server.prometheus_metrics import Metrics
 from serving.server.request_observer import RequestObserver
 from serving.server.rest import RestApi, compressing
-from serving.server.servable import Servable
-from serving.server.served_models import ServedModels
+from serving.server.served_models import ModelConfig, ServedModels
 from serving.server.server_config import ServerConfig
 from serving.server.service_names import MODEL_SERVICE, PREDICTION_SERVICE
 
@@ -56,7 +58,13 @@ class Server:
         self._metrics = Metrics()
         self._scheduler = _scheduler(config, self._metrics)
         self._models = ServedModels(
-            self._load,
+            functools.partial(
+                version_loader.load_version,
+                allow_unsafe_ops=config.allow_unsafe_ops,
+                max_rows=self._scheduler.max_rows,
+            ),
+            poll_seconds=config.file_system_poll_wait_seconds,
+            load_timeout=config.load_timeout_seconds,
             allow_labels_of_missing_versions=config.allow_version_labels_for_unavailable_models,
             on_change=self._publish_states,
         )
@@ -70,7 +78,10 @@ class Server:
         self._rest: RestApi | None = None
         self._http: HttpListener | None = None
         self._stopping = threading.Event()
-        self._config_poller: threading.Thread | None = None
+        self._lifecycle = threading.Lock()
+        """Held while the server begins to answer, and while it ends to."""
+        self._reloading = threading.Lock()
+        self._model_roots: list[pathlib.Path] = []
 
     @property
     def grpc_port(self) -> int:
@@ -91,49 +102,65 @@ class Server:
     ) -> None:
         self.stop()
 
-    def start(self) -> None:
+    def start(self) -> bool:
         """Loads the models, then starts to answer. A model whose versions are all broken ends only in its status.
+
+        Returns False where `stop` was called meanwhile.
 
         Raises:
           OSError: where a port is taken, or a file cannot be read.
           ValueError: where the models.config is wrong.
-          StatusError: where one of its labels names a version that is not available.
         """
         config = self._config
-        self._loop_thread.start()
         try:
-            configs = dict(config.models)
+            configs, content = dict(config.models), b""
             if config.model_config_file is not None:
-                configs = config_files.read_models(config.model_config_file)
-            # Before the models are loaded, so that a port that is taken is reported at once.
-            self._wait(self._bind())
+                content = config.model_config_file.read_bytes()
+                configs = config_files.parse_models(content, config.model_config_file)
+            with self._lifecycle:
+                if self._stopping.is_set():
+                    return False
+                self._loop_thread.start()
+                # Before the models are loaded, so that a port that is taken is reported at once.
+                self._wait(self._bind())
+            self._model_roots = [config.base_path for config in configs.values()]
             self._models.configure(configs)
-            self._wait(self._serve())
+            with self._lifecycle:
+                if self._stopping.is_set():
+                    return False
+                self._wait(self._serve())
         except BaseException:
             self.stop()
             raise
-        if config.file_system_poll_wait_seconds:
-            self._models.start_polling(config.file_system_poll_wait_seconds)
         if config.model_config_file is not None and config.model_config_file_poll_wait_seconds:
-            self._config_poller = threading.Thread(target=self._poll_config, name="poll-config", daemon=True)
-            self._config_poller.start()
+            threading.Thread(target=self._poll_config, args=(content,), name="poll-config", daemon=True).start()
+        return True
 
     def stop(self) -> None:
-        """Answers what is under way, within the grace period, and ends. Does nothing where the server does not run."""
-        if self._stopping.is_set() or not self._loop_thread.is_alive():
-            return
+        """Answers what is under way, within the grace period, and ends. Does nothing where the server does not run.
+
+        It waits for requests and for nothing else: not for a version that loads, nor for a disk that does not answer.
+        """
         self._stopping.set()
-        self._wait(self._stop_serving())
         self._models.stop()
-        if self._config_poller is not None:
-            self._config_poller.join()
+        with self._lifecycle:
+            if not self._loop_thread.is_alive():
+                return
+            end = time.monotonic() + self._config.grace_seconds
+            self._wait(self._stop_serving())
+            # What is computed after the grace period is for nobody.
+            closing = threading.Thread(target=self._close, name="close", daemon=True)
+            closing.start()
+            closing.join(max(end - time.monotonic(), 0.1))
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop_thread.join()
+            self._loop.close()
+
+    def _close(self) -> None:
         self._scheduler.close()
         self._messages.close()
         if self._rest is not None:
             self._rest.close()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._loop_thread.join()
-        self._loop.close()
 
     def wait_until_available(self, model: str, version: int | None = None, timeout: float = 30.0) -> None:
         """Waits until the version, or any where it is None, answers requests.
@@ -143,28 +170,14 @@ class Server:
         """
         deadline = time.monotonic() + timeout
         while True:
-            statuses = self._models.all_statuses().get(model, {})
-            available = [number for number, status in statuses.items() if status.state == State.AVAILABLE]
+            available = self._models.available().get(model, [])
             if available and version in (None, *available):
                 return
             if time.monotonic() > deadline:
+                statuses = self._models.all_statuses().get(model, {})
                 states = {number: (State.Name(status.state), status.error) for number, status in statuses.items()}
                 raise TimeoutError(f"Model {model!r} is not available within {timeout:g} s; its versions are {states}.")
             time.sleep(0.02)
-
-    def _load(self, model: str, version: int, path: pathlib.Path) -> Servable:
-        began = time.perf_counter()
-        servable = Servable(model, version, path)
-        requests = warmup_replay.replay_warmup(servable, self._scheduler)
-        _log.info(
-            "Loaded version %d of %s in %.1f s and warmed it with %d requests; it has signatures %s",
-            version,
-            model,
-            time.perf_counter() - began,
-            requests,
-            ", ".join(servable.signatures),
-        )
-        return servable
 
     async def _bind(self) -> None:
         config = self._config
@@ -240,40 +253,73 @@ class Server:
         await asyncio.gather(*stops)
 
     def _reload(self, config: model_server_config_pb2.ModelServerConfig) -> None:
+        if not self._config.allow_reload_config:
+            raise status_error.StatusError(
+                grpc.StatusCode.PERMISSION_DENIED,
+                "This server does not let callers change its models: start it with --allow_reload_config, or with "
+                "--model_config_file and --model_config_file_poll_wait_seconds, and change the file.",
+            )
+        # Each holds a thread while a disk is slow to answer.
+        if not self._reloading.acquire(blocking=False):
+            raise status_error.StatusError(
+                grpc.StatusCode.ABORTED, "Another configuration is being loaded: try again later."
+            )
         try:
             configs = config_files.model_configs(config)
+            self._expect_below_roots(configs)
+            _log.info("New configuration: %s", text_format.MessageToString(config, as_one_line=True))
+            self._models.configure(configs, strict=True)
         except ValueError as error:
             raise status_error.invalid(str(error)) from error
-        _log.info("New configuration: %s", text_format.MessageToString(config, as_one_line=True))
-        self._models.configure(configs)
+        finally:
+            self._reloading.release()
 
-    def _poll_config(self) -> None:
-        path = self._config.model_config_file
+    def _expect_below_roots(self, configs: Mapping[str, ModelConfig]) -> None:
+        """Raises StatusError where a folder is missing, or lies elsewhere than a caller may name."""
+        roots = [path.resolve() for path in (*self._model_roots, *self._config.model_roots)]
+        for name, config in configs.items():
+            path = config.base_path.resolve()
+            if not any(path.is_relative_to(root) for root in roots):
+                raise status_error.StatusError(
+                    grpc.StatusCode.PERMISSION_DENIED,
+                    f"Model {name!r} is at {config.base_path}, which is not below {', '.join(map(str, roots))}: name "
+                    "one of these folders, or start the server with --model_root for yours.",
+                )
+            if not path.is_dir():
+                raise status_error.StatusError(
+                    grpc.StatusCode.NOT_FOUND,
+                    f"There is no folder {config.base_path} for model {name!r}; nothing is changed.",
+                )
+
+    def _poll_config(self, served: bytes) -> None:
+        path, problem = self._config.model_config_file, ""
         assert path is not None
-        served = path.read_bytes()
         while not self._stopping.wait(self._config.model_config_file_poll_wait_seconds):
             try:
                 content = path.read_bytes()
                 if content != served:
-                    served = content
-                    self._models.configure(config_files.read_models(path))
-            # A file that somebody is editing must not end the server.
+                    self._models.configure(config_files.parse_models(content, path))
+                    served, problem = content, ""
+            # A file that somebody is editing must not end the server; it is tried again, for a folder may come late.
             except Exception as error:
-                _log.error("The models stay as they are: %s", error)
+                if str(error) != problem:
+                    problem = str(error)
+                    _log.error("The models stay as they are: %s", problem)
 
     def _publish_states(self) -> None:
         """Updates the metrics, and health: SERVING while every model has a version that answers."""
+        if self._stopping.is_set():
+            return
         statuses = self._models.all_statuses()
         self._metrics.set_version_states(
             (model, version, State.Name(status.state))
             for model, versions in statuses.items()
             for version, status in versions.items()
         )
-        ready = all(
-            any(status.state == State.AVAILABLE for status in versions.values()) for versions in statuses.values()
-        )
+        ready = all(self._models.available().values())
         serving = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-        asyncio.run_coroutine_threadsafe(self._set_health(serving), self._loop)
+        with contextlib.suppress(RuntimeError):  # The loop has just been closed.
+            asyncio.run_coroutine_threadsafe(self._set_health(serving), self._loop)
 
     async def _set_health(self, status: int) -> None:
         if self._health is not None:

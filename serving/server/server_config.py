@@ -8,9 +8,8 @@ import pathlib
 from collections.abc import Mapping
 
 from serving.saved_model import GRAPH_FILE
-from serving.server import config_files, memory_budget
+from serving.server import config_files, memory_budget, version_folders
 from serving.server.batching import BatchingParameters
-from serving.server.model_versions import Specific
 from serving.server.served_models import ModelConfig
 
 
@@ -39,7 +38,15 @@ class ServerConfig:
     max_memory_mb: int = dataclasses.field(default_factory=lambda: memory_budget.default_capacity() >> 20)
     """Megabytes that all requests under way may take together; half of the memory there is."""
     file_system_poll_wait_seconds: float = 1.0
-    """Seconds between two looks at the models' folders; 0 looks once."""
+    """Seconds between two looks at the models' folders; 0 looks until what is there is loaded."""
+    load_timeout_seconds: float = 60.0
+    """Seconds after which nothing waits any longer for a version that loads: the server starts, the next one loads."""
+    allow_unsafe_ops: bool = False
+    """Whether a model may have operations that reach files, other hosts, or code of this process."""
+    allow_reload_config: bool = False
+    """Whether callers may change the models (HandleReloadConfigRequest)."""
+    model_roots: tuple[pathlib.Path, ...] = ()
+    """Folders below which callers may then name base paths, besides those of the configured models."""
     batching: BatchingParameters | None = None
     """None computes each request by itself."""
     grpc_max_threads: int = dataclasses.field(default_factory=lambda: 4 * (os.cpu_count() or 1))
@@ -71,6 +78,7 @@ class ServerConfig:
             "file_system_poll_wait_seconds": 0,
             "model_config_file_poll_wait_seconds": 0,
             "max_waiting_requests": 0,
+            "load_timeout_seconds": 0,
             "grace_seconds": 0,
         }
         for name, minimum in minimums.items():
@@ -85,18 +93,19 @@ class ServerConfig:
 def models_from_folder(folder: pathlib.Path, name: str | None = None) -> dict[str, ModelConfig]:
     """Reads a folder of versions, or the folder of one version, as a model named `name` or as the folder is.
 
+    A link is followed again at each look, so that it may lead to another folder later.
+
     Raises:
       ValueError: where the folder is neither.
     """
-    folder = folder.resolve()
+    folder = pathlib.Path(os.path.abspath(folder))
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}: name the one that holds the model's versions.")
-    if not (folder / GRAPH_FILE).is_file():
-        return {name or folder.name: ModelConfig(base_path=folder)}
-    if not folder.name.isdigit():
-        raise ValueError(
-            f"{folder} is a SavedModel, but its name is no version number: put it into a folder that is named by one, "
-            f"such as {folder / '1'}, and name the folder around that."
-        )
-    only = Specific(versions=(int(folder.name),))
-    return {name or folder.parent.name: ModelConfig(base_path=folder.parent, policy=only)}
+    if (folder / GRAPH_FILE).is_file():
+        version = folder if folder.name.isdigit() else folder.resolve()
+        if not version.name.isdigit():
+            raise ValueError(version_folders.not_a_number(version))
+        return {name or version.parent.name: ModelConfig(base_path=folder)}
+    if not version_folders.find_versions(folder) and any(folder.glob(f"*/{GRAPH_FILE}")):
+        raise ValueError(version_folders.describe_missing(folder))
+    return {name or folder.name: ModelConfig(base_path=folder)}

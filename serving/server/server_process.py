@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import pathlib
+import queue
 import signal
 import sys
 import threading
-from types import FrameType
+from typing import NoReturn
 
 import tensorflow as tf
 
@@ -29,6 +31,9 @@ __all__ = [
     "serve_until_signal",
 ]
 
+_MARGIN_SECONDS = 2.0
+"""That a stop may take longer than the grace period."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,8 +53,8 @@ def channel_arguments(text: str) -> dict[str, int | str]:
     return arguments
 
 
-def serve_until_signal(config: ServerConfig, *, intra_op_threads: int = 0, inter_op_threads: int = 0) -> None:
-    """Serves until SIGTERM or SIGINT, and returns when what was under way is answered.
+def serve_until_signal(config: ServerConfig, *, intra_op_threads: int = 0, inter_op_threads: int = 0) -> NoReturn:
+    """Serves until SIGTERM, SIGINT or SIGHUP, answers what is under way, and ends the process; at once at the second.
 
     The threads are TensorFlow's, for the parts of an operation and for operations; 0 leaves the choice to it.
 
@@ -61,29 +66,57 @@ def serve_until_signal(config: ServerConfig, *, intra_op_threads: int = 0, inter
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
     if inter_op_threads:
         tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
-    stop_requested = threading.Event()
-
-    def request_stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop_requested.set()
-
-    # Before the models are loaded, so that a signal during the loading ends the server in the same way.
-    handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    # This thread waits for events alone, so that nothing that loads, or waits for a disk, is in the way of a signal.
+    # A SimpleQueue's `put` may be called by a handler while this thread is in `get`.
+    events: queue.SimpleQueue[signal.Signals | Exception | None] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # What is ignored was meant to be: nohup does that.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: events.put(signal.Signals(number)))
     server = Server(config)
-    try:
-        server.start()
-        url = f"http://{config.host}:{server.rest_port}"
-        rest = f", REST at {url}/v1/models" if server.rest_port else ""
-        _log.info("Serving gRPC at %s:%d%s", config.host, server.grpc_port, rest)
-        if server.rest_port and config.live_page:
-            _log.info("To watch it draw, and to draw yourself: %s%s", url, live_page_files.PATH)
-        stop_requested.wait()
-        _log.info("Stopping: requests under way have %g s", config.grace_seconds)
-    finally:
+
+    def start() -> None:
+        try:
+            if server.start():
+                _announce(server, config)
+        except Exception as error:
+            events.put(error)
+
+    def stop() -> None:
         server.stop()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    _log.info("Stopped")
+        events.put(None)
+
+    threading.Thread(target=start, name="start", daemon=True).start()
+    event = events.get()
+    if isinstance(event, Exception):
+        raise event
+    assert event is not None
+    _log.info("Stopping for %s: requests under way have %g s", event.name, config.grace_seconds)
+    threading.Thread(target=stop, name="stop", daemon=True).start()
+    try:
+        event = events.get(timeout=config.grace_seconds + _MARGIN_SECONDS)
+    except queue.Empty:
+        _exit(1, "Stopped without an answer to some requests")
+    if isinstance(event, signal.Signals):
+        _exit(128 + event, f"Stopped at once, for a second signal ({event.name})")
+    _exit(0, "Stopped")
+
+
+def _announce(server: Server, config: ServerConfig) -> None:
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    url = f"http://{host}:{server.rest_port}"
+    rest = f", REST at {url}/v1/models/{next(iter(config.models), 'MODEL')}" if server.rest_port else ""
+    _log.info("Serving gRPC at %s:%d%s", host, server.grpc_port, rest)
+    if server.rest_port and config.live_page:
+        _log.info("To watch it draw, and to draw yourself: %s%s", url, live_page_files.PATH)
+
+
+def _exit(status: int, message: str) -> NoReturn:
+    """Ends the process, whatever its threads do: one that waits for a disk, or computes, cannot be ended otherwise."""
+    _log.info("%s", message)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def _log_to_stderr() -> None:

@@ -15,6 +15,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving.client import Chunks
 from serving.server import config_files
+from serving.server.served_models import ModelConfig
 from tests import kubernetes_api
 
 CONFIG = Path(inspect.getfile(config_files)).parents[1] / "config"
@@ -29,6 +30,11 @@ KINDS = {
 
 def _read(name: str) -> Any:
     return yaml.safe_load((CONFIG / name).read_text(encoding="utf-8"))
+
+
+def _models() -> dict[str, ModelConfig]:
+    path = CONFIG / "models.config"
+    return config_files.parse_models(path.read_bytes(), path)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -69,7 +75,7 @@ def test_manifests_fit_together() -> None:
     ports = {port["name"]: port["containerPort"] for port in server["ports"]}
     assert {port["targetPort"]: port["port"] for port in service["spec"]["ports"]} == ports
     assert f"--port={ports['grpc']}" in server["args"] and f"--rest_api_port={ports['http']}" in server["args"]
-    (model,) = config_files.read_models(CONFIG / "models.config").items()
+    (model,) = _models().items()
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert server[probe]["httpGet"]["path"].startswith(f"/v1/models/{model[0]}")
         assert server[probe]["httpGet"]["port"] in ports
@@ -130,7 +136,7 @@ def test_models_config_is_the_real_message_and_ours_reads_it() -> None:
     text = (CONFIG / "models.config").read_text(encoding="utf-8")
     (config,) = text_format.Parse(text, model_server_config_pb2.ModelServerConfig()).model_config_list.config
     assert (config.name, config.base_path, config.model_platform) == ("digits", "/models/digits", "tensorflow")
-    assert list(config_files.read_models(CONFIG / "models.config")) == ["digits"]
+    assert list(_models()) == ["digits"]
     # What it says of labels in a comment can be uncommented.
     labelled = text_format.Parse(
         re.sub(r"#  (?= model_version|  ?version_labels)", "", text), model_server_config_pb2.ModelServerConfig()

@@ -464,7 +464,12 @@ def test_models_labels_and_policies_come_from_a_configuration(folder: pathlib.Pa
             version_labels {{ key: "stable" value: 3 }}
           }}
         }}""")
-    options = ServerConfig(model_config_file=written, model_config_file_poll_wait_seconds=_POLL)
+    options = ServerConfig(
+        model_config_file=written,
+        model_config_file_poll_wait_seconds=_POLL,
+        allow_reload_config=True,
+        model_roots=(other,),
+    )
     with Server(options) as server, tiny_servable.client(server.grpc_port) as client:
         assert client.states() == {3: State.AVAILABLE, 12: State.AVAILABLE}
         assert client.predict(request(rows(0), label="stable"))["y"][0, 0] == 0.25

@@ -8,7 +8,7 @@ import pytest
 
 from serving.server import models_from_folder
 from serving.server.batching import BatchingParameters
-from serving.server.config_files import read_batching, read_models, read_monitoring
+from serving.server.config_files import parse_models, read_batching, read_monitoring
 from serving.server.model_versions import All, Latest, Specific
 from serving.server.served_models import ModelConfig
 from serving.server.server_config import ServerConfig
@@ -19,6 +19,11 @@ def _written(folder: pathlib.Path, text: str) -> pathlib.Path:
     path = folder / "file"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _models(folder: pathlib.Path, text: str) -> dict[str, ModelConfig]:
+    path = _written(folder, text)
+    return parse_models(path.read_bytes(), path)
 
 
 def test_models_with_policies_and_labels(tmp_path: pathlib.Path) -> None:
@@ -35,7 +40,7 @@ def test_models_with_policies_and_labels(tmp_path: pathlib.Path) -> None:
       }
     }"""
     folder = pathlib.Path("/models")
-    assert read_models(_written(tmp_path, text)) == {
+    assert _models(tmp_path, text) == {
         "a": ModelConfig(base_path=folder / "a", policy=Latest(count=1)),
         "b": ModelConfig(base_path=folder / "b", policy=Latest(count=3)),
         "c": ModelConfig(base_path=folder / "c", policy=All()),
@@ -74,7 +79,7 @@ _MODEL = 'name: "a" base_path: "/a"'
 )
 def test_wrong_models_are_refused_with_file_and_line(tmp_path: pathlib.Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"(?s){tmp_path}/file.*{message}"):
-        read_models(_written(tmp_path, text))
+        _models(tmp_path, text)
 
 
 def test_batching_parameters(tmp_path: pathlib.Path) -> None:
@@ -129,7 +134,7 @@ def test_a_folder_is_a_model_or_one_version_of_it(tmp_path: pathlib.Path) -> Non
     version.mkdir(parents=True)
     assert models_from_folder(tmp_path / "digits") == {"digits": ModelConfig(base_path=tmp_path / "digits")}
     (version / "saved_model.pb").touch()
-    only = ModelConfig(base_path=tmp_path / "digits", policy=Specific(versions=(17,)))
+    only = ModelConfig(base_path=version)
     assert models_from_folder(version) == {"digits": only}
     assert models_from_folder(version, "mine") == {"mine": only}
     with pytest.raises(ValueError, match="its name is no version number"):

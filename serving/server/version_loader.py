@@ -1,0 +1,163 @@
+"""Loads a version: reads its files into memory, checks its graph, and warms it up.
+
+TensorFlow reads a checkpoint while it holds Python's lock. A disk that does not answer would then stop every thread of
+the server, down to its signals; so Python reads the files, and TensorFlow gets them from its own file system in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pathlib
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+import grpc
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+
+from serving import saved_model
+from serving.server import graph_ops, status_error, warmup_replay
+from serving.server.servable import Servable, Signature
+
+_CHUNK_BYTES = 2**24
+
+_log = logging.getLogger(__name__)
+
+
+def load_version(
+    model: str,
+    version: int,
+    path: pathlib.Path,
+    report: Callable[[str], None],
+    *,
+    allow_unsafe_ops: bool,
+    max_rows: int,
+) -> Servable:
+    """Loads a version from its folder, and replays its warm-up requests.
+
+    Args:
+      model: the model's name.
+      version: its number.
+      path: its folder.
+      report: called with what is done now, as in "it still reads FILE".
+      allow_unsafe_ops: whether it may have operations that do more than compute.
+      max_rows: most rows of a warm-up request.
+
+    Raises:
+      StatusError: where the version cannot be served; INTERNAL, RESOURCE_EXHAUSTED or UNAVAILABLE where its files are
+        not known to be at fault.
+      Exception: whatever else TensorFlow raises.
+    """
+    began = time.perf_counter()
+    with _in_memory() as memory:
+        try:
+            graph = _copy_graph(path, memory, report, allow_unsafe_ops=allow_unsafe_ops)
+            _copy_others(path, memory, report)
+            report(f"makes the functions of {path}")
+            functions = _load(memory)
+            signatures = {
+                name: Signature(definition, functions[name])
+                for name, definition in sorted(graph.signature_def.items())
+                if name in functions
+            }
+            servable = Servable(model, version, path, signatures, _task(memory))
+            requests = warmup_replay.replay_warmup(servable, memory, report, max_rows=max_rows)
+        except Exception as error:
+            reason = status_error.from_exception(error)
+            raise status_error.StatusError(reason.code, reason.message.replace(memory, str(path))) from error
+    _log.info(
+        "Loaded version %d of %s in %.1f s and warmed it with %d requests; it has signatures %s",
+        version,
+        model,
+        time.perf_counter() - began,
+        requests,
+        ", ".join(servable.signatures),
+    )
+    return servable
+
+
+@contextlib.contextmanager
+def _in_memory() -> Iterator[str]:
+    """Makes a folder in TensorFlow's file system in memory, and removes it with all its files."""
+    folder = f"ram://draw-serve/{uuid.uuid4()}"
+    try:
+        yield folder
+    finally:
+        if tf.io.gfile.exists(folder):
+            tf.io.gfile.rmtree(folder)
+
+
+def _copy_graph(
+    path: pathlib.Path, memory: str, report: Callable[[str], None], *, allow_unsafe_ops: bool
+) -> meta_graph_pb2.MetaGraphDef:
+    """Copies the graph that is for serving, and only this, if its operations are safe."""
+    report(f"reads {path / saved_model.GRAPH_FILE}")
+    with _reading(path / saved_model.GRAPH_FILE) as file:
+        content = file.read()
+    try:
+        graph = saved_model.serving_graph(content, path)
+    except saved_model.NoServingGraph as error:
+        raise status_error.StatusError(grpc.StatusCode.NOT_FOUND, str(error)) from error
+    except saved_model.NotASavedModel as error:
+        raise status_error.invalid(str(error)) from error
+    if not allow_unsafe_ops:
+        graph_ops.drop_saver(graph)
+        if unsafe := graph_ops.unsafe_ops(graph):
+            raise status_error.StatusError(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"{path} has operations that do more than compute: {', '.join(unsafe)}. They may read and write files, "
+                "call other hosts, or run code in this process; --allow_unsafe_ops trusts all models with that.",
+            )
+    checked = saved_model_pb2.SavedModel(saved_model_schema_version=1, meta_graphs=[graph])
+    _write(f"{memory}/{saved_model.GRAPH_FILE}", [checked.SerializeToString()])
+    return graph
+
+
+def _copy_others(path: pathlib.Path, memory: str, report: Callable[[str], None]) -> None:
+    """Copies the variables, the assets and the warm-up requests."""
+    names = [warmup_replay.FILE] if (path / warmup_replay.FILE).exists() else []
+    for folder in ("variables", "assets"):
+        report(f"lists {path / folder}")
+        for parent, _, files in os.walk(path / folder):
+            names += (os.path.relpath(os.path.join(parent, file), path) for file in files)
+    for name in names:
+        report(f"reads {path / name}")
+        with _reading(path / name) as file:
+            _write(f"{memory}/{name}", iter(lambda: file.read(_CHUNK_BYTES), b""))
+
+
+@contextlib.contextmanager
+def _reading(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """Opens a file; whatever keeps it from being read may be over later."""
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise status_error.StatusError(grpc.StatusCode.UNAVAILABLE, f"Cannot read {path}: {error}") from error
+
+
+def _write(path: str, chunks: Iterable[bytes]) -> None:
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+def _load(memory: str) -> Mapping[str, saved_model.Signature]:
+    try:
+        return saved_model.SavedModel(memory).signatures
+    # All its files are in memory, so it is they that are wrong.
+    except (ValueError, LookupError, TypeError, AttributeError, FileNotFoundError) as error:
+        raise status_error.invalid(f"TensorFlow cannot load it: {type(error).__name__}: {error}") from error
+
+
+def _task(memory: str) -> Mapping[str, Any] | None:
+    try:
+        task = saved_model.read_task(memory)
+    except ValueError:
+        return None
+    return None if task is None else task.values
