@@ -53,22 +53,22 @@ def load_version(
       Exception: whatever else TensorFlow raises.
     """
     began = time.perf_counter()
-    with _in_memory() as memory:
+    with _Memory() as memory:
         try:
             graph = _copy_graph(path, memory, report, allow_unsafe_ops=allow_unsafe_ops)
             _copy_others(path, memory, report)
             report(f"makes the functions of {path}")
-            functions = _load(memory)
+            functions = _load(memory.path)
             signatures = {
                 name: Signature(definition, functions[name])
                 for name, definition in sorted(graph.signature_def.items())
                 if name in functions
             }
-            servable = Servable(model, version, path, signatures, _task(memory))
-            requests = warmup_replay.replay_warmup(servable, memory, report, max_rows=max_rows)
+            servable = Servable(model, version, path, signatures, _task(memory.path))
+            requests = warmup_replay.replay_warmup(servable, memory.path, report, max_rows=max_rows)
         except Exception as error:
             reason = status_error.from_exception(error)
-            raise status_error.StatusError(reason.code, reason.message.replace(memory, str(path))) from error
+            raise status_error.StatusError(reason.code, reason.message.replace(memory.path, str(path))) from error
     _log.info(
         "Loaded version %d of %s in %.1f s and warmed it with %d requests; it has signatures %s",
         version,
@@ -80,19 +80,33 @@ def load_version(
     return servable
 
 
-@contextlib.contextmanager
-def _in_memory() -> Iterator[str]:
-    """Makes a folder in TensorFlow's file system in memory, and removes it with all its files."""
-    folder = f"ram://draw-serve/{uuid.uuid4()}"
-    try:
-        yield folder
-    finally:
-        if tf.io.gfile.exists(folder):
-            tf.io.gfile.rmtree(folder)
+class _Memory:
+    """A folder in TensorFlow's file system in memory; the end of a with block removes its files."""
+
+    def __init__(self) -> None:
+        self.path = f"ram://draw-serve/{uuid.uuid4()}"
+        self._files: list[str] = []
+
+    def __enter__(self) -> _Memory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # One by one: this file system takes assets.extra for a part of assets, and then cannot remove either.
+        for file in self._files:
+            tf.io.gfile.remove(file)
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Writes a new file."""
+        path = f"{self.path}/{name}"
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        with tf.io.gfile.GFile(path, "wb") as file:
+            self._files.append(path)
+            for chunk in chunks:
+                file.write(chunk)
 
 
 def _copy_graph(
-    path: pathlib.Path, memory: str, report: Callable[[str], None], *, allow_unsafe_ops: bool
+    path: pathlib.Path, memory: _Memory, report: Callable[[str], None], *, allow_unsafe_ops: bool
 ) -> meta_graph_pb2.MetaGraphDef:
     """Copies the graph that is for serving, and only this, if its operations are safe."""
     report(f"reads {path / saved_model.GRAPH_FILE}")
@@ -113,11 +127,11 @@ def _copy_graph(
                 "call other hosts, or run code in this process; --allow_unsafe_ops trusts all models with that.",
             )
     checked = saved_model_pb2.SavedModel(saved_model_schema_version=1, meta_graphs=[graph])
-    _write(f"{memory}/{saved_model.GRAPH_FILE}", [checked.SerializeToString()])
+    memory.write(saved_model.GRAPH_FILE, [checked.SerializeToString()])
     return graph
 
 
-def _copy_others(path: pathlib.Path, memory: str, report: Callable[[str], None]) -> None:
+def _copy_others(path: pathlib.Path, memory: _Memory, report: Callable[[str], None]) -> None:
     """Copies the variables, the assets and the warm-up requests."""
     names = [warmup_replay.FILE] if (path / warmup_replay.FILE).exists() else []
     for folder in ("variables", "assets"):
@@ -127,7 +141,7 @@ def _copy_others(path: pathlib.Path, memory: str, report: Callable[[str], None])
     for name in names:
         report(f"reads {path / name}")
         with _reading(path / name) as file:
-            _write(f"{memory}/{name}", iter(lambda: file.read(_CHUNK_BYTES), b""))
+            memory.write(name, iter(lambda: file.read(_CHUNK_BYTES), b""))
 
 
 @contextlib.contextmanager
@@ -138,13 +152,6 @@ def _reading(path: pathlib.Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise status_error.StatusError(grpc.StatusCode.UNAVAILABLE, f"Cannot read {path}: {error}") from error
-
-
-def _write(path: str, chunks: Iterable[bytes]) -> None:
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(path, "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
 
 
 def _load(memory: str) -> Mapping[str, saved_model.Signature]:

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving.saved_model import Arrays
+from serving.server import version_loader
 from serving.server.batching import BatchingParameters, BatchingScheduler, Scheduler, UnbatchedScheduler
 from serving.server.prometheus_metrics import Metrics
-from serving.server.servable import Arrays, Servable
+from serving.server.servable import Servable
 from serving.server.status_error import StatusError
 from tests.serving import tiny_servable
 
@@ -24,11 +26,15 @@ _LONG = 60_000
 """Turns of `spin` that keep a thread busy for a good while."""
 
 
+def _loaded(model: str, path: pathlib.Path) -> Servable:
+    return version_loader.load_version(model, 1, path, lambda _: None, allow_unsafe_ops=False, max_rows=10)
+
+
 @pytest.fixture(scope="module")
 def servable(tmp_path_factory: pytest.TempPathFactory) -> Servable:
     base = tmp_path_factory.mktemp("models") / "tiny"
     tiny_servable.save(base, 1, offset=0.5)
-    return Servable("tiny", 1, base / "1")
+    return _loaded("tiny", base / "1")
 
 
 @pytest.fixture
@@ -91,7 +97,7 @@ def test_a_batch_of_an_allowed_size_is_not_padded() -> None:
 
 def test_one_model_does_not_answer_for_another(servable: Servable, make: Any, tmp_path: pathlib.Path) -> None:
     tiny_servable.save(tmp_path / "other", 1, offset=7.0)
-    servables = [servable, Servable("other", 1, tmp_path / "other" / "1")]
+    servables = [servable, _loaded("other", tmp_path / "other" / "1")]
     scheduler = make(max_batch_size=64, batch_timeout_micros=100_000)
 
     async def ask() -> list[Any]:
@@ -236,7 +242,7 @@ def test_a_signature_that_gives_no_row_for_a_row_is_refused(tmp_path: pathlib.Pa
 
     module = Pairs()
     tf.saved_model.save(module, str(tmp_path / "1"), signatures={"pairs": module.pairs})
-    signature = Servable("pairs", 1, tmp_path / "1").signatures["pairs"]
+    signature = _loaded("pairs", tmp_path / "1").signatures["pairs"]
 
     async def ask() -> Any:
         return await make().submit(signature, {"number": np.array([3, 4])}, deadline=math.inf)
