@@ -65,6 +65,7 @@ setup(
     entry_points={"console_scripts": ["draw = pipeline.cli.main:main"]},
     install_requires=[
         "absl-py>=1.4",
+        "anyio>=4",
         "apache-beam>=2.65,<3",
         # tfx-bsl 1.16 imports dill, which Beam stopped installing with 2.66.
         "apache-beam<2.66; python_version<'3.11'",

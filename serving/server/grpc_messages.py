@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent import futures
 from typing import Any
 
+import anyio
 import grpc
 from google.protobuf import descriptor
 from google.protobuf.message import DecodeError
@@ -83,19 +84,26 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         # gRPC would wait for the message of a unary method for ever; of a stream it lets us wait.
         async def answer(_: Any, context: grpc.aio.ServicerContext) -> bytes:
             try:
-                raw = await asyncio.wait_for(context.read(), _MESSAGE_SECONDS)
-                if raw is grpc.aio.EOF:
-                    raise status_error.invalid("The call has no message.")
-                memory = self._budget.reserve(_COPIES * len(raw))
-                context.add_done_callback(lambda _: memory.release())
-                request = await self._parse(message_class, raw)
-                del raw
-                return await self._serialize(await handler.unary_unary(request, context))
+                return await respond(context)
             except status_error.StatusError as error:
                 code, message = error.code, error.message
-            except asyncio.TimeoutError:
-                code, message = grpc.StatusCode.DEADLINE_EXCEEDED, f"No message came within {_MESSAGE_SECONDS:g} s."
+            # gRPC's own error leads to this frame, and this frame through the context to the error, so that both
+            # stay until the garbage is collected: nothing large may be in a variable here.
             return await context.abort(code, message)
+
+        async def respond(context: grpc.aio.ServicerContext) -> bytes:
+            with anyio.move_on_after(_MESSAGE_SECONDS) as scope:
+                raw = await context.read()
+            if scope.cancelled_caught:
+                late = f"No message came within {_MESSAGE_SECONDS:g} s."
+                raise status_error.StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, late)
+            if raw is grpc.aio.EOF:
+                raise status_error.invalid("The call has no message.")
+            memory = self._budget.reserve(_COPIES * len(raw))
+            context.add_done_callback(lambda _: memory.release())
+            request = await self._parse(message_class, raw)
+            del raw
+            return await self._serialize(await handler.unary_unary(request, context))
 
         return grpc.stream_unary_rpc_method_handler(answer)
 
@@ -169,6 +177,8 @@ def _count(raw: bytes, at: int, end: int, fields: _Fields, left: int, depth: int
                 left = _count(raw, at, after, _fields(nested), left, depth - 1)
             elif number in packed:
                 left -= size // packed[number] // _VALUES_PER_FIELD
+                if left < 0:
+                    raise TooManyFields
             at = after
         elif wire == _VARINT:
             while raw[at] > 127:

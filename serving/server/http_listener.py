@@ -127,6 +127,13 @@ class _Connection(HttpToolsProtocol):
                 self._await_head()
         super().data_received(data)
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # As asyncio declares it.
+        """Answers what was asked, for a caller may say that it asks nothing more."""
+        if self in self.idle or self._in_body:
+            return False  # It closes the connection.
+        self.cycle.keep_alive = False
+        return True
+
     def on_headers_complete(self) -> None:
         """Lets the application answer."""
         self._in_body = True

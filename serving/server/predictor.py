@@ -21,7 +21,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from serving.rest_json import answers
+from serving.rest_json import printing
 from serving.saved_model import DEFAULT_SIGNATURE, Arrays
 from serving.server import memory_budget, status_error, tensor_protos
 from serving.server.batching import Scheduler
@@ -272,7 +272,7 @@ def _fill_classifications(outputs: Arrays, rows: int, result: classification_pb2
         for column in range(columns):
             chosen = classification.classes.add()
             if classes is not None:
-                chosen.label = answers.as_text(classes[row, column])
+                chosen.label = printing.as_text(classes[row, column])
             if scores is not None:
                 chosen.score = float(scores[row, column])
 

@@ -9,9 +9,10 @@ import re
 import time
 import urllib.parse
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Iterable, Iterator
+from typing import Any, TypeVar
 
+import anyio
 import grpc
 from google.protobuf import json_format
 from starlette.exceptions import HTTPException
@@ -22,7 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
-from serving.rest_json import answers, bodies
+from serving.rest_json import bodies, printing
 from serving.rest_json.reader_process import BodyReader, ReaderFailed
 from serving.server import predictor, status_error, tensor_protos
 from serving.server.http_callers import HttpCallers
@@ -35,6 +36,8 @@ from serving.server.request_observer import RequestObserver
 from serving.server.served_models import ServedModels
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _CALL = re.compile(rf"{_MODEL}:(?P<method>predict|classify)")
@@ -238,7 +241,7 @@ class RestApi:
         async with self._places:
             outputs = await self._predictor.compute(signature, inputs, deadline=deadline)
         try:
-            return answers.print_predict(outputs, by_rows=parsed.by_rows)
+            return printing.print_predict(outputs, by_rows=parsed.by_rows)
         except ValueError as error:
             raise status_error.invalid(str(error)) from None
 
@@ -248,7 +251,7 @@ class RestApi:
         async with self._places:
             outputs = await self._predictor.compute(signature, inputs, deadline=deadline)
         predictor.expect_classifications(outputs, len(parsed.examples))
-        return answers.print_classifications(outputs.get("classes"), outputs.get("scores"))
+        return printing.print_classifications(outputs.get("classes"), outputs.get("scores"))
 
 
 def compressing(app: ASGIApp, *, any_origin: bool) -> ASGIApp:
@@ -259,11 +262,11 @@ def compressing(app: ASGIApp, *, any_origin: bool) -> ASGIApp:
     return app
 
 
-async def _until(deadline: float, answer: Any, status: int, late: str) -> Any:
-    try:
-        return await asyncio.wait_for(answer, deadline - time.monotonic())
-    except asyncio.TimeoutError:
-        raise HTTPException(status, f"{late} in time, see --rest_api_timeout_in_ms.") from None
+async def _until(deadline: float, answer: Awaitable[T], status: int, late: str) -> T:
+    # Not asyncio's wait_for: an error that passes through it stays in memory, with the request, as a circle.
+    with anyio.move_on_after(deadline - time.monotonic()):
+        return await answer
+    raise HTTPException(status, f"{late} in time, see --rest_api_timeout_in_ms.")
 
 
 async def _json_response(pieces: Iterator[bytes]) -> Response:

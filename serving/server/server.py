@@ -183,7 +183,7 @@ class Server:
         config = self._config
         connections = descriptors.raise_and_share()
         arguments: dict[str, int | str] = {
-            "grpc.max_receive_message_length": config.max_request_bytes,
+            "grpc.max_receive_message_length": config.max_message_bytes,
             "grpc.max_send_message_length": config.max_response_bytes + 2**20,
             # Two servers on one port would share its requests, and neither would say so.
             "grpc.so_reuseport": 0,

@@ -58,6 +58,10 @@ class ServerConfig:
     """Whether REST's port offers a page on which the models can be tried."""
     allow_version_labels_for_unavailable_models: bool = False
     max_request_bytes: int = 64 * 2**20
+    """Most bytes of a REST request's body, compressed or not."""
+    max_message_bytes: int = 16 * 2**20
+    """Most bytes of a gRPC request, which is a quarter of the same numbers in JSON. gRPC copies a message on the event
+    loop, and so more would be felt by other callers."""
     max_response_bytes: int = 64 * 2**20
     max_request_rows: int = 1000
     """Most rows of a request without batching; with it, max_batch_size is the bound."""
@@ -74,6 +78,7 @@ class ServerConfig:
             "max_memory_mb": 1,
             "max_request_rows": 1,
             "max_request_bytes": 1,
+            "max_message_bytes": 1,
             "max_response_bytes": 1,
             "file_system_poll_wait_seconds": 0,
             "model_config_file_poll_wait_seconds": 0,

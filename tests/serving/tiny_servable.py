@@ -62,13 +62,17 @@ class Tiny(tf.Module):
     def shout(self, text: tf.Tensor) -> Outputs:
         return {"loud": tf.strings.upper(text), "raw_bytes": text}
 
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def widen(self, x: tf.Tensor) -> Outputs:
+        return {"wide": tf.ensure_shape(tf.tile(x, [1, 5000]), [None, 15_000])}
+
 
 def save(
     base: pathlib.Path, version: int, offset: float, *, warm_up: Sequence[prediction_log_pb2.PredictionLog] = ()
 ) -> None:
     """Writes the version as an exporter does: whole or not at all."""
     tiny = Tiny(offset)
-    names = ("double", "spin", "classify", "measure", "whole", "shout")
+    names = ("double", "spin", "classify", "measure", "whole", "shout", "widen")
     unfinished = base.parent / f"unfinished-{base.name}-{version}"
     signatures = {name: getattr(tiny, name) for name in names}
     tf.saved_model.save(tiny, str(unfinished), signatures={**signatures, "serving_default": tiny.double})

@@ -62,7 +62,7 @@ def client(request: pytest.FixtureRequest, folder: pathlib.Path) -> Iterator[Cli
         models=models_from_folder(folder),
         batching=sizes if request.param == "batching" else None,
         max_request_rows=40,
-        max_request_bytes=6 * 2**20,
+        max_message_bytes=6 * 2**20,
     )
     with Server(options) as server, tiny_servable.client(server.grpc_port) as made:
         yield made
