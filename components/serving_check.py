@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import os
 import subprocess
-import sys
 import tempfile
 
 import tensorflow as tf
@@ -17,6 +16,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.declared_component import Artifacts, DeclaredComponent, Properties
 from components.model_artifact import SPLIT_KEY, model_and_split
+from serving.child_process import child_environment, safe_command
 from serving.examples import match_files, read_records
 
 LOG_FILE = "check.log"
@@ -94,13 +94,8 @@ def _keep_warm_model(blessing: types.Artifact, model_dir: str, warmup_file: str)
 
 def _check(model_dir: str, examples: list[bytes], timeout_seconds: int, warmup_file: str) -> _Result:
     """Checks the model in a process that has TensorFlow alone, as a server has, and that may crash."""
-    environment = {
-        **os.environ,
-        # The stages of a local run share one process, so after the Trainer an accelerator's memory is not free.
-        "CUDA_VISIBLE_DEVICES": "-1",
-        # The child finds our packages where this process does.
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
+    # The stages of a local run share one process, so after the Trainer an accelerator's memory is not free.
+    environment = child_environment({"CUDA_VISIBLE_DEVICES": "-1"})
     with tempfile.TemporaryDirectory() as scratch:
         examples_file = os.path.join(scratch, "examples.tfrecord")
         with tf.io.TFRecordWriter(examples_file) as writer:
@@ -109,7 +104,7 @@ def _check(model_dir: str, examples: list[bytes], timeout_seconds: int, warmup_f
         try:
             # On a timeout, as on any exception here, `run` kills this child and waits for it.
             child = subprocess.run(
-                [sys.executable, "-m", "serving.model_check", model_dir, examples_file, "--warmup", warmup_file],
+                safe_command("serving.model_check", model_dir, examples_file, "--warmup", warmup_file),
                 env=environment,
                 capture_output=True,
                 text=True,

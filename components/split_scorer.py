@@ -11,6 +11,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.declared_component import Artifacts, DeclaredBeamComponent, Properties
 from components.model_artifact import SPLIT_KEY, model_and_split
+from serving.beam_options import LOCAL_BEAM_ARGUMENTS
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Executor(BaseBeamExecutor):
           RuntimeError: if an image could not be scored; says why not.
         """
         # Beam's RunInference and pyarrow, which only this optional stage needs.
-        from serving.batch.job import LOCAL_BEAM_ARGUMENTS, Job, score_batch
+        from serving.batch.job import Job, score_batch
         from serving.batch.model_source import SavedModelSource
 
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -47,10 +48,12 @@ class Executor(BaseBeamExecutor):
         # Of a flag that stands twice Beam takes the last.
         beam_arguments = (*LOCAL_BEAM_ARGUMENTS, *(self._beam_pipeline_args or ()))
         summary = score_batch(job, beam_arguments, report=_LOG.info)
-        if summary["rejected"]:
+        if not summary["images"] and not summary["rejected"]:
+            raise RuntimeError(f"The split {split!r} has no examples that can be scored.")
+        if summary["rejected"] or summary["losses_of_unknown_size"]:
             raise RuntimeError(
-                f"{summary['rejected']} of the examples in split {split!r} could not be scored; the first of them: "
-                f"{_first_rejected(job.output)}"
+                f"{summary['rejected'] or 'Some'} of the examples in split {split!r} could not be scored; the first of "
+                f"them: {_first_rejected(job.output)}"
             )
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import click
 
+from serving.cli.number_options import Real
+from serving.cli.place_options import local
+
 
 @dataclasses.dataclass(frozen=True)
 class Option:
@@ -18,6 +21,8 @@ class Option:
 
     help: str
     """Its line in `--help`, with the meaning of None; any other default is shown by itself."""
+    range: tuple[float, float] | None = None
+    """The least and the greatest value; every number has one."""
     flag: str | None = None
     """In place of `--field-name`, such as `--on/--off`. The environment variable follows from it: `FIELD_NAME`."""
     has_variable: bool = True
@@ -53,8 +58,11 @@ def settings_options(settings_class: type[Any]) -> Callable[[Callable[..., None]
 
 
 def absolute_path(text: str | Path) -> Path:
-    """Makes a path absolute: TFX stores it, and may be started from another folder next time."""
-    return Path(text).expanduser().resolve()
+    """Makes a path absolute: TFX stores it, and may be started from another folder next time.
+
+    Raises ValueError for an address such as gs://bucket.
+    """
+    return Path(local(str(text))).expanduser().resolve()
 
 
 def _click_option(settings_class: type[Any], field: dataclasses.Field[Any]) -> Callable[..., Any]:
@@ -65,7 +73,7 @@ def _click_option(settings_class: type[Any], field: dataclasses.Field[Any]) -> C
     return click.option(
         flag,
         field.name,
-        type=absolute_path if kind is Path else kind,
+        type=_click_type(kind, declared),
         multiple=is_repeated,
         metavar=declared.metavar or ("PATH" if kind is Path else None),
         help=declared.help,
@@ -74,3 +82,25 @@ def _click_option(settings_class: type[Any], field: dataclasses.Field[Any]) -> C
         show_envvar=declared.has_variable,
         envvar=flag.removeprefix("--").replace("-", "_").upper() if declared.has_variable else None,
     )
+
+
+def _click_type(kind: type[Any], declared: Option) -> Any:
+    if kind is Path:
+        return _AbsolutePath()
+    if kind not in (int, float):
+        return kind
+    if declared.range is None:
+        raise TypeError(f"The number {declared.help!r} has no range.")
+    least, greatest = declared.range
+    return click.IntRange(int(least), int(greatest)) if kind is int else Real(least, greatest)
+
+
+class _AbsolutePath(click.ParamType):
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Fails for an address."""
+        try:
+            return absolute_path(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)

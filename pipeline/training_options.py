@@ -38,22 +38,33 @@ class TaskOption:
 class TrainingOptions(TaskOption):
     """Size of the training and thresholds of the gate; None leaves a value as the task has it."""
 
-    steps: Annotated[int | None, Option("Training steps.  [default: the task's]")] = None
+    steps: Annotated[int | None, Option("Training steps.  [default: the task's]", range=(0, 2**31 - 1))] = None
     train_examples: Annotated[
         int | None,
-        Option("Training images that are made, of a task that composes them of digits.  [default: the task's]"),
+        Option(
+            "Training images that are made, of a task that composes them of digits.  [default: the task's]",
+            range=(1, 10_000_000),
+        ),
     ] = None
     max_nll_bound: Annotated[
         float | None,
-        Option("The greatest bound, in nats an image, of a model that may be pushed.  [default: the task's]"),
+        Option(
+            "The greatest bound, in nats an image, of a model that may be pushed.  [default: the task's]",
+            range=(0, 1e9),
+        ),
     ] = None
     max_error: Annotated[
         float | None,
-        Option("The greatest error, from 0 to 1, of a classifier that may be pushed.  [default: the task's]"),
+        Option(
+            "The greatest error, from 0 to 1, of a classifier that may be pushed.  [default: the task's]", range=(0, 1)
+        ),
     ] = None
     score_samples: Annotated[
         int | None,
-        Option("Score each image of the test split with so many samples, as a last stage.  [default: no such stage]"),
+        Option(
+            "Score each image of the test split with so many samples, as a last stage.  [default: no such stage]",
+            range=(1, 1_000_000),
+        ),
     ] = None
 
     @functools.cached_property

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 GRAPH_FILE = "saved_model.pb"
 """A folder without this file holds no SavedModel, or a half copied one."""
 TASK_FILE = os.path.join("assets", "task.json")
+_VARIABLES = os.path.join("variables", "variables.index")
+"""Written last of all; only a model without variables may lack it."""
 DEFAULT_SIGNATURE = "serving_default"
 
 Arrays = dict[str, np.ndarray]
@@ -280,16 +282,22 @@ def require_task(directory: str | os.PathLike[str]) -> ExportedTask:
 
 
 def newest_version(directory: str | os.PathLike[str]) -> str:
-    """Returns `directory` if it is a SavedModel, or the folder in it with the greatest number; else ValueError."""
+    """Returns `directory` if it is a SavedModel, or the whole one in it with the greatest number; else ValueError."""
     import tensorflow as tf
 
     path = os.fspath(directory).rstrip("/")
     if not tf.io.gfile.exists(os.path.join(path, GRAPH_FILE)):
-        names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else []
-        versions = [int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal()]
-        if not versions:
-            raise NotASavedModel(f"There is no model in {path}: expected a SavedModel, or its numbered versions.")
-        path = os.path.join(path, str(max(versions)))
+        names = [name.rstrip("/") for name in tf.io.gfile.listdir(path)] if tf.io.gfile.isdir(path) else []
+        versions = sorted((name for name in names if name.isascii() and name.isdecimal()), key=int)
+        # The Pusher, or who copies a version by hand, makes the folder first, and the graph before the variables.
+        graphs = [name for name in versions if tf.io.gfile.exists(os.path.join(path, name, GRAPH_FILE))]
+        whole = [name for name in graphs if tf.io.gfile.exists(os.path.join(path, name, _VARIABLES))] or graphs
+        if not whole:
+            seen = f"only {', '.join(versions[-3:])}, without {GRAPH_FILE}" if versions else "none"
+            raise NotASavedModel(
+                f"There is no model in {path}: expected a SavedModel, or its numbered versions; there is {seen}."
+            )
+        path = os.path.join(path, whole[-1])
     return path if "://" in path else os.path.abspath(path)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
+from serving.beam_options import LOCAL_RUNNER
 from trainer.task import DataSource
 
 _LOG = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, data: DataSource, beam_pipeline_
         )
     options = PipelineOptions(list(beam_pipeline_args))
     config = tfds.download.DownloadConfig(
-        beam_options=options, beam_runner=options.view_as(StandardOptions).runner or "DirectRunner"
+        beam_options=options, beam_runner=options.view_as(StandardOptions).runner or LOCAL_RUNNER
     )
     tfds.disable_progress_bar()
     try:

@@ -9,15 +9,17 @@ import click
 from pipeline.kubeflow import compiler
 from pipeline.kubeflow.compile_settings import CompileSettings
 from pipeline.option_fields import settings_options
+from serving.cli.command_line import draw_command
+from serving.cli.place_options import LocalPath
 from serving.native_output import quiet_native_code
 
 
-@click.command()
+@draw_command()
 @settings_options(CompileSettings)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False, path_type=Path),
     help="The package, a .yaml.  [default: draw.yaml or draw-classifier.yaml]",
 )
 def compile_pipeline(settings: CompileSettings, output: Path | None) -> None:

@@ -10,6 +10,9 @@ import click
 
 from pipeline.local.run_settings import RunFolder
 from pipeline.option_fields import settings_options
+from serving.cli.command_line import draw_command
+from serving.cli.number_options import INT64
+from serving.cli.place_options import LocalPath, TensorFlowPattern, local
 from serving.native_output import quiet_native_code
 from trainer.task import Task
 
@@ -17,22 +20,26 @@ if TYPE_CHECKING:
     from pipeline.paper.figures import FigureInputs
 
 
-@click.command()
+@draw_command()
 @click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder that they are written to."
+    "--out", required=True, type=LocalPath(file_okay=False, path_type=Path), help="Folder that they are written to."
 )
 @click.option(
     "--model",
     help="A pretrained model, or the folder of a SavedModel or its versions.  [default: the last that was judged]",
 )
-@click.option("--examples", help="Pattern of the images to be looked at.  [default: the run's test split]")
-@click.option("--training", help="Pattern of the training images.  [default: the run's]")
+@click.option(
+    "--examples",
+    type=TensorFlowPattern(),
+    help="Pattern of the images to be looked at.  [default: the run's test split]",
+)
+@click.option("--training", type=TensorFlowPattern(), help="Pattern of the training images.  [default: the run's]")
 @click.option(
     "--logs",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=LocalPath(exists=True, file_okay=False, path_type=Path),
     help="Of the training, by step.  [default: the run's]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="That of `draw sample` gives the same images.")
+@click.option("--seed", type=INT64, default=0, show_default=True, help="That of `draw sample` gives the same images.")
 @settings_options(RunFolder)
 def figures(settings: RunFolder, out: Path, model: str | None, seed: int, **given: str | Path | None) -> None:
     """Draw the paper's figures of a model: PNG for print, and animations.
@@ -77,7 +84,7 @@ def _inputs_from_model(directory: str) -> FigureInputs:
     from serving import pretrained
     from serving.saved_model import newest_version
 
-    model_dir = Path(newest_version(pretrained.resolve(directory)))
+    model_dir = Path(newest_version(local(pretrained.resolve(directory))))
     return FigureInputs(task=_exported_task(model_dir), model_dir=model_dir, name=f"Model {model_dir.name}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 
 import click
@@ -49,6 +50,17 @@ class LazyGroup(click.Group):
         module, name, _ = SUBCOMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the subcommand. Raises UsageError for an unknown one, with the nearest name."""
+        if args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], SUBCOMMANDS, 1)
+            raise click.UsageError(
+                f"There is no command {args[0]!r}." + (f" Did you mean {near[0]}?" if near else ""), ctx
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Lists the subcommands without importing them."""

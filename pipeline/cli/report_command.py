@@ -8,19 +8,22 @@ import click
 
 from pipeline.local.run_settings import RunFolder
 from pipeline.option_fields import settings_options
+from serving.cli.command_line import draw_command
+from serving.cli.number_options import SAMPLES
+from serving.cli.place_options import LocalPath
 from serving.native_output import quiet_native_code
 from serving.pictures.png import save_whole
 from trainer.task import CLASSIFIER
 
 
-@click.command()
+@draw_command()
 @settings_options(RunFolder)
 @click.option(
     "--samples",
-    type=click.IntRange(1),
+    type=SAMPLES,
     help="Score every image so many times, for a row of the importance-weighted bound.  [default: no such row]",
 )
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A .md file that is written too.")
+@click.option("-o", "--output", type=LocalPath(dir_okay=False, path_type=Path), help="A .md file that is written too.")
 def report(settings: RunFolder, samples: int | None, output: Path | None) -> None:
     """Show the paper's table with a row for the last evaluated model: what was measured, with its standard error.
 

@@ -10,6 +10,7 @@ from pipeline.local import runner
 from pipeline.local.failure import RunFailed
 from pipeline.local.run_settings import RunSettings
 from pipeline.option_fields import settings_options
+from serving.cli.command_line import draw_command
 from trainer.task import CLASSIFIER, GENERATIVE
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ NOT_PUSHED = 3  # click exits with 2 where an option is wrong
 INTERRUPTED = 130
 
 
-@click.command()
+@draw_command()
 @settings_options(RunSettings)
 @click.pass_context
 def run(ctx: click.Context, settings: RunSettings) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from serving.cli.command_line import draw_command
 from trainer import task_file, task_yaml
 from trainer import tasks as registry
 from trainer.task import Task
@@ -15,7 +16,7 @@ _HEADINGS = ("name", "title", "data set", "T", "LSTM", "n_z", "attention", "step
 _WIDEST = 60
 
 
-@click.command()
+@draw_command()
 @click.argument("task", required=False, metavar="[NAME|FILE]")
 @click.option("--set", "values", multiple=True, metavar="PATH=VALUE", help="Set a value first; may be repeated.")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Show it as a task file, to save and to change.")

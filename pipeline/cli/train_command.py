@@ -13,6 +13,9 @@ import click
 from pipeline.local.failure import reason
 from pipeline.option_fields import settings_options
 from pipeline.training_options import TaskOption
+from serving.cli.command_line import draw_command
+from serving.cli.number_options import STEPS
+from serving.cli.place_options import LocalPath, TensorFlowPattern
 from serving.native_output import quiet_native_code
 
 WORKER_LOST = 138
@@ -25,14 +28,21 @@ class _WorkerLost(click.ClickException):
     exit_code = WORKER_LOST
 
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FOLDER = LocalPath(file_okay=False, path_type=Path)
 
 
-@click.command()
+@draw_command()
 @settings_options(TaskOption)
-@click.option("--steps", envvar="STEPS", type=click.IntRange(1), help="Training steps.  [default: the task's]")
-@click.option("--examples", required=True, help="A pattern of the pipeline's training examples.")
-@click.option("--validation", required=True, help="A pattern of the examples for validation while training.")
+@click.option("--steps", envvar="STEPS", type=STEPS, help="Training steps.  [default: the task's]")
+@click.option(
+    "--examples", type=TensorFlowPattern(), required=True, help="A pattern of the pipeline's training examples."
+)
+@click.option(
+    "--validation",
+    type=TensorFlowPattern(),
+    required=True,
+    help="A pattern of the examples for validation while training.",
+)
 @click.option(
     "--checkpoints",
     required=True,

@@ -56,7 +56,9 @@ class CompileSettings(TrainingOptions):
     ] = None
     tolerance: Annotated[
         float | None,
-        Option("By how much a model may be worse than the one that was pushed last.  [default: the task's]"),
+        Option(
+            "By how much a model may be worse than the one that was pushed last.  [default: the task's]", range=(0, 1e9)
+        ),
     ] = None
 
     def __post_init__(self) -> None:

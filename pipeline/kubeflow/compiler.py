@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.local.runner import BEAM_ARGUMENTS
+from serving.beam_options import LOCAL_BEAM_ARGUMENTS
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.compile_settings import CompileSettings
@@ -71,5 +71,5 @@ def _pipeline(settings: CompileSettings) -> Any:
     )
     for component in on_beam:
         beam = settings.cluster.stage(component.id).beam
-        component.with_beam_pipeline_args(list(BEAM_ARGUMENTS if beam is None else beam))
+        component.with_beam_pipeline_args(list(LOCAL_BEAM_ARGUMENTS if beam is None else beam))
     return pipeline

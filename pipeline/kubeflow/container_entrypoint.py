@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline.kubeflow.executor_input import NO_MIRROR, Mirror, addresses, for_launcher, for_tfx
 from pipeline.local.failure import is_user_error, reason
+from serving import beam_options
 from serving.native_output import quiet_native_code
 
 MIRROR_ROOT_VARIABLE = "KFP_MIRROR_ROOT"
@@ -84,10 +85,10 @@ def _mirror(executor_input: Mapping[str, Any], beam_arguments: Sequence[str]) ->
 def _remote_runner(beam_arguments: Sequence[str]) -> str | None:
     """Returns the name of the Beam runner if its workers run outside this pod."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--runner", default="DirectRunner")
+    parser.add_argument("--runner", default=None)
     parser.add_argument("--environment_type")
     options, _ = parser.parse_known_args(beam_arguments)
-    is_local = options.runner == "DirectRunner" or options.environment_type == "LOOPBACK"
+    is_local = beam_options.is_local(options.runner) or options.environment_type == "LOOPBACK"
     return None if is_local else str(options.runner)
 
 
@@ -108,7 +109,7 @@ def _run(
             json_serialized_invocation_args=json.dumps({**executor_input, "outputs": outputs}),
             json_serialized_inputs_spec_args=json.dumps(inputs_spec),
         )
-        kubeflow_v2_run_executor.main((arguments, beam_arguments))
+        kubeflow_v2_run_executor.main((arguments, beam_options.with_local_runner(beam_arguments)))
         return dict(json.loads(output_file.read_text(encoding="utf-8")))
 
 

@@ -13,13 +13,11 @@ from pipeline.local.console import RunConsole
 from pipeline.local.failure import RunFailed, reason
 from pipeline.local.interrupt import InterruptRepeater
 from serving import native_output
+from serving.beam_options import LOCAL_BEAM_ARGUMENTS
 
 if TYPE_CHECKING:
     from pipeline.local.outcome import RunOutcome
     from pipeline.local.run_settings import RunSettings
-
-# In one process: starting workers takes longer than 5,000 images do.
-BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 
 SHEET_ROWS, SHEET_COLUMNS, SHEET_SEED = 8, 12, 0
 GLIMPSE_ROWS, GLIMPSE_COLUMNS = 4, 5
@@ -77,7 +75,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
             pipeline_root=str(settings.folder),
             metadata_connection_config=connection,
             enable_cache=settings.use_cache,
-            beam_pipeline_args=BEAM_ARGUMENTS,
+            beam_pipeline_args=LOCAL_BEAM_ARGUMENTS,
             init_from=None if settings.initial_weights is None else str(settings.initial_weights),
             score_samples=settings.score_samples,
         )

@@ -5,37 +5,40 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import secrets
+import os
+import signal
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io import Write
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from serving import beam_options
 from serving.batch.account import CountPassedOver, CountRejected
 from serving.batch.blocks import SAMPLES_TOGETHER, blocks, blocks_together
 from serving.batch.elements import Scored
 from serving.batch.estimate import NO_COMPRESSION_COST
 from serving.batch.model_handler import PROGRESS, Part, ScoreHandler, Work, merge_parts
 from serving.batch.model_source import ModelSource
-from serving.batch.publish import Places, Publish
-from serving.batch.sinks import FORMATS, ScoreTables, rejected_sink, score_sink
+from serving.batch.output_claim import Places, claimed
+from serving.batch.publish import Publish
+from serving.batch.sinks import FORMATS, ScoreTables, WriteFiles
 from serving.batch.summary import LEAST_LIKELY, Summarise
+from serving.beam_options import LOCAL_BEAM_ARGUMENTS
 from serving.images.image_elements import Image, Rejected
 from serving.images.input_files import PASSED_OVER, Inputs, find_inputs
 from serving.images.reading import REJECTED, ReadImages
 
-# One thread is enough to feed the model, whose call uses all cores; every process more would load it again.
-LOCAL_BEAM_ARGUMENTS = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 _PROGRESS_SECONDS = 2.0
+_LOOK_SECONDS = 0.2
+_CANCEL_SECONDS = 30.0
 _TOGETHER = 512
 """Images to write together if they come one by one."""
 
@@ -60,6 +63,8 @@ class Job:
     """RGB under the transparent pixels of pictures; None refuses them."""
     pictures: int = 0
     """How many of the most and of the least likely images to show."""
+    overwrite: bool = False
+    """Whether to take the place of an earlier job's outputs, when all of the new ones are written."""
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.rows < 1:
@@ -77,35 +82,85 @@ def score_batch(
     summary after them: a job that failed leaves none. The numbers follow from the images, their ids and the samples'
     indices alone, to float32's last places, whatever the runner, its workers and the size of a batch.
 
+    Every row of the input is scored or rejected; how many rows are lost in a broken file is in the summary too, or
+    that nobody can tell.
+
     Args:
       job: what to do.
       beam_arguments: Beam's own flags.
       report: called with each line of text about the progress.
 
     Raises:
-      ValueError: if there is no input, or there are outputs already.
+      ValueError: if there is no input, there are outputs already, or another job is writing them; or if an argument
+        is none of Beam's.
       Exception: whatever ended the job.
     """
-    inputs = find_inputs([job.input] if isinstance(job.input, str) else job.input)
-    if FileSystems.match([f"{job.output}-*"])[0].metadata_list:
-        raise ValueError(f"There are files {job.output}-* already: choose another output, or take them away first.")
-    places = Places(job.output, f"{job.output}-unfinished-{uuid.uuid4().hex[:8]}")
+    beam_options.check(beam_arguments)
     options = PipelineOptions(list(beam_arguments))
-    unknown = options.get_all_options(retain_unknown_options=True).keys() - options.get_all_options().keys()
-    if unknown:
-        # Not an error: a cluster's job server may know more options than the Beam that is installed here.
-        report(f"Beam does not know {', '.join(f'--{name}' for name in sorted(unknown))}")
-    pipeline = beam.Pipeline(options=options)
-    _build(pipeline, job, inputs, places)
-    try:
+    # Buckets need them from the first look on.
+    FileSystems.set_options(options)
+    inputs = find_inputs([job.input] if isinstance(job.input, str) else job.input)
+    with claimed(job.output if "://" in job.output else os.path.abspath(job.output), overwrite=job.overwrite) as places:
+        runner = beam_options.make_runner(options)
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        _build(pipeline, job, inputs._replace(is_ours=places.owns), places)
         with _watched(job.samples, report):
-            pipeline.run().wait_until_finish()
-    finally:
-        with contextlib.suppress(Exception):
-            FileSystems.delete([places.folder])
-    with FileSystems.open(places.summary) as file:
-        summary: dict[str, Any] = json.load(file)
+            _run(pipeline, report, is_local=runner is not None)
+        with FileSystems.open(places.summary) as file:
+            summary: dict[str, Any] = json.load(file)
     return summary
+
+
+def _run(pipeline: beam.Pipeline, report: Callable[[str], None], *, is_local: bool) -> None:
+    """Runs the pipeline to its end, or cancels it where this thread is interrupted.
+
+    Beam drops an interruption that reaches it in a callback, so it works in a thread of its own.
+    """
+    results = []
+    if not is_local:
+        # Beam's job servers put their handlers in place of Python's, which end the server before the job.
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        results.append(pipeline.run())
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            if is_local:
+                results.append(pipeline.run())
+            results[0].wait_until_finish()
+        except BaseException as error:
+            errors.append(error)
+
+    worker = threading.Thread(target=work, name="beam", daemon=True)
+    worker.start()
+    try:
+        while worker.is_alive():
+            worker.join(_LOOK_SECONDS)
+    except BaseException:
+        if not is_local:
+            _cancel(results[0], report)
+        raise
+    if errors:
+        raise errors[0]
+    if not is_local and results[0].state != PipelineState.DONE:
+        raise RuntimeError(f"The runner ended the job as {results[0].state}; its own log says why.")
+
+
+def _cancel(result: PipelineResult, report: Callable[[str], None]) -> None:
+    """Cancels a job on another machine, and waits a little for its end."""
+    try:
+        result.cancel()
+        until = time.monotonic() + _CANCEL_SECONDS
+        while not PipelineState.is_terminal(result.state) and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+        state = result.state
+    except Exception as error:  # whatever a runner's client raises
+        state = f"unknown ({type(error).__name__})"
+    if not PipelineState.is_terminal(state):
+        report(f"The runner has not cancelled the job, which is {state}: cancel it there. It will publish nothing.")
 
 
 def _build(pipeline: beam.Pipeline, job: Job, inputs: Inputs, places: Places) -> None:
@@ -117,16 +172,16 @@ def _build(pipeline: beam.Pipeline, job: Job, inputs: Inputs, places: Places) ->
     written = (
         scored["scores"]
         | "Rows" >> beam.Map(ScoreTables(images.dimensions, job.model.version).table)
-        | "WriteScores" >> Write(score_sink(places.unfinished("scores"), job.file_format))
+        | "WriteScores" >> beam.ParDo(WriteFiles(places.folder, job.file_format))
     )
-    written_rejected = rejected | "WriteRejected" >> Write(rejected_sink(places.unfinished("rejected")))
+    written_rejected = rejected | "WriteRejected" >> beam.ParDo(WriteFiles(places.folder, "rejected"))
     ends = max(job.pictures, LEAST_LIKELY)
     _ = (
         scored["scores"]
         | "Summarise" >> beam.CombineGlobally(Summarise(most_likely=job.pictures, least_likely=ends))
         | "Publish"
         >> beam.ParDo(
-            Publish(places, _facts(job), images.dimensions),
+            Publish(places, _facts(job), images.dimensions, overwrite=job.overwrite),
             AsSingleton(rejected | "CountRejected" >> beam.CombineGlobally(CountRejected())),
             AsSingleton(read[PASSED_OVER] | "CountPassedOver" >> beam.CombineGlobally(CountPassedOver())),
             AsList(written),
@@ -166,7 +221,7 @@ class ScoreImages(beam.PTransform):
         if spread:
             parts = (
                 parts
-                | "Key" >> beam.FlatMap(lambda batch: [((part.id, part.occurrence), part) for part in batch])
+                | "Key" >> beam.FlatMap(lambda batch: [((part.place.path, part.place.row), part) for part in batch])
                 | "Merge" >> beam.CombinePerKey(merge_parts)
                 | "Whole" >> beam.Values()
                 | "Batch" >> beam.BatchElements(min_batch_size=_TOGETHER, max_batch_size=_TOGETHER)
@@ -176,9 +231,8 @@ class ScoreImages(beam.PTransform):
 
 
 def _work(image: Image, samples: int) -> Iterator[Work]:
-    occurrence = secrets.randbits(63) if samples > SAMPLES_TOGETHER else 0
     for block in blocks(image.id, image.pixels, samples):
-        yield Work(block, image.place, occurrence)
+        yield Work(block, image.place)
 
 
 class _Sort(beam.DoFn):

@@ -20,15 +20,13 @@ class Work(NamedTuple):
 
     block: Block
     place: Place
-    occurrence: int
-    """Tells images of the same id apart."""
+    """Tells images of the same id apart, the same whenever a runner computes it."""
 
 
 class Part(NamedTuple):
     """The result of some of an image's samples, or of all."""
 
     id: bytes
-    occurrence: int
     place: Place
     pixels: np.ndarray | None
     """Kept in the part with the first sample, if pictures were asked for."""
@@ -97,7 +95,7 @@ class ScoreHandler(ModelHandler[Work, list[Part], Scorer]):
 
     def _part(self, work: Work, result: Estimate | str) -> Part:
         keep = self._keep_pixels and work.block.first == 0
-        return Part(work.block.id, work.occurrence, work.place, work.block.image if keep else None, result)
+        return Part(work.block.id, work.place, work.block.image if keep else None, result)
 
 
 def merge_parts(parts: Iterable[Part]) -> Part:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
 from serving.batch.account import PassedOverFiles, RejectedRows
+from serving.batch.output_claim import Places, delete, outputs
+from serving.batch.sinks import naming
 from serving.batch.summary import Ranked, Summary
 from serving.pictures.png import png_bytes
 from serving.pictures.sheet import sheet_in_rows
@@ -19,63 +21,83 @@ from serving.pictures.sheet import sheet_in_rows
 PICTURE_COLUMNS = 10
 
 
-class Places(NamedTuple):
-    """The paths that a job writes to."""
-
-    prefix: str
-    """What the names of all outputs begin with."""
-    folder: str
-    """A folder beside them for unfinished files, deleted at the end."""
-
-    @property
-    def summary(self) -> str:
-        """The file that is written last: if it is there, all of them are."""
-        return f"{self.prefix}-summary.json"
-
-    def unfinished(self, kind: str) -> str:
-        """Returns the prefix under which outputs of a kind are written first."""
-        return f"{self.folder}/{kind}"
-
-
 class Publish(beam.DoFn):
-    """Takes the summary, with the names of all files as side inputs, and moves everything to its place.
+    """Takes the summary, with the paths of all files by kind as side inputs, and moves everything to its place.
 
     Beam may retry a bundle that was done already: what was moved then is not missed.
     """
 
-    def __init__(self, places: Places, facts: dict[str, Any], dimensions: int) -> None:
+    def __init__(self, places: Places, facts: dict[str, Any], dimensions: int, *, overwrite: bool) -> None:
         self._places = places
         self._facts = facts
         self._dimensions = dimensions
+        self._overwrite = overwrite
 
     def process(
-        self, summary: Summary, rejected: RejectedRows, passed_over: PassedOverFiles, *files: Iterable[str]
+        self,
+        summary: Summary,
+        rejected: RejectedRows,
+        passed_over: PassedOverFiles,
+        scores: Iterable[str],
+        rejected_files: Iterable[str],
     ) -> Iterable[str]:
-        """Publishes everything and yields the path of the summary."""
-        moved = [path for paths in files for path in paths]
+        """Publishes everything and yields the path of the summary.
+
+        Raises RuntimeError if the output is no longer this job's, or has outputs of another.
+        """
+        moves = {**self._numbered("scores", scores), **self._numbered("rejected", rejected_files)}
         for kind, ranked in (("most-likely", summary.most_likely), ("least-likely", summary.least_likely)):
             if ranked and ranked[0].pixels is not None:
-                moved.append(self._write(f"{kind}.png", _picture(ranked)))
+                moves.update([self._write(f"{kind}.png", _picture(ranked))])
         values = {
             **self._facts,
             **rejected.to_json(),
             "passed_over": passed_over.to_json(),
             **summary.to_json(self._dimensions),
         }
-        text = json.dumps(values, indent=2, allow_nan=False) + "\n"
-        moved.append(self._write("summary.json", text.encode()))
-        for path in moved:
-            final = f"{self._places.prefix}-{posixpath.basename(path)}"
+        moves.update([self._write("summary.json", (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())])
+        self._make_room(moves)
+        for path, final in moves.items():
             if FileSystems.exists(path):
                 FileSystems.rename([path], [final])
-        FileSystems.delete([self._places.folder])
         yield self._places.summary
 
-    def _write(self, name: str, content: bytes) -> str:
-        path = self._places.unfinished(name)
-        with FileSystems.create(path) as file:
+    def _numbered(self, kind: str, paths: Iterable[str]) -> dict[str, str]:
+        """Maps the files of a kind to their places: in any order, but in the same one if Beam retries."""
+        files = sorted(paths)
+        return {
+            path: f"{self._places.prefix}-{kind}-{number:05d}-of-{len(files):05d}{posixpath.splitext(path)[1]}"
+            for number, path in enumerate(files)
+        }
+
+    def _make_room(self, moves: dict[str, str]) -> None:
+        """Removes an earlier job's outputs, its summary first, which says that the others are whole."""
+        if not self._places.is_held:
+            raise RuntimeError(
+                f"{self._places.prefix}-* is no longer this job's: it was interrupted, or another job writes there. "
+                "Nothing is published."
+            )
+        begun = f"{self._places.folder}/publishing"
+        if FileSystems.exists(begun):
+            return  # What is there now is from an earlier attempt of this bundle.
+        there = outputs(self._places.prefix)
+        if there and not self._overwrite:
+            raise RuntimeError(
+                f"{there[0]} came into being while this job ran: nothing is published. Choose another output, or "
+                "--overwrite."
+            )
+        summary = self._places.summary
+        for path in sorted(there, key=lambda path: path != summary):
+            # The others that get a successor are replaced.
+            if path == summary or path not in moves.values():
+                delete(path)
+        FileSystems.create(begun).close()
+
+    def _write(self, name: str, content: bytes) -> tuple[str, str]:
+        path = f"{self._places.folder}/{name}"
+        with naming(path), FileSystems.create(path) as file:
             file.write(content)
-        return path
+        return path, f"{self._places.prefix}-{name}"
 
 
 def _picture(ranked: list[Ranked]) -> bytes:

@@ -1,18 +1,22 @@
-"""Beam sinks of the job: scores as Parquet, CSV or JSON lines, and rejected rows as JSON lines."""
+"""The files that the job writes: scores as Parquet, CSV or JSON lines, and rejected rows as JSON lines."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
+import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.coders import coders
-from apache_beam.io.filebasedsink import FileBasedSink
 from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from serving.batch.elements import Scored
 from serving.batch.estimate import bits_per_dimension
@@ -61,43 +65,50 @@ class ScoreTables(NamedTuple):
         }
 
 
-def score_sink(prefix: str, file_format: str) -> FileBasedSink:
-    """Makes a sink of tables by SCHEMA. Raises KeyError for a format that is none of FORMATS."""
-    writer = {"parquet": _ParquetWriter, "csv": _CsvWriter, "jsonl": _JsonLinesWriter}[file_format]
-    return _Sink(prefix, f".{file_format}", writer)
+class WriteFiles(beam.DoFn):
+    """Writes one file a bundle, and yields its path; none if there is nothing to write.
 
+    Beam's FileBasedSink takes a `[` in the folder's name for a pattern, and finds its own files no more.
+    """
 
-def rejected_sink(prefix: str) -> FileBasedSink:
-    """Makes a sink of Rejected, which writes no file if there is none."""
-    return _Sink(prefix, ".jsonl", _RejectedWriter, skip_if_empty=True)
+    def __init__(self, folder: str, kind: str) -> None:
+        """Takes a kind of FORMATS, for tables by SCHEMA, or `rejected`, for Rejected."""
+        self._folder = folder
+        self._kind = kind
+        self._writer: Any = None
 
+    def start_bundle(self) -> None:
+        """Begins a file when the first element comes."""
+        self._writer = None
 
-class _Sink(FileBasedSink):
-    """Writes files with one of the writers below."""
+    def process(self, element: Any) -> None:
+        """Writes one element. Raises OSError that names the file."""
+        if self._writer is None:
+            suffix = "jsonl" if self._kind == "rejected" else self._kind
+            self._path = f"{self._folder}/{uuid.uuid4().hex}.{suffix}"
+            with naming(self._path):
+                self._writer = _WRITERS[self._kind](
+                    FileSystems.create(self._path, compression_type=CompressionTypes.UNCOMPRESSED)
+                )
+        with naming(self._path):
+            self._writer.write(element)
 
-    def __init__(
-        self, prefix: str, suffix: str, writer: Callable[[IO[bytes]], Any], *, skip_if_empty: bool = False
-    ) -> None:
-        super().__init__(
-            prefix,
-            coders.FastPrimitivesCoder(),
-            suffix,
-            compression_type=CompressionTypes.UNCOMPRESSED,
-            skip_if_empty=skip_if_empty,
-        )
-        self._writer = writer
-
-    def open(self, temp_path: str) -> Any:
-        """Opens a file; Beam calls the writer its file handle."""
-        return self._writer(super().open(temp_path))
-
-    def write_record(self, file_handle: Any, value: Any) -> None:
-        """Writes one element of the collection."""
-        file_handle.write(value)
-
-    def close(self, file_handle: Any) -> None:
+    def finish_bundle(self) -> Iterator[WindowedValue]:
         """Ends the file."""
-        file_handle.close()
+        if self._writer is not None:
+            with naming(self._path):
+                self._writer.close()
+            self._writer = None
+            yield GlobalWindows.windowed_value(self._path)
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Names the file in an OSError: that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 class _ParquetWriter:
@@ -166,3 +177,11 @@ class _RejectedWriter:
 
     def close(self) -> None:
         self._file.close()
+
+
+_WRITERS = {
+    "parquet": _ParquetWriter,
+    "csv": _CsvWriter,
+    "jsonl": _JsonLinesWriter,
+    "rejected": _RejectedWriter,
+}

@@ -119,10 +119,20 @@ def _rank(ranked: Ranked) -> tuple[float, bytes]:
 
 
 def as_text(values: dict[str, Any]) -> str:
-    """Formats the summary that a job has written, for people."""
+    """Formats the summary that a job has written, for people: first of all what has no score, and why."""
     each = f"{values['samples']:,} sample{'s' if values['samples'] > 1 else ''} each"
     lines = [f"{values['images']:,} images scored with {each}, {values['rejected']:,} rejected"]
-    if values["images"]:
+    if unknown := values["losses_of_unknown_size"]:
+        places = "1 place" if unknown == 1 else f"{unknown:,} places"
+        lines.append(f"In {places} more rows are lost, and nobody can tell how many: see the rejected.")
+    if passed := values["passed_over"]["files"]:
+        first = values["passed_over"]["first"]
+        lines.append(f"{passed:,} file{'s' if passed > 1 else ''} passed over:")
+        lines += [f"  {each['path']}: {each['reason']}" for each in first]
+        lines += [f"  and {passed - len(first):,} more"] if passed > len(first) else []
+    if not values["images"]:
+        lines.append("Nothing was scored.")
+    else:
         for name, title in (
             ("nll_bound", "bound on -log p(x)"),
             ("reconstruction", "reconstruction"),
@@ -140,3 +150,8 @@ def as_text(values: dict[str, Any]) -> str:
             f"  {ranked['importance_weighted_bound']:10.3f} nats  {ranked['id']}" for ranked in values["least_likely"]
         ]
     return "\n".join(lines) + "\n"
+
+
+def is_complete(values: dict[str, Any], max_bad: int) -> bool:
+    """Whether anything was scored, and at most so many rows were not, as far as anybody can tell."""
+    return bool(values["images"]) and values["rejected"] <= max_bad and not values["losses_of_unknown_size"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from serving.cli.command_line import draw_command
 from serving.cli.server_options import asks_a_server
 from serving.client import Client
 from serving.contract.all_checks import check_server as findings
@@ -12,7 +13,7 @@ from serving.contract.tested_server import Server
 _BROKEN = 3
 
 
-@click.command("check-server")
+@draw_command("check-server")
 @asks_a_server
 def check_server(client: Client) -> None:
     """Check that a server keeps to the contract: answers, determinism, refusals, TF Serving's error codes.

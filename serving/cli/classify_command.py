@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from serving.cli.command_line import draw_command
 from serving.cli.server_options import asks_a_model
 from serving.cli.user_images import UserImages, image_arguments
 from serving.client import SignatureCalls
 
 
-@click.command()
+@draw_command()
 @image_arguments
 @asks_a_model
 def classify(model: SignatureCalls, images: UserImages) -> None:

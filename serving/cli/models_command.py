@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from serving import pretrained
+from serving.cli.command_line import draw_command
 
 _HEADINGS = ("name", "title", "test", "steps", "processor hours", "size")
 
 
-@click.command()
+@draw_command()
 def models() -> None:
     """List the pretrained models with what they reach on their test split.
 

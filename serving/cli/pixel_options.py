@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from serving.cli.number_options import SHARE
+
 _COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128), "gray": (128, 128, 128)}
-
-
-class _Threshold(click.FloatRange):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value} is not in the range 0<=x<=1.", param, ctx)
-        return number
 
 
 class _Colour(click.ParamType):
@@ -43,7 +36,7 @@ def pixel_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options --threshold and --background, which say how stored pixels become the model's."""
     threshold = click.option(
         "--threshold",
-        type=_Threshold(0, 1),
+        type=SHARE,
         help="Make pixels above it 1 and the others 0, for a model of binarised images; integers are then 0 to 255.",
     )
     background = click.option(

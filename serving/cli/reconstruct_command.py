@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from serving.cli.command_line import draw_command
+from serving.cli.number_options import INT64
+from serving.cli.place_options import LocalPath
 from serving.cli.server_options import asks_a_model
 from serving.cli.user_images import UserImages, image_arguments
 from serving.client import SignatureCalls
@@ -17,13 +20,13 @@ _PAIRS = 4
 """Pairs in a row of the sheet."""
 
 
-@click.command()
+@draw_command()
 @image_arguments
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
+@click.option("--seed", type=INT64, default=0, show_default=True, help="Seed of the noise.")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False, path_type=Path),
     default="reconstructions.png",
     show_default=True,
     help="A .png sheet: each image with its drawing to the right.",

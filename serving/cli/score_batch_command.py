@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import Any
 
 import click
 
+from serving.beam_options import LOCAL_BEAM_ARGUMENTS
+from serving.cli.command_line import SeveralWords, StrictCommand
+from serving.cli.interruption import interruptible
+from serving.cli.number_options import BATCH_ROWS, NATURAL, SAMPLES, SECONDS
 from serving.cli.pixel_options import pixel_options
+from serving.cli.place_options import readable_by_beam, readable_by_tensorflow
 from serving.native_output import quiet_native_code
 
-TOO_MANY_REJECTED = 3
+INCOMPLETE = 3
 _FORMATS = ("parquet", "csv", "jsonl")
 
 
-@click.command("score-batch", context_settings={"ignore_unknown_options": True})
+class _BeamCommand(StrictCommand):
+    """A command that hands what comes after `--` to Beam."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps Beam's options apart, where none of them can be taken for one of ours, nor one of ours for Beam's."""
+        end = args.index("--") if "--" in args else len(args)
+        words = super().parse_args(ctx, args[:end])
+        ctx.params["beam_arguments"] = tuple(args[end + 1 :])
+        return words
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Shows it in the usage."""
+        return [*super().collect_usage_pieces(ctx), "[-- BEAM OPTIONS]"]
+
+
+@click.command("score-batch", cls=_BeamCommand)
 @click.option("--model", required=True, metavar="DIR_OR_HOST:PORT", help="A SavedModel, its versions, or a server.")
 @click.option(
     "--model-name",
@@ -24,77 +45,102 @@ _FORMATS = ("parquet", "csv", "jsonl")
     show_default=True,
     help="Name under which a server has the model.",
 )
-@click.option("--input", "pattern", required=True, metavar="PATTERN", help="A folder, a file, or a pattern of files.")
+@click.option(
+    "--input",
+    "inputs",
+    required=True,
+    multiple=True,
+    type=SeveralWords(),
+    metavar="PATTERN...",
+    help="Folders, files, and patterns of files; may be repeated.",
+)
 @click.option("--output", required=True, metavar="PREFIX", help="What the names of the outputs begin with.")
-@click.option("--samples", type=click.IntRange(1), default=1, show_default=True, help="Noise samples for each image.")
+@click.option("--samples", type=SAMPLES, default=1, show_default=True, help="Noise samples for each image.")
 @click.option("--format", "file_format", type=click.Choice(_FORMATS), default="parquet", show_default=True)
 @pixel_options
 @click.option(
     "--pictures",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10_000),
     default=0,
     show_default=True,
     help="Show so many of the most and of the least likely images.",
 )
-@click.option(
-    "--batch-rows", type=click.IntRange(1), default=512, show_default=True, help="Samples in a call of the model."
-)
-@click.option("--max-bad", type=click.IntRange(0), default=0, show_default=True, help="Rejected rows to tolerate.")
+@click.option("--batch-rows", type=BATCH_ROWS, default=512, show_default=True, help="Samples in a call of the model.")
+@click.option("--max-bad", type=NATURAL, default=0, show_default=True, help="Rejected rows to tolerate.")
 @click.option(
     "--timeout",
     "timeout_seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=300.0,
     show_default=True,
     help="Seconds that a server may take for a batch.",
 )
-@click.argument("beam_flags", nargs=-1, type=click.UNPROCESSED, metavar="[BEAM FLAGS]...")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier job's outputs when the new ones are written.")
 @click.pass_context
 def score_batch(
     ctx: click.Context,
     model: str,
     model_name: str,
-    pattern: str,
+    inputs: tuple[str, ...],
     output: str,
     max_bad: int,
     timeout_seconds: float,
     batch_rows: int,
-    beam_flags: tuple[str, ...],
+    beam_arguments: tuple[str, ...],
     **job: Any,
 ) -> None:
     """Score many images with a Beam job: the bound of each, and the importance-weighted bound of --samples.
 
     PATTERN names TFRecords of tf.Examples (plain or .gz), .npz, .npy and .parquet files with an array or a column
     `image` and maybe `id`, or pictures. The outputs are PREFIX-scores-*, PREFIX-rejected-* with what could not be
-    scored and why, and PREFIX-summary.json, which is written last.
+    scored and why, and PREFIX-summary.json, which is written last. Every row is in the one or the other, or the summary
+    says where rows were lost.
 
-    Flags that are none of these are Beam's, such as --runner=FlinkRunner; without any the job runs in this process.
+    What comes after -- is Beam's: -- --runner=FlinkRunner --flink_master=HOST:8081. Without it the job runs in this
+    process.
 
-    Exits with 0, or with 3 if more than --max-bad rows were rejected.
+    Exits with 0, or with 3 if nothing was scored, if more than --max-bad rows were not, or if nobody can tell how many
+    a broken file had. Interrupted, it leaves nothing and exits with 130, or 143 after SIGTERM.
     """
     with quiet_native_code():
         # TensorFlow and Beam, which take seconds to import.
         from serving.batch import job as batch_job
         from serving.batch.model_source import model_source
-        from serving.batch.summary import as_text
-        from serving.client import ServingError
+        from serving.batch.summary import as_text, is_complete
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
 
     started = time.monotonic()
-    try:
-        source = model_source(model, name=model_name, timeout_seconds=timeout_seconds)
-        summary = batch_job.score_batch(
-            batch_job.Job(model=source, input=pattern, output=output, rows=batch_rows, **job),
-            (*batch_job.LOCAL_BEAM_ARGUMENTS, *beam_flags),  # of a flag that is given twice Beam takes the last
-            report=lambda line: click.echo(line, err=True),
-        )
-    except (ServingError, ValueError, OSError, RuntimeError) as error:
-        # Beam reports an error of another process's worker as that worker's whole traceback.
-        raise click.ClickException((str(error).strip().splitlines() or [type(error).__name__])[-1]) from error
+    with interruptible():
+        try:
+            source = model_source(readable_by_tensorflow(model), name=model_name, timeout_seconds=timeout_seconds)
+            output = readable_by_beam(output)
+            summary = batch_job.score_batch(
+                batch_job.Job(
+                    model=source,
+                    input=[readable_by_beam(name) for name in inputs],
+                    output=output,
+                    rows=batch_rows,
+                    **job,
+                ),
+                (*LOCAL_BEAM_ARGUMENTS, *beam_arguments),  # of an option that is given twice Beam takes the last
+                report=lambda line: click.echo(line, err=True),
+            )
+        except Exception as error:
+            raise click.ClickException(_reason(error)) from error
     seconds = time.monotonic() - started
     click.echo(as_text(summary), nl=False)
     click.echo(f"{seconds:,.0f} s, {summary['images'] / seconds:,.0f} images/s with the start-up")
-    if summary["rejected"]:
+    if summary["rejected"] or summary["losses_of_unknown_size"]:
         click.echo(f"{output}-rejected-* say why images were rejected")
     click.echo(f"{output}-summary.json")
-    ctx.exit(TOO_MANY_REJECTED if summary["rejected"] > max_bad else 0)
+    ctx.exit(0 if is_complete(summary, max_bad) else INCOMPLETE)
+
+
+def _reason(error: Exception) -> str:
+    """Returns one line: Beam reports an error of another process's worker as that worker's whole traceback."""
+    lines = re.sub(r" \[while running '[^']*'\]", "", str(error)).strip().splitlines()
+    line = lines[-1].strip() if lines else ""
+    is_ours = isinstance(error, (OSError, RuntimeError, ValueError)) or type(error).__module__.startswith("serving.")
+    if is_ours and line:
+        return re.sub(r"^(?:OSError|RuntimeError|ValueError|serving[\w.]*): ", "", line)
+    return f"{type(error).__name__}: {line}"

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from serving.cli.command_line import draw_command
+from serving.cli.number_options import INT64
+from serving.cli.place_options import LocalPath
 from serving.cli.score_table import as_csv, as_table
 from serving.cli.server_options import asks_a_model
 from serving.cli.user_images import UserImages, image_arguments
@@ -13,11 +16,11 @@ from serving.client import SignatureCalls
 from serving.pictures.png import save_whole
 
 
-@click.command()
+@draw_command()
 @image_arguments
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise.")
+@click.option("--seed", type=INT64, default=0, show_default=True, help="Seed of the noise.")
 @click.option("--csv", "print_csv", is_flag=True, help="Print CSV, every image and every step, instead of the table.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the CSV to this file too.")
+@click.option("-o", "--output", type=LocalPath(dir_okay=False, path_type=Path), help="Write the CSV to this file too.")
 @asks_a_model
 def score(model: SignatureCalls, images: UserImages, seed: int, print_csv: bool, output: Path | None) -> None:
     """Score images: the bound of each in nats, and its parts.

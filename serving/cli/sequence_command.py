@@ -6,26 +6,29 @@ from pathlib import Path
 
 import click
 
+from serving.cli.command_line import draw_command
+from serving.cli.number_options import IMAGES, INT64
+from serving.cli.place_options import LocalPath
 from serving.cli.server_options import asks_a_model
 from serving.client import SignatureCalls
 from serving.pictures.animation import ANIMATIONS, write_animation
 from trainer import tasks
 
 
-@click.command()
-@click.option("-n", "count", type=click.IntRange(min=1), default=1, show_default=True, help="How many drawings.")
-@click.option("--seed", type=int, default=0, show_default=True, help="That of `draw sample` gives the same images.")
+@draw_command()
+@click.option("-n", "count", type=IMAGES, default=1, show_default=True, help="How many drawings.")
+@click.option("--seed", type=INT64, default=0, show_default=True, help="That of `draw sample` gives the same images.")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False, path_type=Path),
     default="drawing.gif",
     show_default=True,
     help="An animated .gif or .webp.",
 )
 @click.option(
     "--window-size",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, 1000),
     help="N, the filters along a side of the write window.  [default: that of the task with the model's name]",
 )
 @asks_a_model

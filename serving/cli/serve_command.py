@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from serving import pretrained
+from serving.cli.command_line import StrictCommand
+from serving.cli.number_options import Real
+from serving.cli.place_options import LocalPath
 from serving.native_output import quiet_native_code
 
 if TYPE_CHECKING:
@@ -17,10 +20,10 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
+_FILE = LocalPath(exists=True, dir_okay=False, path_type=pathlib.Path)
 
 
-class _ModelFolder(click.Path):
+class _ModelFolder(LocalPath):
     """A folder, or the name of a pretrained model."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -28,7 +31,7 @@ class _ModelFolder(click.Path):
         return super().convert(pretrained.resolve(os.fspath(value)), param, ctx)
 
 
-class _ServeCommand(click.Command):
+class _ServeCommand(StrictCommand):
     """A command that also takes switches as TF Serving does: `--enable_batching=true`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -50,12 +53,12 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
 @click.argument("model_dir", required=False, type=_ModelFolder(exists=True, file_okay=False, path_type=pathlib.Path))
 @click.option("--model_name", help="The model's name in requests.  [default: the folder's]")
 @click.option(
-    "--model_base_path", type=click.Path(path_type=pathlib.Path), help="MODEL_DIR under TF Serving's name for it."
+    "--model_base_path", type=LocalPath(path_type=pathlib.Path), help="MODEL_DIR under TF Serving's name for it."
 )
 @click.option("--model_config_file", type=_FILE, help="A models.config: several models, version policies, labels.")
 @click.option(
     "--model_config_file_poll_wait_seconds",
-    type=click.FloatRange(min=0),
+    type=Real(0, 31_536_000),
     default=0,
     show_default=True,
     help="How often to read that file again; 0 is never.",
@@ -68,14 +71,14 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
 )
 @click.option(
     "--rest_api_timeout_in_ms",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 2**31 - 1),
     default=30_000,
     show_default=True,
     help="Milliseconds that a REST request may take, from its head to its answer.",
 )
 @click.option(
     "--rest_api_num_threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 100_000),
     default=64,
     show_default=True,
     help="REST requests computed at a time; more wait.",
@@ -89,13 +92,13 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
 )
 @click.option(
     "--max_memory_mb",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 2**40),
     help="Megabytes for all requests under way; more are refused. Not a flag of TF Serving.  "
     "[default: half of the memory]",
 )
 @click.option(
     "--file_system_poll_wait_seconds",
-    type=click.FloatRange(min=0),
+    type=Real(0, 31_536_000),
     default=1,
     show_default=True,
     help="How often to look for new versions; 0 is once.",
@@ -122,25 +125,25 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
 @_switch("live_page", "Whether REST's port offers the page /live. Not a flag of TF Serving.", default=True)
 @click.option(
     "--grpc_max_threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 100_000),
     help="Requests computed at the same time without batching.  [default: 4 a core]",
 )
 @click.option("--grpc_channel_arguments", default="", help="gRPC's own options: key=value,key=value.")
 @click.option(
     "--tensorflow_intra_op_parallelism",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1024),
     default=0,
     help="Threads of an operation; 0 is one a core.",
 )
 @click.option(
     "--tensorflow_inter_op_parallelism",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1024),
     default=0,
     help="Operations at a time; 0 is one a core.",
 )
 @click.option(
     "--max_request_rows",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 2**31 - 1),
     default=1000,
     show_default=True,
     help="Rows of a request without batching; with it, max_batch_size is the limit. Not a flag of TF Serving.",

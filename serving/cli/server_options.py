@@ -10,11 +10,13 @@ from typing import Any, TextIO
 import click
 
 from serving import pretrained
+from serving.cli.number_options import NATURAL, SECONDS, Real
+from serving.cli.place_options import LocalPath, local
 from serving.client import Client, ServingError, SignatureCalls, Tls
 from serving.client.client import DEFAULT_SERVER
 from serving.native_output import quiet_native_code
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FILE = LocalPath(exists=True, dir_okay=False, path_type=Path)
 
 _CHANNEL_OPTIONS = ("use_tls", "tls_roots", "tls_key", "tls_certificate", "headers")
 _OPTIONS = ("server", "model", "model_version", "label", "timeout_seconds", "wait_seconds", *_CHANNEL_OPTIONS)
@@ -27,7 +29,7 @@ def asks_a_model(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     def answers(server: str | None, model: str, **options: Any) -> SignatureCalls:
-        directory = pretrained.resolve(model)
+        directory = local(pretrained.resolve(model))
         if server is not None or not Path(directory).is_dir():
             return _client(server or DEFAULT_SERVER, model, **options)
         if given := [name for name in ("model_version", "label", *_CHANNEL_OPTIONS) if options[name]]:
@@ -74,12 +76,12 @@ def _with_options(
     options = [
         server,
         click.option("--model", envvar=["DRAW_MODEL", "TASK"], default="digits", show_default=True, help=model_help),
-        click.option("--model-version", type=int, help="Number of the version to ask.  [default: the newest]"),
+        click.option("--model-version", type=NATURAL, help="Number of the version to ask.  [default: the newest]"),
         click.option("--label", help="Label of the version to ask, such as `stable`."),
         click.option(
             "--timeout",
             "timeout_seconds",
-            type=click.FloatRange(min=0, min_open=True),
+            type=SECONDS,
             default=60.0,
             show_default=True,
             help="Seconds that the call may take, retries included.",
@@ -87,7 +89,7 @@ def _with_options(
         click.option(
             "--wait",
             "wait_seconds",
-            type=click.FloatRange(min=0),
+            type=Real(0, 31_536_000),
             default=60.0,
             show_default=True,
             help="Seconds to wait, before the call, for a server that is starting; 0 does not wait.",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from serving.cli.command_line import draw_command
 from serving.cli.server_options import asks_a_server
 from serving.client import Client, TensorSpec
 
 _NOT_AVAILABLE = 3
 
 
-@click.command()
+@draw_command()
 @asks_a_server
 def status(client: Client) -> None:
     """Show the versions of a model that a server has, and the signatures of the one that answers.

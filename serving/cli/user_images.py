@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from serving.cli.pixel_options import pixel_options
+from serving.cli.place_options import LocalPath
 from serving.client import BadInput, SignatureCalls
 from serving.images.image_format import ImageFormat
 from serving.images.user_file import read_images
@@ -43,7 +44,7 @@ def image_arguments(command: Callable[..., None]) -> Callable[..., None]:
     def with_images(*arguments: Any, images: Path, threshold: Any, background: Any, **others: Any) -> None:
         command(*arguments, images=UserImages(images, threshold, background), **others)
 
-    argument = click.argument("images", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+    argument = click.argument("images", type=LocalPath(exists=True, dir_okay=False, path_type=Path))
     return argument(pixel_options(with_images))
 
 

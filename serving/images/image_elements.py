@@ -12,7 +12,7 @@ class Place(NamedTuple):
 
     path: str
     row: int | None = None
-    """From 0; None for a whole file."""
+    """From 0; None for a whole file. No two images have one place."""
 
 
 class Image(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -31,12 +31,18 @@ class Source(NamedTuple):
     is_pattern: bool
 
 
+def _is_nobodys(path: str) -> bool:
+    return False
+
+
 class Inputs(NamedTuple):
     """What a job reads."""
 
     sources: tuple[Source, ...]
     folder: str
     """The folder of all sources, with its slash: an image without an id is called by its path below it."""
+    is_ours: Callable[[str], bool] = _is_nobodys
+    """Whether a path is that of a file that the job itself writes, which is no input."""
 
 
 def find_inputs(names: Sequence[str]) -> Inputs:
@@ -70,7 +76,11 @@ class MatchInputs(beam.PTransform):
 
     def expand(self, root: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
         """Lists the sources in a worker, which sees the files as those that read them."""
-        matched = root | "Sources" >> beam.Create(self._inputs.sources) | "List" >> beam.ParDo(_List()).with_outputs()
+        matched = (
+            root
+            | "Sources" >> beam.Create(self._inputs.sources)
+            | "List" >> beam.ParDo(_List(self._inputs.is_ours)).with_outputs()
+        )
         files, passed_over = matched[None], matched[PASSED_OVER]
         if len(self._inputs.sources) > 1:
             files = files | "FilesOnce" >> beam.Distinct()
@@ -90,9 +100,15 @@ def passed_over(path: str) -> str | None:
 
 
 class _List(beam.DoFn):
+    def __init__(self, is_ours: Callable[[str], bool]) -> None:
+        self._is_ours = is_ours
+
     def process(self, source: Source) -> Iterator[tuple[str, int, float] | TaggedOutput]:
         is_one_file = bool(source.name) and not source.is_pattern
         for file in _files(source):
+            if self._is_ours(file.path):
+                yield TaggedOutput(PASSED_OVER, PassedOver(file.path, "it is an output of this job"))
+                continue
             reason = None if is_one_file else passed_over(file.path.removeprefix(posixpath.join(source.folder, "")))
             if reason is None and "://" not in file.path and not os.path.isfile(file.path):
                 reason = "it is a link to a folder" if os.path.isdir(file.path) else "it is no regular file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -37,16 +37,21 @@ def save_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object
     Args:
       path: the file.
       write: writes the content into the open file that it is given.
+
+    Raises OSError, which names the file, if it cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Not by tempfile, whose files nobody else may read: the umask says who may.
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(unfinished, "xb") as file:
             write(file)
-        # mkstemp makes a file that nobody else may read; a picture is for showing.
-        os.chmod(unfinished, 0o644)
         os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        # That of a full disk names no file.
+        raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
     except BaseException:
-        os.unlink(unfinished)
+        unfinished.unlink(missing_ok=True)
         raise

@@ -25,11 +25,8 @@ def _compile(*arguments: str) -> tuple[int, str]:
     [
         ((*GOOGLE, "--task", "minst"), "There is no task 'minst'. Did you mean mnist? The tasks are: digits, mnist"),
         ((*GOOGLE, "--steps", "0"), "recipe.steps is 0: it must be positive"),
-        ((*GOOGLE, "--max-nll-bound", "nan"), "gate.max_nll_bound is nan"),
         ((*GOOGLE, "--max-error", "0.1"), "digits is a generative task, which has no error"),
-        ((*GOOGLE, "--task", "cluttered_mnist", "--max-error", "7"), "gate.max_error is 7.0"),
         ((*GOOGLE, "--train-examples", "100"), "digits: the data set digits:1.0.0 has a fixed number"),
-        ((*GOOGLE, "--score-samples", "0"), "Got 0 samples to score"),
         (("--image", "draw:1", "--pipeline-root", "/data"), "The pipeline root is /data: Kubeflow Pipelines keeps"),
         (("--pipeline-root", "gs://bucket"), "The cluster: image is missing"),
         ((*GOOGLE, "--cluster", "/none.yaml"), "Cannot read the cluster's file /none.yaml: No such file"),

@@ -81,7 +81,6 @@ def test_a_task_file_is_checked(tmp_path: Path) -> None:
         (("--set", "glimpse=3"), "--set glimpse=3: a task has no glimpse: did you mean glimpses?"),
         (("--set", "recipe.steps=3", "--steps", "4"), "The number of steps is given by --steps and by --set"),
         (("--data-dir", "/no/such/folder"), "The data directory /no/such/folder does not exist."),
-        (("--steps", "-1"), "The number of steps is -1: give at least 0"),
         (("--steps", "0"), "With --steps 0 nothing is trained: name the weights to export with --init-from"),
         (("--pipeline-root", "/dev/null/runs"), "Cannot make the folder /dev/null/runs/digits"),
     ],

@@ -12,6 +12,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipeline.kubeflow import compiler, pipeline_spec
 from pipeline.kubeflow.pipeline_spec import Document
+from serving.beam_options import LOCAL_BEAM_ARGUMENTS
 from tests.pipeline.kubeflow.conftest import settings
 from trainer import tasks
 from trainer.task import CLASSIFIER, Task
@@ -145,7 +146,7 @@ def test_beams_options_go_to_the_stages_that_run_on_it(documents: list[Document]
         for stage in STAGES
     }
     assert runners.pop("TfdsExampleGen") == ["--runner=FlinkRunner"]
-    assert runners == {stage: ["--runner=DirectRunner"] if stage in ON_BEAM else [] for stage in runners}
+    assert runners == {stage: [LOCAL_BEAM_ARGUMENTS[0]] if stage in ON_BEAM else [] for stage in runners}
 
 
 def test_the_platform_document_has_what_a_pipeline_spec_cannot_say(documents: list[Document]) -> None:

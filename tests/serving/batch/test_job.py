@@ -22,10 +22,11 @@ from PIL import Image
 
 from pipeline.cli.main import main
 from serving.batch.blocks import SAMPLES_TOGETHER, blocks, score_blocks
-from serving.batch.job import LOCAL_BEAM_ARGUMENTS, Job, score_batch
+from serving.batch.job import Job, score_batch
 from serving.batch.model_source import SavedModelSource, model_source
 from serving.batch.saved_model_scorer import SavedModelScorer
 from serving.batch.sinks import SCHEMA
+from serving.beam_options import LOCAL_BEAM_ARGUMENTS
 from tests import tiny
 from tests.reference import draw as reference
 from tests.serving.batch.conftest import COUNT
@@ -343,9 +344,15 @@ def test_the_command_tells_by_its_status(versions: Path, images: np.ndarray, tmp
     status, said = draw("a", "--samples", "2")
     assert status == 3
     assert "4 images scored with 2 samples each, 1 rejected" in said
-    assert draw("b", "--max-bad", "1", "--format", "csv", "--direct_num_workers=2")[0] == 0
-    status, said = draw("c", "--threshold", "0.2", "--sample", "3")
-    assert "Beam does not know --sample\n" in said
+    assert draw("b", "--max-bad", "1", "--format", "csv", "--", "--direct_num_workers=2")[0] == 0
+    status, said = draw("c", "--threshold", "0.2")
     assert (status, "5 images scored" in said) == (0, True)
     status, said = draw("a")
     assert (status, "choose another output" in said) == (1, True)
+    status, said = draw("a", "--overwrite", "--threshold", "0.2")
+    assert (status, "5 images scored" in said) == (0, True)
+    assert not list(tmp_path.glob("a-rejected-*"))
+    status, said = draw("d", "--", "--direct_num_worker=2")
+    assert status == 1
+    assert "Beam has no option '--direct_num_worker'. Did you mean --direct_num_workers?" in said
+    assert not list(tmp_path.glob("d-*"))

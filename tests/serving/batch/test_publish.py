@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from serving.batch.blocks import Refused
 from serving.batch.elements import Scored
 from serving.batch.estimate import Estimate
 from serving.batch.job import Job, score_batch
-from serving.batch.publish import Places, Publish
+from serving.batch.output_claim import Places, claimed, outputs
+from serving.batch.publish import Publish
 from serving.batch.summary import Summarise, Summary
 from serving.client.answers import Scores
 from serving.images.image_elements import Place
@@ -22,13 +24,14 @@ from serving.images.image_format import ImageFormat
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> Iterator[Places]:
     """With two files of scores and one of rejected rows, written and not yet published."""
-    folder = tmp_path / "out-unfinished-1"
-    folder.mkdir()
-    for name in ("scores-00000-of-00002.csv", "scores-00001-of-00002.csv", "rejected-00000-of-00001.jsonl"):
-        (folder / name).write_text(name)
-    return Places(str(tmp_path / "out"), str(folder))
+    with claimed(str(tmp_path / "out"), overwrite=False) as places:
+        folder = Path(places.folder)
+        folder.mkdir()
+        for name in ("a.csv", "b.csv", "c.jsonl"):
+            (folder / name).write_text(name)
+        yield places
 
 
 ACCOUNT = (RejectedRows(1, 0), PassedOverFiles(0, []))
@@ -42,9 +45,13 @@ def _summary() -> Summary:
 
 
 def _publish(places: Places) -> list[str]:
-    scores = sorted(str(path) for path in Path(places.folder).glob("scores-*"))
-    rejected = sorted(str(path) for path in Path(places.folder).glob("rejected-*"))
-    return list(Publish(places, {"samples": 1}, 6).process(_summary(), *ACCOUNT, scores, rejected))
+    scores, rejected = _written(places)
+    return list(Publish(places, {"samples": 1}, 6, overwrite=False).process(_summary(), *ACCOUNT, scores, rejected))
+
+
+def _written(places: Places) -> tuple[list[str], list[str]]:
+    """Files of scores and of rejected rows; in no order, as Beam gives them."""
+    return [f"{places.folder}/b.csv", f"{places.folder}/a.csv"], [f"{places.folder}/c.jsonl"]
 
 
 NAMES = {
@@ -67,23 +74,23 @@ def test_the_summary_comes_last(places: Places, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(FileSystems, "rename", record)
     assert _publish(places) == [places.summary]
     assert set(moved) == NAMES and moved[-1] == "out-summary.json"
-    assert {path.name for path in Path(places.summary).parent.iterdir()} == NAMES
+    assert {Path(path).name for path in outputs(places.prefix)} == NAMES
 
 
 @pytest.mark.parametrize("published", ["all", "some"])
 def test_a_bundle_that_beam_retries_finds_its_work_done(places: Places, published: str) -> None:
-    scores = sorted(str(path) for path in Path(places.folder).glob("scores-*"))
-    rejected = sorted(str(path) for path in Path(places.folder).glob("rejected-*"))
-    publish = Publish(places, {"samples": 1}, 6)
+    scores, rejected = _written(places)
+    publish = Publish(places, {"samples": 1}, 6, overwrite=False)
     if published == "all":
         assert list(publish.process(_summary(), *ACCOUNT, scores, rejected)) == [places.summary]
     else:
         # As a worker leaves it that died after the first file.
-        FileSystems.rename([scores[0]], [f"{places.prefix}-{Path(scores[0]).name}"])
+        (Path(places.folder) / "publishing").touch()
+        FileSystems.rename([scores[1]], [f"{places.prefix}-scores-00000-of-00002.csv"])
     assert list(publish.process(_summary(), *ACCOUNT, scores, rejected)) == [places.summary]
-    folder = Path(places.summary).parent
-    assert {path.name for path in folder.iterdir()} == NAMES
-    assert (folder / "out-scores-00000-of-00002.csv").read_text() == "scores-00000-of-00002.csv"
+    assert {Path(path).name for path in outputs(places.prefix)} == NAMES
+    assert Path(f"{places.prefix}-scores-00000-of-00002.csv").read_text() == "a.csv"
+    assert Path(f"{places.prefix}-scores-00001-of-00002.csv").read_text() == "b.csv"
     assert json.loads(Path(places.summary).read_text())["rejected"] == 1
 
 

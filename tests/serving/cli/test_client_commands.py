@@ -193,7 +193,6 @@ def test_check_server_says_what_it_checked(draw) -> None:
         (("status", "--server", "::1"), "such as [::1]:8500"),
         (("sample", "-o", "samples.jpg"), "samples.jpg is neither .png nor .npy"),
         (("sequence", "-o", "drawing.mp4"), "drawing.mp4 is neither .gif nor .webp"),
-        (("sample", "--seed", 2**63), "does not fit into 64 bits"),
         (("sample", "--header", "nothing"), "'nothing' is not NAME=VALUE"),
         (("classify", "image.npy"), "cannot do this with model 'tiny'"),
         (("score", "wide.npy"), "wide.npy: its array has the shape [5, 7]; expected [n, 7, 5, 1] or [n, 7, 5]"),

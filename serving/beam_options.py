@@ -1,0 +1,93 @@
+"""The runner of Beam jobs on this machine, and Beam's options as a user gives them. Imports Beam when it is needed."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from serving.child_process import safe_command
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import PipelineRunner
+
+LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+"""Beam's runner in this process. DirectRunner is another name of it, and in newer Beam of Prism, a download."""
+LOCAL_BEAM_ARGUMENTS = (f"--runner={LOCAL_RUNNER}", "--direct_running_mode=in_memory", "--direct_num_workers=1")
+"""In one process: starting workers takes longer than scoring or ingesting thousands of images."""
+
+_ALIASES = ("DirectRunner", "direct", "SwitchingDirectRunner", "apache_beam.runners.direct.direct_runner.DirectRunner")
+
+_JOB_SERVER_OPTIONS = (
+    "checkpointing_interval", "execution_mode_for_batch", "execution_retry_delay", "files_to_stage", "max_bundle_size",
+    "max_bundle_time_mills", "max_parallelism", "number_of_execution_retries", "object_reuse", "parallelism",
+    "savepoint_path", "spark_master", "state_backend", "state_backend_storage_path",
+)  # fmt: skip
+"""Options that only the job servers of Flink and Spark know."""
+
+
+def with_local_runner(arguments: Sequence[str]) -> list[str]:
+    """Names the local runner where the arguments name DirectRunner, which could download Prism and run that."""
+    named = [
+        LOCAL_RUNNER if before == "--runner" and argument in _ALIASES else argument
+        for before, argument in zip(("", *arguments), arguments, strict=False)
+    ]
+    names = {f"--runner={alias}" for alias in _ALIASES}
+    return [f"--runner={LOCAL_RUNNER}" if argument in names else argument for argument in named]
+
+
+def is_local(runner: str | None) -> bool:
+    """Whether the runner of this name works in this process and its children."""
+    return runner is None or runner == LOCAL_RUNNER or runner in _ALIASES
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Raises ValueError for an argument that is none of Beam's options, with the nearest name, or a wrong value of one.
+
+    Beam itself drops what it does not know.
+    """
+    from apache_beam.options import pipeline_options
+
+    class Parser(pipeline_options._BeamArgumentParser):  # argparse's, which `_add_argparse_args` needs
+        def error(self, message: str) -> None:
+            raise ValueError(f"Beam's options are wrong: {message}.")
+
+    parser = Parser(add_help=False, allow_abbrev=False)
+    for options in dict.fromkeys(pipeline_options.PipelineOptions.__subclasses__()):
+        if options.__module__ == pipeline_options.__name__:
+            options._add_argparse_args(parser)
+    for name in _JOB_SERVER_OPTIONS:
+        if f"--{name}" not in parser._option_string_actions:
+            parser.add_argument(f"--{name}")
+    _, unknown = parser.parse_known_args(list(arguments))
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        near = difflib.get_close_matches(name, parser._option_string_actions, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"Beam has no option {name!r}.{hint} What comes after -- is Beam's.")
+
+
+def make_runner(options: PipelineOptions) -> PipelineRunner | None:
+    """Makes the local runner for these options; None where they name another, which Beam makes itself."""
+    from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+    if not is_local(options.view_as(StandardOptions).runner):
+        return None
+    from apache_beam.portability.api import beam_provision_api_pb2
+    from apache_beam.runners.portability.fn_api_runner import fn_runner
+    from apache_beam.runners.portability.portable_runner import JobServiceHandle
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    environment = None
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode == "multi_processing":
+        # Beam's own command would take modules from the current folder first.
+        command = safe_command("apache_beam.runners.worker.sdk_worker_main")
+        environment = SubprocessSDKEnvironment.from_command_string(shlex.join(command))
+        direct.direct_running_mode = "in_memory"  # the mode that leaves the environment as it is
+    # As DirectRunner does it: a worker in a process of its own reads the options there.
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    provision = fn_runner.ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded))
+    return fn_runner.FnApiRunner(default_environment=environment, provision_info=provision)

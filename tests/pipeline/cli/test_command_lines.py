@@ -1,0 +1,139 @@
+"""Every `draw` command's words and numbers: none is dropped, none is without a range, and no place is misread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli.main import SUBCOMMANDS, main
+from serving.cli.command_line import StrictCommand
+from serving.cli.number_options import Real
+from serving.cli.place_options import local, readable_by_beam, readable_by_tensorflow, scheme
+
+COMMANDS = {name: main.get_command(click.Context(main), name) for name in SUBCOMMANDS}
+
+
+def _options(kind: type[click.Parameter] = click.Option) -> Iterator[tuple[str, click.Parameter]]:
+    for name, command in COMMANDS.items():
+        assert command is not None
+        yield from ((name, option) for option in command.params if isinstance(option, kind))
+
+
+def _draw(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_command_refuses_what_it_does_not_know(name: str) -> None:
+    command = COMMANDS[name]
+    assert isinstance(command, StrictCommand)
+    needed = [
+        word
+        for option in command.params
+        if option.required and isinstance(option, click.Option)
+        for word in (option.opts[0], "x")
+    ]
+    status, shown = _draw(name, *needed, "--no-such-option=3")
+    assert (status, "No such option '--no-such-option'" in shown) == (2, True), shown
+    # More than an argument takes.
+    words = ["/dev/null"] * sum(isinstance(option, click.Argument) for option in command.params)
+    status, shown = _draw(name, *needed, *words, "stray", "words")
+    assert status == 2
+    assert "stray" in shown or "/dev/null" in shown
+
+
+def test_a_stray_word_is_answered_with_the_nearest_option() -> None:
+    assert (
+        "There is no place for 'seeds', '3': expected an option here. Did you mean --seed?"
+        in _draw("sample", "seeds", "3")[1]
+    )
+    assert "There is no place for 'a', 'b', 'c' and 2 more" in _draw("models", *"abcde")[1]
+    assert "No such option '--sample'. Did you mean '--samples'?" in _draw("score-batch", "--sample", "100")[1]
+    assert "There is no command 'smaple'. Did you mean sample?" in _draw("smaple")[1]
+
+
+NUMBERS = [(name, option) for name, option in _options() if isinstance(option.type, (click.types.IntParamType, Real))]
+
+
+@pytest.mark.parametrize(("name", "option"), NUMBERS, ids=[f"{name}{option.opts[0]}" for name, option in NUMBERS])
+def test_every_number_is_refused_at_once_outside_of_its_range(name: str, option: click.Option) -> None:
+    assert isinstance(option.type, (click.IntRange, Real))
+    least, greatest = option.type.min, option.type.max
+    assert least is not None and greatest is not None
+    wrong = ["nan", "inf", "1e400", "" if math.isinf(greatest) else str(int(greatest) + 1), str(int(least) - 1)]
+    for value in (*wrong, str(10**20), "-inf"):
+        status, shown = _draw(name, f"{option.opts[0]}={value}")
+        assert status == 2
+        assert f"Invalid value for '{option.opts[0]}'" in shown
+        assert "not in the range" in shown or "is not a valid integer" in shown
+
+
+def test_no_number_is_of_a_type_without_a_range() -> None:
+    assert len(NUMBERS) > 40
+    bare = (click.types.IntParamType, click.types.FloatParamType)
+    assert [
+        (name, option.opts[0])
+        for name, option in _options(click.Parameter)
+        if isinstance(option.type, bare) and not isinstance(option.type, (click.IntRange, Real))
+    ] == []
+
+
+PLACES = [
+    (("run", "--pipeline-root"), "gs://bucket/draw"),
+    (("run", "--data-dir"), "s3://bucket/data"),
+    (("run", "--steps=0", "--init-from"), "s3://bucket/model"),
+    (("report", "--pipeline-root"), "gs://bucket/draw"),
+    (("serve",), "s3://bucket/model"),
+    (("serve", "--model_base_path"), "gs://bucket/model"),
+    (("serve", "--model_config_file"), "hdfs://host/models.config"),
+    (("score",), "s3://bucket/x.npz"),
+    (("sample", "-o"), "s3://bucket/x.png"),
+    (("sample", "--model"), "s3://bucket/model"),
+    (("figures", "--out"), "s3://bucket/figures"),
+    (("train", "--examples"), "s3://bucket/*"),
+    (("train", "--checkpoints"), "gs://bucket/checkpoints"),
+    (("train", "-o"), "gs://bucket/model"),
+]
+
+
+@pytest.mark.parametrize(("words", "place"), PLACES, ids=lambda value: "".join(value))
+def test_an_address_is_refused_where_a_path_is_expected(
+    words: tuple[str, ...], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, shown = _draw(*words, place)
+    assert status in (1, 2)
+    kind = place.partition(":")[0]
+    assert f"{place} is an address at {kind}://, and a path on this machine was expected. Mount the bucket" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_variable_for_kubeflow_does_not_become_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIPELINE_ROOT", "gs://bucket/draw")
+    for command in ("run", "report"):
+        status, shown = _draw(command)
+        assert (status, "gs://bucket/draw is an address" in shown) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_kind_of_place_takes_what_it_can_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [scheme(place) for place in ("S3://b", "gs:/b", "a/b", "C:b", "/x://y", "host:8500")] == [
+        "s3", "gs", None, None, None, None,
+    ]  # fmt: skip
+    assert local("a:b") == "a:b"
+    assert readable_by_tensorflow("gs://bucket/*") == "gs://bucket/*"
+    with pytest.raises(ValueError, match=r"hdfs://h/x is an address at hdfs://"):
+        readable_by_tensorflow("hdfs://h/x")
+    assert readable_by_beam("in/") == f"{tmp_path}/in/"
+    assert readable_by_beam("in/*.npz") == f"{tmp_path}/in/*.npz"
+    with pytest.raises(ValueError, match=r"nothing that is installed opens nosuch://"):
+        readable_by_beam("nosuch://bucket/x")
