@@ -1,7 +1,8 @@
 """`python -m benchmarks.accelerator FOLDER`: run the exported training step on a GPU or TPU with JAX alone.
 
-Prints the milliseconds of a step for each program in the folder. With --train, trains on the images in the folder and
-writes the state, an `initial_state` of `trainer.training.loop.train`. Needs jax and numpy, and no network.
+Prints the milliseconds of a step for each program in the folder. With --train, trains on the images in the folder, or
+on clutter composed anew of its digits, and writes the state, which `draw run --init-from` takes. Needs jax and numpy,
+and no network.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import clutter
 from benchmarks.program import Folder, Program
 
 
@@ -26,22 +28,29 @@ from benchmarks.program import Folder, Program
 def _run(
     state: list[jax.Array],
     examples: tuple[jax.Array, ...],
-    first: jax.Array,
+    stride: jax.Array,
     seed: jax.Array,
     *,
     program: Any,
     steps: int,
 ) -> tuple[list[jax.Array], jax.Array]:
-    """Run `steps` training steps on the device. Step k draws its rows from the seed and k alone."""
-    folder_program, divisor = program
+    """Run `steps` training steps on the device, each `stride` further on in the schedule.
+
+    Step k of the schedule draws its images from the seed and k alone.
+    """
+    folder_program, composed, divisor = program
 
     def body(i: int, carried: tuple[list[jax.Array], jax.Array]) -> tuple[list[jax.Array], jax.Array]:
         state, losses = carried
-        key = jax.random.fold_in(jax.random.key(seed), first + i)
-        images, *labels = examples
-        rows = jax.random.randint(key, (folder_program.batch,), 0, images.shape[0])
-        x = images[rows].astype(jnp.float32) / divisor
-        *state, loss = folder_program.call(*state, x, *(values[rows] for values in labels))
+        key = jax.random.fold_in(jax.random.key(seed), state[-1])
+        if composed:
+            words = jax.random.bits(key, (folder_program.batch, clutter.DRAWS), jnp.uint32)
+            images, *labels = clutter.compose(*examples, words)
+        else:
+            rows = jax.random.randint(key, (folder_program.batch,), 0, examples[0].shape[0])
+            images, *labels = (values[rows] for values in examples)
+        *state, loss = folder_program.call(*state, images.astype(jnp.float32) / divisor, *labels)
+        state[-1] += stride - 1
         return state, losses.at[i].set(loss)
 
     return jax.lax.fori_loop(0, steps, body, (state, jnp.zeros(steps)))
@@ -58,14 +67,14 @@ def measure(folder: Folder, program: Program, *, seconds: float) -> dict[str, An
     state, steps = folder.state(), 4
     started = time.perf_counter()
     compiled = _run.lower(
-        state, examples, jnp.int32(0), jnp.int32(0), program=(program, divisor), steps=steps
+        state, examples, jnp.int32(1), jnp.int32(0), program=(program, False, divisor), steps=steps
     ).compile()
     compile_seconds = time.perf_counter() - started
     memory = compiled.memory_analysis()
     times: list[float] = []
     while sum(times) < seconds * 1e3 or len(times) < 3:
         started = time.perf_counter()
-        state, losses = compiled(state, examples, jnp.int32(steps * len(times)), jnp.int32(0))
+        state, losses = compiled(state, examples, jnp.int32(1), jnp.int32(0))
         losses.block_until_ready()
         times.append((time.perf_counter() - started) * 1e3)
     per_step = [value / steps for value in times[1:]]
@@ -80,33 +89,39 @@ def measure(folder: Folder, program: Program, *, seconds: float) -> dict[str, An
     }
 
 
-def train(folder: Folder, program: Program, *, steps: int, seconds: float, output: Path, seed: int) -> None:
+def train(folder: Folder, program: Program, *, steps: int, seconds: float, fit: bool, output: Path, seed: int) -> None:
     """Train up to step `steps` or for `seconds`, resuming from the state in `output` if there is one.
 
+    With `fit` the schedule ends when the seconds do: steps are counted by more than one, by the speed measured so far.
     Rows are drawn with replacement, which a compiled loop does at no cost; the pipeline's reader visits every example
     once an epoch.
     """
-    divisor = folder.description["divisor"]
     examples = tuple(map(jnp.asarray, folder.examples()))
+    run = functools.partial(_run, program=(program, folder.composed, folder.description["divisor"]))
     state = folder.state(output if output.exists() else None)
-    done, call, started, saved = int(state[-1]), 10, time.monotonic(), time.monotonic()
-    while done < steps and time.monotonic() - started < seconds:
-        count = min(call, steps - done)
+    position, done, stride = int(state[-1]), 0, 1
+    started = saved = time.monotonic()
+    while position < steps and time.monotonic() - started < seconds:
+        count = min(100, -(-(steps - position) // stride))
         began = time.monotonic()
-        state, losses = _run(state, examples, jnp.int32(done), jnp.int32(seed), program=(program, divisor), steps=count)
+        state, losses = run(state, examples, jnp.int32(stride), jnp.int32(seed), steps=count)
         loss = float(losses.mean())
         if not np.isfinite(loss):
-            raise SystemExit(f"The loss is {loss} by step {done + count}. {output} holds the last sound state.")
-        elapsed = time.monotonic() - began
-        done += count
-        print(f"step {done:,}  {loss:.3f} nats  {count * program.batch / elapsed:,.0f} examples/s", flush=True)
-        # Every number of steps is compiled by itself.
-        call = 1_000 if call == 10 else call
-        if time.monotonic() - saved > 60:
+            raise SystemExit(f"The loss is {loss} by step {position + count}. {output} holds the last sound state.")
+        now = time.monotonic()
+        done, position = done + count, int(state[-1])
+        print(
+            f"step {position:,}  {loss:.3f} nats  {count * program.batch / (now - began):,.0f} examples/s", flush=True
+        )
+        # The first call compiles, which says nothing of the speed.
+        if fit and done > 100:
+            left = max(started + seconds - now, 0) * count / (now - began)
+            stride = max(1, round((steps - position) / max(left, 1)))
+        if now - saved > 45:
             folder.save_state(state, output)
-            saved = time.monotonic()
+            saved = now
     folder.save_state(state, output)
-    print(f"{output}: step {done:,}")
+    print(f"{output}: step {position:,}" + (f", in {done:,} steps of {program.batch:,}" if fit else ""))
 
 
 def main() -> None:
@@ -118,6 +133,7 @@ def main() -> None:
     parser.add_argument("--train", type=Path, metavar="STATE", help="train, and write this .npz")
     parser.add_argument("--batch", type=int, help="which program trains")
     parser.add_argument("--steps", type=int, help="until which step; by default the task's")
+    parser.add_argument("--fit-schedule", action="store_true", help="end the learning rate's schedule with --seconds")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     try:
@@ -130,6 +146,7 @@ def main() -> None:
                 folder.program(options.batch or folder.batches[0]),
                 steps=steps,
                 seconds=options.seconds,
+                fit=options.fit_schedule,
                 output=options.train,
                 seed=options.seed,
             )

@@ -1,6 +1,7 @@
 """`python -m benchmarks.add_pretrained TASK`: the last model of a run becomes the pretrained model of its task.
 
-Copies the SavedModel to pretrained/TASK/1, and writes what it reaches as metrics.json and, in words, as README.md.
+Copies the SavedModel to pretrained/TASK/1, and writes what it reaches as metrics.json and, in words, as README.md. How it
+was trained is a JSON list of stages, each with `command`, `steps`, `batch_size`, `hours` and `hardware`.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def hashes(model: Path) -> dict[str, str]:
 def add(evaluation: LastEvaluation, facts: Mapping[str, Any], target: Path) -> None:
     """Writes the model and its card to the folder `target`, in place of what is there.
 
-    `facts` is what the run does not tell: `steps`, `processor_hours`, `hardware`, `command`, `remark`, `validation`,
-    and the importance-weighted bound with its samples.
+    `facts` is what the run does not tell: `training`, a list of stages, `remark`, `validation`, `train`, and the
+    importance-weighted bound with its samples.
     """
     scratch = target.with_name(f"{target.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -90,7 +91,6 @@ def add(evaluation: LastEvaluation, facts: Mapping[str, Any], target: Path) -> N
 def card(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> str:
     """Returns the model card as Markdown."""
     data = BY_BUILDER.get(task["data"]["builder"].partition("/")[0].partition(":")[0])
-    recipe = task["recipe"]
     return "\n".join(
         [
             f"# {metrics['title']}",
@@ -100,10 +100,17 @@ def card(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> str:
             "| | |",
             "|---|---|",
             *(f"| {name} | {value} |" for name, value in _results(metrics)),
-            f"| steps | {metrics['steps']:,}, batch {recipe['batch_size']}, seed {metrics['seed']} |",
-            f"| cost | {metrics['processor_hours']:g} processor hours on {metrics['hardware']} |",
-            f"| command | `{metrics['command']}` |",
             *([f"| data | {data.description} {data.licence} |"] if data else []),
+            "",
+            "## Training",
+            "",
+            "| command | steps | batch | hours | on |",
+            "|---|---|---|---|---|",
+            *(
+                f"| `{stage['command']}` | {stage['steps']:,} | {stage['batch_size']} | {stage['hours']:g} "
+                f"| {stage['hardware']} |"
+                for stage in metrics["training"]
+            ),
             "",
             "## Limits",
             "",
@@ -127,12 +134,16 @@ def _results(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     if metrics["metric"] == "error":
         low, high = metrics["interval_95"]
         rows = [(f"error, {test}", f"{metrics['value']:.2%} (95% interval {low:.2%} to {high:.2%})")]
-        return [*rows, ("error, validation", f"{metrics['validation']:.2%}")]
+        rows.append(("error, validation", f"{metrics['validation']:.2%}"))
+        return [*rows, ("error, training batches at the end", f"{metrics['train']:.2%}")] if metrics["train"] else rows
     rows = [(f"bound, {test}", f"{metrics['value']:.2f} ± {metrics['standard_error']:.2f} nats an image")]
     if weighted := metrics.get("importance_weighted"):
         text = f"{weighted['mean']:.2f} ± {weighted['standard_error']:.2f} nats an image"
         rows.append((f"importance-weighted bound, {weighted['samples']} samples", text))
-    return [*rows, ("bound, validation", f"{metrics['validation']:.2f} nats an image")]
+    rows.append(("bound, validation", f"{metrics['validation']:.2f} nats an image"))
+    if metrics["train"]:
+        rows.append(("bound, training batches at the end", f"{metrics['train']:.2f} nats an image"))
+    return rows
 
 
 def main() -> None:
@@ -140,10 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task")
     parser.add_argument("--pipeline-root", type=Path, default=Path("runs"))
-    parser.add_argument("--steps", type=int, help="that the weights were trained for; by default the recipe's")
-    parser.add_argument("--processor-hours", type=float, required=True)
-    parser.add_argument("--hardware", required=True)
-    parser.add_argument("--command", required=True, help="that repeats the training")
+    parser.add_argument("--training", type=Path, required=True, help="the JSON file of stages")
     parser.add_argument("--validation", type=float, required=True, help="the bound or error while training, at its end")
     parser.add_argument("--train", type=float, help="the bound or error of the training batches at the end")
     parser.add_argument("--scores", type=Path, help="a summary of the batch job of the test split, with many samples")
@@ -151,10 +159,7 @@ def main() -> None:
     options = parser.parse_args()
     evaluation = last_evaluation(options.pipeline_root / options.task / "metadata.db")
     facts: dict[str, Any] = {
-        "steps": options.steps or evaluation.task["recipe"]["steps"],
-        "processor_hours": options.processor_hours,
-        "hardware": options.hardware,
-        "command": options.command,
+        "training": json.loads(options.training.read_text(encoding="utf-8")),
         "validation": options.validation,
         "train": options.train,
         "remark": options.remark,

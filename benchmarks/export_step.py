@@ -2,13 +2,12 @@
 
 The folder holds the whole compiled step, one program for each --batch, and the state that it starts from.
 `python -m benchmarks.accelerator FOLDER` times it, or trains with it, on a machine with JAX and a GPU or TPU; the state
-that comes back is what `draw run --initial-state` takes.
+that comes back is what `draw run --init-from` takes.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -17,9 +16,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import tasks
-from trainer.task import MATMUL_DTYPES, Binarisation, Task
-from trainer.training import input_pipeline, objective, optimizer, randomness, step
+from components.datasets import digit_source
+from serving import pretrained
+from trainer import task_file
+from trainer.task import Binarisation, Task
+from trainer.training import initial_weights, input_pipeline, objective, optimizer, randomness, step
 
 # TensorFlow 2.16 cannot write StableHLO, 2.21 cannot write serialized HLO.
 _STAGES = {"stablehlo": "stablehlo", "hlo": "hlo_serialized"}
@@ -55,24 +56,39 @@ def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
     return tf.function(program, jit_compile=True, autograph=False)
 
 
-def initial_state(task: Task) -> dict[str, np.ndarray]:
-    """Return `TrainState.arrays` of step 0."""
-    return step.TrainState(task).arrays()
+def initial_state(task: Task, init_from: str | None = None) -> dict[str, np.ndarray]:
+    """Return `TrainState.arrays`: of step 0 with random weights, or with those at `init_from`."""
+    state = step.TrainState(task)
+    if init_from:
+        initial_weights.load(state, init_from)
+    return state.arrays()
 
 
-def write(task: Task, batches: Sequence[int], directory: str, pattern: str | None = None) -> None:
+def write(
+    task: Task,
+    batches: Sequence[int],
+    directory: str,
+    pattern: str | None = None,
+    *,
+    digits: digit_source.Digits | None = None,
+    init_from: str | None = None,
+) -> None:
     """Write a program for each of `batches`, `state.npz` to start from, and `program.json` that describes them.
 
     `pattern` names the pipeline's training examples, whose images are then written too: `images.npz`, uint8 as
-    ingestion wrote them, beside the labels for a classifier. `program.json` comes last: without it a folder is not
-    complete. Raises ValueError where nothing matches, and as `whole_step` does.
+    ingestion wrote them, beside the labels for a classifier. In their place `digits` go into `digits.npz`, of which
+    `benchmarks.clutter` composes images. `init_from` is as in `initial_weights.load`. `program.json` comes last:
+    without it a folder is not complete. Raises ValueError where nothing matches, and as `whole_step` does.
     """
     # To NumPy 2's types an array might be called allow_pickle, and that one is a bool.
-    state: dict[str, Any] = initial_state(task)
+    state: dict[str, Any] = initial_state(task, init_from)
     os.makedirs(directory, exist_ok=True)
     if pattern:
         arrays: dict[str, Any] = input_pipeline.all_arrays(tf.io.gfile.glob(pattern), task)
         np.savez_compressed(os.path.join(directory, "images.npz"), **arrays)
+    if digits:
+        arrays = {"images": digits.images, "labels": digits.labels.astype(np.int32)}
+        np.savez_compressed(os.path.join(directory, "digits.npz"), **arrays)
     with open(os.path.join(directory, "state.npz"), "wb") as file:
         np.savez(file, **state)
     programs = []
@@ -111,23 +127,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and write the folder; a mistake is one line and status 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="digits", help="see `draw tasks`")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="as in `draw run`")
     parser.add_argument("--batch", type=int, action="append", help="rows of a step, 100 unless given; may be repeated")
-    parser.add_argument("--steps", type=int, help="length of the learning rate's schedule; by default the task's")
-    parser.add_argument("--matmul-dtype", choices=MATMUL_DTYPES, help="precision of wide layers; by default the task's")
-    parser.add_argument("--examples", help="a pattern of the pipeline's training examples, to train on there")
+    parser.add_argument("--init-from", metavar="PATH", help="as in `draw run`; by default random weights")
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument("--examples", help="a pattern of the pipeline's training examples, to train on there")
+    images.add_argument(
+        "--clutter-from",
+        metavar="DATA_DIR",
+        help="TFDS's directory with mnist: to train a task of cluttered digits there on images that it composes",
+    )
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER")
     options = parser.parse_args(arguments)
     batches = sorted(set(options.batch or [100]))
     try:
-        task = tasks.get(options.task)
-        if options.steps is not None:
-            task = task.with_steps(options.steps)
-        if options.matmul_dtype is not None:
-            task = dataclasses.replace(task, recipe=dataclasses.replace(task.recipe, matmul_dtype=options.matmul_dtype))
-        write(task, batches, options.output, options.examples)
+        task = task_file.load(options.task, options.set)
+        digits = _digits(task, options.clutter_from) if options.clutter_from else None
+        init_from = options.init_from and pretrained.resolve(options.init_from)
+        write(task, batches, options.output, options.examples, digits=digits, init_from=init_from)
     except ValueError as error:
         raise SystemExit(str(error)) from error
     print(f"{options.output}: {task.name}, {', '.join(f'{batch:,}' for batch in batches)} rows a step")
+
+
+def _digits(task: Task, data_dir: str) -> digit_source.Digits:
+    """Load the training digits that the task's images are composed of."""
+    if not task.data.builder.startswith("cluttered_mnist/"):
+        raise ValueError(f"--clutter-from is for tasks of cluttered digits; {task.name} reads {task.data.builder}.")
+    source = task.data.builder.removeprefix("cluttered_mnist/").partition("-")[0]
+    return digit_source.load(digit_source.prepare(source, data_dir), "train")
 
 
 if __name__ == "__main__":

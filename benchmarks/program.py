@@ -90,13 +90,19 @@ class Folder:
         """Shapes of what a program takes beside the state: images, and labels for a classifier."""
         return program.inputs[len(self.description["state"]) :]
 
+    @property
+    def composed(self) -> bool:
+        """Whether the folder holds digits to compose images of, in place of images."""
+        return (self.path / "digits.npz").exists()
+
     def examples(self) -> tuple[np.ndarray, ...]:
         """Load the training images, uint8 [examples, B, A, C], and a classifier's labels [examples].
 
-        Raises ValueError where none were exported.
+        Of a folder that is `composed`, the digits, uint8 [digits, 28, 28], and their labels. Raises ValueError where
+        none were exported.
         """
         try:
-            with np.load(self.path / "images.npz") as arrays:
+            with np.load(self.path / ("digits.npz" if self.composed else "images.npz")) as arrays:
                 return tuple(arrays[name] for name in ("images", "labels") if name in arrays)
         except OSError as error:
             raise ValueError(

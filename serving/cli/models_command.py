@@ -7,7 +7,7 @@ import click
 from serving import pretrained
 from serving.cli.command_line import draw_command
 
-_HEADINGS = ("name", "title", "test", "steps", "processor hours", "size")
+_HEADINGS = ("name", "title", "test", "steps", "hours", "size")
 
 
 @draw_command()
@@ -36,7 +36,7 @@ def _row(name: str) -> tuple[str, ...]:
         name,
         metrics["title"],
         result,
-        f"{metrics['steps']:,}",
-        f"{metrics['processor_hours']:g}",
+        f"{sum(stage['steps'] for stage in metrics['training']):,}",
+        f"{sum(stage['hours'] for stage in metrics['training']):.2g}",
         f"{size / 1e6:.1f} MB",
     )

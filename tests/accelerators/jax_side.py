@@ -2,6 +2,7 @@
 
     python -m tests.accelerators.jax_side run FOLDER BATCHES.npz     the loss of each step, and sums of the last state
     python -m tests.accelerators.jax_side compile FOLDER TOPOLOGY    for one chip, and for four that share the batch
+    python -m tests.accelerators.jax_side compose WORDS.npz IMAGES.npz    cluttered images and labels of given words
 
 Prints JSON. Compiling ahead of time shows that the program suits the chip; it does not show that it runs there.
 """
@@ -24,6 +25,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
+from benchmarks import clutter
 from benchmarks.program import Folder
 
 
@@ -69,7 +71,19 @@ def compile_for(folder: Folder, topology_name: str) -> dict[str, Any]:
     }
 
 
+def compose(source: str, target: str) -> None:
+    """Compose images of the digits, labels and words in one .npz, and write them into another."""
+    with np.load(source) as arrays:
+        images, labels = clutter.compose(*(jax.numpy.asarray(arrays[name]) for name in ("digits", "labels", "words")))
+    np.savez(target, images=images, labels=labels)
+
+
 if __name__ == "__main__":
     mode, path, argument = sys.argv[1:]
-    folder = Folder.open(path)
-    print(json.dumps(run(folder, list(np.load(argument).values())) if mode == "run" else compile_for(folder, argument)))
+    if mode == "run":
+        result: Any = run(Folder.open(path), list(np.load(argument).values()))
+    elif mode == "compile":
+        result = compile_for(Folder.open(path), argument)
+    else:
+        result = compose(path, argument)
+    print(json.dumps(result))

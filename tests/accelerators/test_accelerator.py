@@ -2,14 +2,20 @@
 
 import json
 import os
+import re
 import subprocess
 
 import numpy as np
 import pytest
 
 from benchmarks import export_step
+from components.datasets import composition
+from components.datasets.cluttered_mnist import cluttered_mnist_dataset_builder
+from components.datasets.digit_source import Digits
+from serving import pretrained
 from tests import tiny
-from tests.accelerators.test_exported_step import JAX_PYTHON, pytestmark
+from tests.accelerators.test_exported_step import JAX_PYTHON, jax_side, pytestmark
+from trainer import tasks
 from trainer.training import loop
 
 __all__ = ["pytestmark"]  # for pytest: slow, and only where JAX is
@@ -75,6 +81,48 @@ def test_training_there_goes_on_there_and_then_here(task, folder, files, tmp_pat
         report=lines.append,
     )
     assert lines[0] == f"resuming at step 8 of 12 from {state}"
+
+
+def test_the_schedule_ends_with_the_seconds(task, files, tmp_path):
+    """Of a million steps each call covers as many as it must."""
+    task = task.with_steps(1_000_000)
+    export_step.write(task, [8], str(tmp_path / "step"), files[0])
+    state = tmp_path / "state.npz"
+    done = accelerator(tmp_path / "step", "--train", state, "--seconds", 12, "--fit-schedule")
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert re.fullmatch(rf"{re.escape(str(state))}: step [\d,]+, in [\d,]+ steps of 8", last)
+    position, steps = (int(number.replace(",", "")) for number in re.findall(r"step ([\d,]+), in ([\d,]+)", last)[0])
+    assert 100 < steps < 500_000 < position
+    with np.load(state) as arrays:
+        assert arrays["step"] == position
+
+
+def test_clutter_is_that_of_the_data_set(tmp_path):
+    rng = np.random.default_rng(0)
+    builder = cluttered_mnist_dataset_builder.Builder
+    digits = Digits(rng.integers(0, 256, (7, 28, 28), np.uint8), rng.integers(0, 10, 7).astype(np.uint8))
+    # JAX's words have 32 bits, of which both take the remainder.
+    words = composition.random_words("a stream", range(20), builder.DRAWS) >> np.uint64(32)
+    np.savez(tmp_path / "words.npz", digits=digits.images, labels=digits.labels, words=words.astype(np.uint32))
+    jax_side("compose", tmp_path / "words.npz", tmp_path / "images.npz")
+    expected = builder.compose(digits, words)
+    with np.load(tmp_path / "images.npz") as arrays:
+        np.testing.assert_array_equal(arrays["images"][..., 0], expected["image"])
+        np.testing.assert_array_equal(arrays["labels"], expected["label"])
+
+
+@pytest.mark.parametrize("init_from", [False, True])
+def test_composed_digits_train(tmp_path, init_from):
+    task = tasks.get("cluttered_mnist_4").with_steps(4)
+    rng = np.random.default_rng(0)
+    digits = Digits(rng.integers(0, 256, (7, 28, 28), np.uint8), rng.integers(0, 10, 7).astype(np.uint8))
+    folder, state = tmp_path / "step", tmp_path / "state.npz"
+    start = str(pretrained.find("cluttered_mnist")) if init_from else None
+    export_step.write(task, [4], str(folder), digits=digits, init_from=start)
+    done = accelerator(folder, "--train", state, "--steps", 4, "--seconds", 100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{state}: step 4"
 
 
 @pytest.mark.parametrize(

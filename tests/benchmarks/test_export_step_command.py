@@ -20,13 +20,24 @@ def test_a_program_for_each_batch_with_the_recipe_that_was_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "step"
-    arguments = ("--task", "digits", "--batch", "4", "--batch", "2", "--steps", "70", "--matmul-dtype", "bfloat16")
+    arguments = (
+        "--task",
+        "digits",
+        "--batch",
+        "4",
+        "--batch",
+        "2",
+        "--set",
+        "recipe.steps=700",
+        "--set",
+        "recipe.matmul_dtype=bfloat16",
+    )
     main([*arguments, "-o", str(folder)])
     assert capsys.readouterr().out == f"{folder}: digits, 2, 4 rows a step\n"
     description = _described(folder)
     assert [program["batch"] for program in description["programs"]] == [2, 4]
     recipe = description["task"]["recipe"]
-    assert (recipe["steps"], recipe["matmul_dtype"]) == (70, "bfloat16")
+    assert (recipe["steps"], recipe["matmul_dtype"]) == (700, "bfloat16")
 
 
 @pytest.mark.parametrize(
@@ -34,6 +45,9 @@ def test_a_program_for_each_batch_with_the_recipe_that_was_asked_for(
     [
         (("--task", "minst"), "There is no task 'minst'"),
         (("--examples", "/no/such/file-*"), "No file of examples"),
+        (("--set", "recipe.stpes=7"), "recipe.steps"),
+        (("--clutter-from", "/no/such/folder"), "--clutter-from is for tasks of cluttered digits"),
+        (("--init-from", "/no/such/file.npz"), "Cannot start from /no/such/file.npz"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -15,7 +15,8 @@ from serving.saved_model import SavedModel
 ROOT = Path(__file__).resolve().parents[2] / "pretrained"
 NAMES = sorted(path.parent.name for path in ROOT.glob(f"*/{pretrained.METRICS_FILE}"))
 
-MOST_BYTES_OF_ONE = 8_000_000
+MOST_BYTES_OF_ONE = 11_500_000
+"""Weights without attention are 10.8 MB in float32, at the paper's sizes; all others are below 4 MB."""
 MOST_BYTES = 40_000_000
 
 
@@ -45,7 +46,8 @@ def test_the_files_are_those_of_the_card(name: str) -> None:
     card = (ROOT / name / "README.md").read_text(encoding="utf-8")
     for file, digest in metrics["sha256"].items():
         assert f"`1/{file}` | `{digest}`" in card
-    assert f"{metrics['steps']:,}" in card and metrics["command"] in card
+    for stage in metrics["training"]:
+        assert f"| `{stage['command']}` | {stage['steps']:,} | {stage['batch_size']} |" in card
 
 
 def test_the_weights_are_those_that_were_measured(name: str) -> None:

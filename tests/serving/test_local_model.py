@@ -76,7 +76,7 @@ def models(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.copytree(tiny_folder, folder / "small")
     metrics = {"title": "Small", "metric": "nll_bound", "value": 12.345, "standard_error": 0.5}
     (folder / "small" / pretrained.METRICS_FILE).write_text(
-        json.dumps({**metrics, "steps": 1_000, "processor_hours": 2})
+        json.dumps({**metrics, "training": [{"steps": 600, "hours": 1.5}, {"steps": 400, "hours": 0.5}]})
     )
     monkeypatch.setenv("DRAW_MODELS", str(folder))
     for name in ("DRAW_SERVER", "DRAW_MODEL", "TASK"):
