@@ -24,6 +24,10 @@ from benchmarks import clutter
 from benchmarks.program import Folder, Program
 
 
+_CALL = 20
+"""Steps of a call while training: under a second of a GPU."""
+
+
 @functools.partial(jax.jit, static_argnames=("program", "steps"), donate_argnames="state")
 def _run(
     state: list[jax.Array],
@@ -45,7 +49,8 @@ def _run(
         key = jax.random.fold_in(jax.random.key(seed), state[-1])
         if composed:
             words = jax.random.bits(key, (folder_program.batch, clutter.DRAWS), jnp.uint32)
-            images, *labels = clutter.compose(*examples, words)
+            digits, digit_labels = examples
+            images, *labels = clutter.compose(digits, digit_labels, words)
         else:
             rows = jax.random.randint(key, (folder_program.batch,), 0, examples[0].shape[0])
             images, *labels = (values[rows] for values in examples)
@@ -102,7 +107,7 @@ def train(folder: Folder, program: Program, *, steps: int, seconds: float, fit: 
     position, done, stride = int(state[-1]), 0, 1
     started = saved = time.monotonic()
     while position < steps and time.monotonic() - started < seconds:
-        count = min(100, -(-(steps - position) // stride))
+        count = min(_CALL, -(-(steps - position) // stride))
         began = time.monotonic()
         state, losses = run(state, examples, jnp.int32(stride), jnp.int32(seed), steps=count)
         loss = float(losses.mean())
@@ -114,7 +119,7 @@ def train(folder: Folder, program: Program, *, steps: int, seconds: float, fit: 
             f"step {position:,}  {loss:.3f} nats  {count * program.batch / (now - began):,.0f} examples/s", flush=True
         )
         # The first call compiles, which says nothing of the speed.
-        if fit and done > 100:
+        if fit and done > _CALL:
             left = max(started + seconds - now, 0) * count / (now - began)
             stride = max(1, round((steps - position) / max(left, 1)))
         if now - saved > 45:

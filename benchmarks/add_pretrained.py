@@ -1,7 +1,7 @@
 """`python -m benchmarks.add_pretrained TASK`: the last model of a run becomes the pretrained model of its task.
 
-Copies the SavedModel to pretrained/TASK/1, and writes what it reaches as metrics.json and, in words, as README.md. How it
-was trained is a JSON list of stages, each with `command`, `steps`, `batch_size`, `hours` and `hardware`.
+Copies the SavedModel to pretrained/TASK/1, and writes what it reaches as metrics.json and, in words, as README.md. How
+it was trained is a JSON list of stages, each with `command`, `steps`, `batch_size`, `hours` and `hardware`.
 """
 
 from __future__ import annotations

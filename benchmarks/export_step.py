@@ -152,9 +152,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _digits(task: Task, data_dir: str) -> digit_source.Digits:
     """Load the training digits that the task's images are composed of."""
-    if not task.data.builder.startswith("cluttered_mnist/"):
-        raise ValueError(f"--clutter-from is for tasks of cluttered digits; {task.name} reads {task.data.builder}.")
-    source = task.data.builder.removeprefix("cluttered_mnist/").partition("-")[0]
+    builder = getattr(task.data, "builder", "")
+    if not builder.startswith("cluttered_mnist/"):
+        raise ValueError(f"--clutter-from is for tasks of cluttered digits, and {task.name} is none.")
+    source = builder.removeprefix("cluttered_mnist/").partition("-")[0]
     return digit_source.load(digit_source.prepare(source, data_dir), "train")
 
 
