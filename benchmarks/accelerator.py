@@ -23,7 +23,6 @@ import numpy as np
 from benchmarks import clutter
 from benchmarks.program import Folder, Program
 
-
 _CALL = 20
 """Steps of a call while training: under a second of a GPU."""
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from components.datasets import digit_source
 from serving import pretrained
+from serving.saved_model import newest_version
 from trainer import task_file
 from trainer.task import Binarisation, Task
 from trainer.training import initial_weights, input_pipeline, objective, optimizer, randomness, step
@@ -60,7 +61,8 @@ def initial_state(task: Task, init_from: str | None = None) -> dict[str, np.ndar
     """Return `TrainState.arrays`: of step 0 with random weights, or with those at `init_from`."""
     state = step.TrainState(task)
     if init_from:
-        initial_weights.load(state, init_from)
+        is_model = pretrained.resolve(init_from) != init_from
+        initial_weights.load(state, newest_version(pretrained.resolve(init_from)) if is_model else init_from)
     return state.arrays()
 
 
@@ -77,7 +79,7 @@ def write(
 
     `pattern` names the pipeline's training examples, whose images are then written too: `images.npz`, uint8 as
     ingestion wrote them, beside the labels for a classifier. In their place `digits` go into `digits.npz`, of which
-    `benchmarks.clutter` composes images. `init_from` is as in `initial_weights.load`. `program.json` comes last:
+    `benchmarks.clutter` composes images. `init_from` is as in `draw run`. `program.json` comes last:
     without it a folder is not complete. Raises ValueError where nothing matches, and as `whole_step` does.
     """
     # To NumPy 2's types an array might be called allow_pickle, and that one is a bool.
@@ -143,8 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         task = task_file.load(options.task, options.set)
         digits = _digits(task, options.clutter_from) if options.clutter_from else None
-        init_from = options.init_from and pretrained.resolve(options.init_from)
-        write(task, batches, options.output, options.examples, digits=digits, init_from=init_from)
+        write(task, batches, options.output, options.examples, digits=digits, init_from=options.init_from)
     except ValueError as error:
         raise SystemExit(str(error)) from error
     print(f"{options.output}: {task.name}, {', '.join(f'{batch:,}' for batch in batches)} rows a step")

@@ -12,7 +12,6 @@ from benchmarks import export_step
 from components.datasets import composition
 from components.datasets.cluttered_mnist import cluttered_mnist_dataset_builder
 from components.datasets.digit_source import Digits
-from serving import pretrained
 from tests import tiny
 from tests.accelerators.test_exported_step import JAX_PYTHON, jax_side, pytestmark
 from trainer import tasks
@@ -118,8 +117,7 @@ def test_composed_digits_train(tmp_path, init_from):
     rng = np.random.default_rng(0)
     digits = Digits(rng.integers(0, 256, (7, 28, 28), np.uint8), rng.integers(0, 10, 7).astype(np.uint8))
     folder, state = tmp_path / "step", tmp_path / "state.npz"
-    start = str(pretrained.find("cluttered_mnist")) if init_from else None
-    export_step.write(task, [4], str(folder), digits=digits, init_from=start)
+    export_step.write(task, [4], str(folder), digits=digits, init_from="cluttered_mnist" if init_from else None)
     done = accelerator(folder, "--train", state, "--steps", 4, "--seconds", 100)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{state}: step 4"
