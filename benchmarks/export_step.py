@@ -8,6 +8,7 @@ that comes back is what `draw run --init-from` takes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ import tensorflow as tf
 
 from components.datasets import digit_source
 from serving import pretrained
-from serving.saved_model import newest_version
+from serving.saved_model import NotASavedModel, newest_version
 from trainer import task_file
 from trainer.task import Binarisation, Task
 from trainer.training import initial_weights, input_pipeline, objective, optimizer, randomness, step
@@ -61,8 +62,10 @@ def initial_state(task: Task, init_from: str | None = None) -> dict[str, np.ndar
     """Return `TrainState.arrays`: of step 0 with random weights, or with those at `init_from`."""
     state = step.TrainState(task)
     if init_from:
-        is_model = pretrained.resolve(init_from) != init_from
-        initial_weights.load(state, newest_version(pretrained.resolve(init_from)) if is_model else init_from)
+        path = pretrained.resolve(init_from)
+        with contextlib.suppress(NotASavedModel):
+            path = newest_version(path)
+        initial_weights.load(state, path)
     return state.arrays()
 
 
