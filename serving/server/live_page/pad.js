@@ -82,11 +82,12 @@ export class Pad {
     this.#done();
   }
 
-  /** A picture of any size, as large as it fits. Rejects where the file is none. */
+  /** A picture of any size, upright, as large as it fits, on black where it is transparent. Rejects where it is none. */
   async load(file) {
     let bitmap;
     try {
-      bitmap = await createImageBitmap(file);
+      // The numbers that are in the file, as `draw score` takes them: neither a profile nor a gamma changes them.
+      bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
     } catch {
       throw Object.assign(new Error(`${file.name} is no picture that this browser reads.`), { status: 0 });
     }

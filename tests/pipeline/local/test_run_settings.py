@@ -41,6 +41,13 @@ def test_paths_are_absolute_and_below_the_tasks_folder(tmp_path: Path, monkeypat
         assert path.parent == settings.folder
 
 
+@pytest.mark.parametrize("name", ["br [1]", "x*y", "what?"])
+def test_a_root_that_tfx_takes_for_a_pattern_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="which TFX takes for a pattern of files"):
+        _resolve(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_training_starts_from_a_path_or_a_pretrained_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "state.npz").touch()

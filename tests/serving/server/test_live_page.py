@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from serving.client import Client
+from serving.images.picture_decoder import decode_picture
 from serving.pictures.windows import rectangle
 from serving.server import Server, ServerConfig, models_from_folder
 from tests import chromium, tiny
@@ -201,6 +203,48 @@ def test_a_loaded_picture_is_classified_and_its_glimpses_are_shown(
     (tmp_path / "notes.png").write_text("no picture")
     page.locator("#file").set_input_files(tmp_path / "notes.png")
     expect(page.locator("#try .error")).to_have_text("notes.png is no picture that this browser reads.")
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Pictures of the size of the model, of the modes, depths and orientations that a browser reads."""
+    rng = np.random.default_rng(6)
+    colour = rng.integers(0, 256, (ROWS, COLUMNS, 3), np.uint8)
+    alpha = rng.choice(np.array([0, 255], np.uint8), (ROWS, COLUMNS))
+    stored = np.repeat(np.add.outer(np.arange(COLUMNS) * 9, np.arange(ROWS) * 30)[..., None], 3, axis=2).astype(
+        np.uint8
+    )
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    gamma = PngInfo()
+    gamma.add(b"gAMA", (100_000).to_bytes(4, "big"))
+    for name, picture, options in (
+        ("grey.png", colour[..., 0], {}),
+        ("deep.png", colour[..., 0].astype(np.uint16) * 257, {}),
+        ("bits.png", colour[..., 0] > 128, {}),
+        ("palette.gif", Image.fromarray(colour).quantize(16), {}),
+        ("alpha.png", np.dstack([colour, alpha]), {}),
+        ("alpha.webp", np.dstack([colour, alpha]), {"lossless": True}),
+        ("one-transparent.png", colour, {"transparency": tuple(colour[2, 3])}),
+        ("gamma.png", colour, {"pnginfo": gamma}),
+        ("bitmap.bmp", colour, {}),
+        ("turned.jpg", stored, {"quality": 100, "subsampling": 0, "exif": turned}),
+    ):
+        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        image.save(folder / name, **options)
+        yield folder / name
+
+
+def test_a_loaded_picture_has_the_pixels_that_the_commands_score(server: Server, visit: Opener, tmp_path: Path) -> None:
+    page = visit(server, "?model=tiny")
+    page.locator("#model").select_option("looks")
+    for path in _pictures(tmp_path):
+        expected = decode_picture(path.read_bytes(), 3, background=(0, 0, 0))
+        page.locator("#clear").click()
+        page.locator("#file").set_input_files(path)
+        expect(page.locator("#file")).to_have_value("")  # when it is loaded
+        shown = _pixels(page.locator("canvas.pad")).astype(int)
+        # Two decoders of JPEG round differently.
+        np.testing.assert_allclose(shown, expected, atol=2 if path.suffix == ".jpg" else 0, err_msg=path.name)
 
 
 def test_what_the_server_says_of_an_error_is_shown(server: Server, visit: Opener) -> None:
