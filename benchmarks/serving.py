@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -28,20 +24,16 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, predict_pb2
 
-from trainer import tasks
-from trainer.export import exporter
-from trainer.training import objective
+from benchmarks.serve_process import MODEL, START_SECONDS, export_untrained, publish, serve
 
 _State = get_model_status_pb2.ModelVersionStatus.State
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
-_MODEL = "digits"
 _CONCURRENCIES = (1, 8, 64)
 _SWAPS = 3
 _SEEDS = 256
 _TOLERANCE = 1e-5
 """Largest difference allowed between an answer and the SavedModel's own."""
-_START_SECONDS = 120.0
 _CALL_SECONDS = 30.0
+_NO_PROXY = [("grpc.enable_http_proxy", 0)]
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
@@ -126,14 +118,14 @@ def main() -> int:
     # Through the ends of the blocks below, which end the server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as folder:
-        base = pathlib.Path(folder) / _MODEL
-        task = tasks.get(_MODEL)
-        exporter.export(task, objective.for_task(task).initial_weights(0), str(base / "1"))
+        base = pathlib.Path(folder) / MODEL
+        export_untrained(base / "1", seed=0)
         load = Load(base / "1")
         measurements = []
         for batching in (False, True):
-            with _server(base, batching) as port:
-                measurements += asyncio.run(_measure(load, base, port, batching, arguments.seconds))
+            flags = ("--rest_api_port=0", *(["--enable_batching"] if batching else []))
+            with serve(base, *flags) as served:
+                measurements += asyncio.run(_measure(load, base, served.grpc_port, batching, arguments.seconds))
             for version in range(2, 2 + _SWAPS):
                 shutil.rmtree(base / str(version))
     _print(measurements)
@@ -147,7 +139,7 @@ def main() -> int:
 
 async def _measure(load: Load, base: pathlib.Path, port: int, batching: bool, seconds: float) -> list[Measurement]:
     measurements = []
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", _NO_PROXY) as channel:
         await load.run(channel, max(_CONCURRENCIES), _after(1.0))
         for concurrency in _CONCURRENCIES:
             result = await load.run(channel, concurrency, _after(seconds))
@@ -165,17 +157,16 @@ async def _swap(base: pathlib.Path, channel: grpc.aio.Channel, done: asyncio.Eve
     """Publishes one version after the other, each when the one before has taken over."""
     stub = model_service_pb2_grpc.ModelServiceStub(channel)
     request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = _MODEL
+    request.model_spec.name = MODEL
     try:
         for version in range(2, 2 + _SWAPS):
             await asyncio.sleep(1.0)
-            shutil.copytree(base / "1", base / f"{version}.copying")
-            (base / f"{version}.copying").rename(base / str(version))
+            publish(base / "1", base / str(version))
             states: dict[int, int] = {}
-            until = time.monotonic() + _START_SECONDS
+            until = time.monotonic() + START_SECONDS
             while states != dict.fromkeys(range(1, version), _State.END) | {version: _State.AVAILABLE}:
                 if time.monotonic() > until:
-                    raise TimeoutError(f"Version {version} did not take over within {_START_SECONDS:g} s: {states}")
+                    raise TimeoutError(f"Version {version} did not take over within {START_SECONDS:g} s: {states}")
                 await asyncio.sleep(0.1)
                 response = await stub.GetModelStatus(request, timeout=_CALL_SECONDS)
                 states = {row.version: row.state for row in response.model_version_status}
@@ -189,41 +180,9 @@ def _after(seconds: float) -> asyncio.Event:
     return event
 
 
-@contextlib.contextmanager
-def _server(base: pathlib.Path, batching: bool) -> Iterator[int]:
-    """Runs `draw serve` and yields its port."""
-    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "serve", str(base), "--port=0"]
-    command += ["--rest_api_port=0", *(["--enable_batching"] if batching else [])]
-    # A file, for nobody reads while the load runs, and a full pipe would stop the server.
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=_ROOT, stderr=log)
-        try:
-            yield _port(process, log.fileno())
-        finally:
-            process.send_signal(signal.SIGTERM)
-            status = process.wait(_START_SECONDS)
-            if status:
-                raise RuntimeError(f"The server ended with status {status}: {_read(log.fileno())}")
-
-
-def _port(process: subprocess.Popen[bytes], log: int) -> int:
-    until = time.monotonic() + _START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        match = re.search(r"Serving gRPC at \S+:(\d+)", _read(log))
-        if match:
-            return int(match[1])
-        time.sleep(0.1)
-    raise RuntimeError(f"The server did not start: {_read(log)}")
-
-
-def _read(file: int) -> str:
-    # Leaves the offset alone: the server writes through the same open file.
-    return os.pread(file, 1 << 20, 0).decode(errors="replace")
-
-
 def _request(seed: np.ndarray) -> predict_pb2.PredictRequest:
     request = predict_pb2.PredictRequest()
-    request.model_spec.name = _MODEL
+    request.model_spec.name = MODEL
     request.model_spec.signature_name = "sample"
     request.inputs["seed"].CopyFrom(tf.make_tensor_proto(seed))
     return request

@@ -13,6 +13,7 @@ from serving import pretrained
 from serving.cli.command_line import StrictCommand
 from serving.cli.number_options import Real
 from serving.cli.place_options import LocalPath
+from serving.cli.tf_serving_flags import leave_out_needless
 from serving.native_output import quiet_native_code
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class _ServeCommand(StrictCommand):
             for name in switches
             for value in ("true", "1", "false", "0")
         }
-        return super().parse_args(ctx, [spelled.get(argument, argument) for argument in args])
+        arguments = [spelled.get(argument, argument) for argument in leave_out_needless(args)]
+        return super().parse_args(ctx, arguments)
 
 
 def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Command], _Command]:
