@@ -98,6 +98,8 @@ class _Connection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Makes room for the connection, or answers on it that there is none."""
         super().connection_made(transport)
+        # Without it an answer's body waits for the caller to acknowledge its head; asyncio sets it on its own sockets.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         excess = len(self.connections) - self.most
         if excess > 0:
             if self.idle:

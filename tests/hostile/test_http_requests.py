@@ -408,6 +408,17 @@ def test_connections_at_work_are_kept_and_the_caller_beyond_is_told(
         assert status == 503 and b"try again later" in answer
 
 
+def test_an_answers_body_does_not_wait_for_its_head_to_be_acknowledged(server: Server) -> None:
+    """As it would on the sockets of a listener that somebody else opened: 40 ms of each request."""
+    with _connect(server):
+        until = time.monotonic() + 20
+        while not (connections := server._http._server.server_state.connections):  # type: ignore[union-attr]
+            assert time.monotonic() < until
+        for connection in connections:
+            accepted = connection.transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_head_is_bounded(server: Server) -> None:
     received = _exchange(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"a" * 2**20)
     assert received.startswith(b"HTTP/1.1 400 ") or received == b""

@@ -329,7 +329,7 @@ def test_a_new_version_takes_over_without_a_failed_request(
 ) -> None:
     stop = threading.Event()
     seen: list[tuple[int, float]] = []
-    failures: list[grpc.RpcError] = []
+    failures: list[Exception] = []
 
     def ask(client: Client) -> None:
         while not stop.is_set():
@@ -339,8 +339,18 @@ def test_a_new_version_takes_over_without_a_failed_request(
             except grpc.RpcError as error:
                 failures.append(error)
 
+    def ask_rest(url: str) -> None:
+        while not stop.is_set():
+            try:
+                with urllib.request.urlopen(url, b'{"inputs": [[0, 1, 2]]}', timeout=20) as answer:
+                    assert json.loads(answer.read())["outputs"]["y"][0][0] in (1, 2, 3, 4)
+            except (OSError, AssertionError) as error:
+                failures.append(error)
+
     with _served(base, batching=batching) as server, tiny_servable.client(server.grpc_port) as client:
+        url = f"http://127.0.0.1:{server.rest_port}/v1/models/{NAME}:predict"
         callers = [threading.Thread(target=ask, args=(client,)) for _ in range(6)]
+        callers += [threading.Thread(target=ask_rest, args=(url,)) for _ in range(3)]
         for caller in callers:
             caller.start()
         for version in (2, 3, 4):
