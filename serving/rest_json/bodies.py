@@ -16,6 +16,8 @@ MAX_ELEMENTS = 16 * 2**20
 """Values and lists of a body, to be counted before any is made."""
 _MAX_TEXTS = 200_000
 _MAX_NAMES = 1_000
+_MAX_DIMS = 32
+"""NumPy 1 has no more, and NumPy 2 iterates over no more."""
 _FEATURE_LISTS = {int: "int64_list", float: "float_list", bytes: "bytes_list"}
 
 # Of tensorflow/core/example: example.proto and feature.proto.
@@ -125,9 +127,11 @@ def _array(alias: str, value: Any) -> np.ndarray:
         array = np.array(value, object)
     except ValueError as error:
         raise ValueError(f"{_input(alias)} is ragged: {error}.") from None
+    if array.ndim > _MAX_DIMS:
+        raise ValueError(f"{_input(alias)} has more than {_MAX_DIMS} dimensions.")
     kinds = set(map(type, array.flat))
     if list in kinds:
-        raise ValueError(f"{_input(alias)} is ragged, or has more than {np.ndim(array)} dimensions.")
+        raise ValueError(f"{_input(alias)} is ragged: its lists do not have the same length and depth.")
     if kinds <= {int, float}:
         if kinds != {int}:
             return array.astype(np.float64)

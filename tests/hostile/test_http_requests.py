@@ -443,4 +443,6 @@ def test_memory_is_for_all_and_small_requests_get_theirs(server: Server) -> None
     finally:
         asyncio.run_coroutine_threadsafe(give_back(), server._loop).result()
     assert _post(server, body)[0] == 400
-    assert budget.reserved == 0
+    until = time.monotonic() + 20
+    while budget.reserved:  # The answer may be read before what it took is given back.
+        assert time.monotonic() < until
