@@ -10,9 +10,7 @@ On Kubeflow, where each run names its task, ParameterCheck comes first and there
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +18,6 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.io import fileio
 from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types.channel import Channel
@@ -29,7 +26,6 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import BoundEvaluator, ErrorEvaluator
 from components.parameter_check import ParameterCheck
-from components.run_report import provenance
 from components.run_report.component import RunReport
 from components.serving_check import ServingCheck
 from components.split_scorer import SplitScorer
@@ -38,8 +34,8 @@ from components.task_pusher import TaskPusher
 from components.task_trainer import TaskTrainer
 from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline_resolver import LatestOtherBlessedModel
+from pipeline.initial_state import identify
 from pipeline.task_arguments import TaskArguments
-from serving.saved_model import NotASavedModel, newest_version
 from trainer.task import CLASSIFIER
 
 # Node ids, by which a run's metadata are read again; that of the evaluator is its kind's.
@@ -169,7 +165,7 @@ def train(task: TaskArguments, locations: Locations, ingestion: Ingestion, init_
         steps=task.steps,
         train_examples=task.train_examples,
         checkpoint_root=locations.checkpoint_root,
-        initial_state=None if init_from is None else _initial_state(init_from),
+        initial_state=None if init_from is None else identify(init_from),
     ).with_id(TRAINER)
     # No data flow between the two, but nothing is trained on data with an anomaly.
     trainer.add_upstream_node(ingestion.validator)
@@ -240,14 +236,3 @@ def score_split(
     )
     scorer.add_upstream_node(delivery.pusher)
     return scorer.with_id(SPLIT_SCORER)
-
-
-def _initial_state(path: str) -> dict[str, str]:
-    """Identifies a file, or a folder's files, by the content too, so that the cache notices a change.
-
-    Of a SavedModel's numbered versions it is the newest.
-    """
-    with contextlib.suppress(NotASavedModel):
-        path = newest_version(path)
-    below = sorted(os.path.join(place, name) for place, _, names in fileio.walk(path) for name in names)
-    return {"path": path, "sha256": provenance.sha256(below if fileio.isdir(path) else [path])}

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
 from tfx.components.trainer.fn_args_utils import FnArgs
-from tfx.dsl.io import fileio
-from tfx.utils import io_utils
 
 from trainer.task import Task
 from trainer.training import train_and_export
@@ -21,7 +17,7 @@ def run_fn(fn_args: FnArgs) -> None:
     Checkpoints live below `checkpoint_root` and not in the output folder, which is a new one for each attempt, so that
     the next attempt can resume a killed one. They are deleted when the model is exported.
     """
-    directory = train_and_export.run(
+    train_and_export.run(
         Task.from_json(fn_args.custom_config["task"]),
         train_patterns=fn_args.train_files,
         validation_patterns=fn_args.eval_files,
@@ -29,7 +25,5 @@ def run_fn(fn_args: FnArgs) -> None:
         model_dir=fn_args.serving_model_dir,
         initial_state=fn_args.custom_config.get("initial_state"),
         report=lambda line: print(f"      {line}", flush=True),
+        logs_dir=fn_args.model_run_dir,
     )
-    if directory is not None:
-        io_utils.copy_dir(os.path.join(directory, "logs"), fn_args.model_run_dir)
-        fileio.rmtree(directory)

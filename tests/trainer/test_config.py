@@ -20,9 +20,9 @@ from tests import kubernetes_api, tiny
 from tests.pipeline import draw_command
 from tests.trainer.training.test_cluster import free_addresses
 from trainer import tasks
-from trainer.training import cluster
+from trainer.training import tf_config
 
-CONFIG = Path(cluster.__file__).parents[1] / "config"
+CONFIG = Path(tf_config.__file__).parents[1] / "config"
 
 
 def _read(name: str) -> Any:
@@ -100,7 +100,7 @@ def test_every_index_finds_its_place_in_the_cluster(monkeypatch: pytest.MonkeyPa
     names = [f"{job['metadata']['name']}-{index}.{pod['spec']['subdomain']}" for index in range(workers)]
     for index in range(workers):
         monkeypatch.setenv("TF_CONFIG", config := _environment(index)["TF_CONFIG"])
-        found = cluster.Cluster.from_environment()
+        found = tf_config.Cluster.from_environment()
         assert found and found.jobs == {"worker": tuple(f"{name}:{port['containerPort']}" for name in names)}
         assert json.loads(config)["task"] == {"type": "worker", "index": index}
 

@@ -1,17 +1,17 @@
-"""Workers that train one model together: their addresses, the chief's broadcasts, and the loss of one."""
+"""Workers that train one model together: how they meet, the chief's broadcasts, and the loss of one."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
-import re
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
+
+from trainer.training.tf_config import Cluster
 
 JOIN_SECONDS = 600
 """How long a worker waits at the start for all others."""
@@ -34,80 +34,34 @@ class WorkerLost(RuntimeError):
     """Another worker has gone, and this one cannot go on alone. All can be started again."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-    """The workers of one training, as TF_CONFIG names them; the first is the chief, who alone validates and writes."""
+def join(workers: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
+    """Wait for the other workers and return the strategy of all: NCCL between GPUs, rings of gRPC between CPUs.
 
-    jobs: Mapping[str, tuple[str, ...]]
-    """Addresses of `chief` and `worker`, whichever there are."""
+    TensorFlow must not have run anything yet. Raises WorkerLost where another goes at once; SIGALRM ends the process
+    where not all come within JOIN_SECONDS.
+    """
+    _leave_out_proxies(workers)
+    # TensorFlow would wait for an hour, deaf to Python and to SIGTERM: the kernel ends the process before.
+    signal.alarm(JOIN_SECONDS)
+    terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        with _raise_worker_lost("The cluster did not come together."):
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    finally:
+        signal.alarm(0)
+        # TensorFlow has made SIGTERM the notice of a preemption, which nobody here looks for.
+        signal.signal(signal.SIGTERM, terminate)
 
-    @property
-    def size(self) -> int:
-        """The number of workers, the chief included."""
-        return sum(map(len, self.jobs.values()))
 
-    @classmethod
-    def from_environment(cls) -> Cluster | None:
-        """Read the cluster that this process belongs to; None where it trains alone.
+def _leave_out_proxies(workers: Cluster) -> None:
+    """Make gRPC connect to the workers themselves, where the environment has a proxy (http_proxy and its like).
 
-        Raises ValueError for a TF_CONFIG that names no cluster that could train, or no place in it for this process.
-        """
-        if not os.environ.get("TF_CONFIG", "").strip():
-            return None
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        try:
-            spec, kind, index = resolver.cluster_spec(), resolver.task_type, resolver.task_id or 0
-        except (TypeError, ValueError) as error:
-            raise _malformed("it cannot be read", error) from error
-        named = {job: tuple(map(str, spec.job_tasks(job))) for job in spec.jobs if spec.num_tasks(job)}
-        if kind == "evaluator":
-            raise _malformed("this process is an 'evaluator', and the chief validates: start its workers alone")
-        if named.keys() - {"chief", "worker", "evaluator"}:
-            raise _malformed(f"it names {', '.join(map(repr, named))}, and only 'chief' and 'worker' train")
-        cluster = cls({job: named[job] for job in ("chief", "worker") if job in named})
-        if cluster.size < 2:
-            return None
-        cluster._check(kind, index)
-        return cluster
-
-    def _check(self, kind: str | None, index: int) -> None:
-        addresses = [address for group in self.jobs.values() for address in group]
-        wrong = [address for address in addresses if not re.fullmatch(r"\S+:\d+", address)]
-        if wrong or len(set(addresses)) < len(addresses):
-            raise _malformed(f"each worker needs an address of its own, HOST:PORT; it has {', '.join(addresses)}")
-        if len(self.jobs.get("chief", ())) > 1:
-            raise _malformed("there can be one 'chief'")
-        if not 0 <= index < len(self.jobs.get(kind or "", ())):
-            raise _malformed(f"it says that this process is {kind!r} number {index}, and its cluster has none such")
-
-    def join(self) -> tf.distribute.MultiWorkerMirroredStrategy:
-        """Wait for the other workers and return the strategy of all: NCCL between GPUs, rings of gRPC between CPUs.
-
-        TensorFlow must not have run anything yet. Raises WorkerLost where another goes at once; SIGALRM ends the
-        process where not all come within JOIN_SECONDS.
-        """
-        self._leave_out_proxies()
-        # TensorFlow would wait for an hour, deaf to Python and to SIGTERM: the kernel ends the process before.
-        signal.alarm(JOIN_SECONDS)
-        terminate = signal.getsignal(signal.SIGTERM)
-        try:
-            with _raise_worker_lost("The cluster did not come together."):
-                return tf.distribute.MultiWorkerMirroredStrategy()
-        finally:
-            signal.alarm(0)
-            # TensorFlow has made SIGTERM the notice of a preemption, which nobody here looks for.
-            signal.signal(signal.SIGTERM, terminate)
-
-    def _leave_out_proxies(self) -> None:
-        """Make gRPC connect to the workers themselves, where the environment has a proxy (http_proxy and its like).
-
-        A proxy knows nothing of this cluster's ports, least of all of those on its own host: all would wait in silence.
-        Storage, which does not go over gRPC, keeps the proxy.
-        """
-        kept = os.environ.get(_NO_PROXY) or os.environ.get("no_proxy")
-        addresses = [address for group in self.jobs.values() for address in group]
-        hosts = dict.fromkeys(address.rpartition(":")[0].strip("[]") for address in addresses)
-        os.environ[_NO_PROXY] = ",".join(filter(None, [kept, *hosts]))
+    A proxy knows nothing of this cluster's ports, least of all of those on its own host: all would wait in silence.
+    Storage, which does not go over gRPC, keeps the proxy.
+    """
+    kept = os.environ.get(_NO_PROXY) or os.environ.get("no_proxy")
+    hosts = dict.fromkeys(address.rpartition(":")[0].strip("[]") for address in workers.addresses)
+    os.environ[_NO_PROXY] = ",".join(filter(None, [kept, *hosts]))
 
 
 def is_cluster(strategy: tf.distribute.Strategy) -> bool:
@@ -179,11 +133,3 @@ def _broadcast(strategy: tf.distribute.Strategy) -> Callable[[Any], Any]:
         return tf.nest.map_structure(lambda value: strategy.experimental_local_results(value)[0], summed)
 
     return tf.function(broadcast, autograph=False)
-
-
-def _malformed(problem: str, error: Exception | None = None) -> ValueError:
-    detail = f" ({error})" if error else ""
-    return ValueError(
-        f"TF_CONFIG: {problem}{detail}. A worker is started with, for example, "
-        '{"cluster": {"worker": ["host-a:2222", "host-b:2222"]}, "task": {"type": "worker", "index": 0}}.'
-    )

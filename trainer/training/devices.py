@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainer.training.cluster import JOIN_SECONDS, Cluster
+from trainer.training import cluster
+from trainer.training.tf_config import Cluster
 
 
 def configure_threads() -> None:
@@ -39,16 +40,17 @@ def strategy(report: Callable[[str], None] = lambda line: None) -> tf.distribute
     """Choose the strategy: the TPU in TPU_NAME, the cluster in TF_CONFIG, several GPUs or CPUs, or one device.
 
     There are several CPUs where the process has configured logical ones. In a cluster this reports that it waits for
-    the other workers, and raises ValueError and WorkerLost as `Cluster` does.
+    the other workers, and raises ValueError and WorkerLost as `Cluster` and `cluster.join` do.
     """
     if os.environ.get("TPU_NAME"):
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
-    if cluster := Cluster.from_environment():
-        report(f"waiting for all {cluster.size} workers of the cluster, for {JOIN_SECONDS // 60} minutes at most")
-        return cluster.join()
+    if workers := Cluster.from_environment():
+        minutes = cluster.JOIN_SECONDS // 60
+        report(f"waiting for all {workers.size} workers of the cluster, for {minutes} minutes at most")
+        return cluster.join(workers)
     for kind in ("GPU", "CPU"):
         devices = tf.config.list_logical_devices(kind)
         if len(devices) > 1:

@@ -10,14 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from trainer.training import checkpoints
 from trainer.training.step import TrainState
 
 _EXPORT_GRAPH = "saved_model.pb"
-_CHECKPOINT_INDEX = "checkpoint"
-_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _EXPORT_GROUPS = ("_weights/", "_parameters/")
 """Attributes that hold the weights of an export; the second until version 0.1."""
-_CHECKPOINT_GROUP = "state/average/"
+_CHECKPOINT_GROUP = "average/"
 
 
 def load(state: TrainState, path: str) -> None:
@@ -26,7 +25,8 @@ def load(state: TrainState, path: str) -> None:
     Args:
       state: takes all of an .npz of `TrainState.arrays`. Of everything else it takes the weights alone, and training
         starts at step 0.
-      path: an .npz, a SavedModel, or a folder of checkpoints, of which the moving average of the newest counts.
+      path: an .npz, a SavedModel, or a folder of checkpoints, of which the moving average of the newest that can be
+        read counts.
 
     Raises:
       ValueError: where there is nothing of the kind, or it is another model's.
@@ -41,13 +41,20 @@ def load(state: TrainState, path: str) -> None:
 
 
 def read_weights(folder: str) -> dict[str, np.ndarray]:
-    """Reads the weights of a SavedModel, or of the newest checkpoint in a folder, by the names of the model."""
+    """Reads the weights of a SavedModel, or of the newest sound checkpoint in a folder, by the names of the model."""
     if tf.io.gfile.exists(os.path.join(folder, _EXPORT_GRAPH)):
-        return _group(os.path.join(folder, "variables", "variables"), _EXPORT_GROUPS)
-    newest = tf.train.latest_checkpoint(folder)
+        variables = os.path.join(folder, "variables", "variables")
+        groups = [checkpoints.read_variables(variables, group) for group in _EXPORT_GROUPS]
+        return {name: value for group in groups for name, value in group.items()}
+    newest = checkpoints.read_newest(folder)
     if newest is None:
         raise ValueError("it holds neither a SavedModel nor checkpoints of a training.")
-    return _group(newest, (_CHECKPOINT_GROUP,))
+    _, arrays = newest
+    return {
+        name.removeprefix(_CHECKPOINT_GROUP): value
+        for name, value in arrays.items()
+        if name.startswith(_CHECKPOINT_GROUP)
+    }
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
@@ -56,14 +63,3 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
     if not isinstance(arrays, Mapping):
         raise ValueError("it is not an .npz file.")
     return dict(arrays)
-
-
-def _group(checkpoint: str, prefixes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The variables of one attribute. TensorFlow writes a slash in a name as `.S`, and a full stop as two."""
-    reader = tf.train.load_checkpoint(checkpoint)
-    return {
-        key[len(prefix) : -len(_SUFFIX)].replace(".S", "/").replace("..", "."): reader.get_tensor(key)
-        for key in reader.get_variable_to_shape_map()
-        for prefix in prefixes
-        if key.startswith(prefix) and key.endswith(_SUFFIX)
-    }

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+import gzip
+import itertools
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +24,20 @@ _SHUFFLE_BYTES = 512 * 2**20
 
 
 def count(files: Sequence[str]) -> int:
-    """Count the examples in the files; raises ValueError when there is none."""
-    total = int(_records(files).reduce(np.int64(0), lambda n, _: n + 1))
+    """Count the examples in the files; raises ValueError when there is none, and names a file that is damaged."""
+    records = _records(files)
+    with _naming_damage(files):
+        start = np.int64(0), np.int64(0)
+        total, size = records.reduce(
+            start, lambda seen, record: (seen[0] + 1, seen[1] + 16 + tf.cast(tf.strings.length(record), tf.int64))
+        )
+    # TensorFlow takes a file that ends within a record's header for a shorter one.
+    if int(size) != sum(map(_unzipped_size, files)):
+        for path in files:
+            _check_whole(path)
     if not total:
         raise _no_examples(files)
-    return total
+    return int(total)
 
 
 def training_batches(
@@ -95,9 +109,10 @@ def evaluation_batches(files: Sequence[str], task: Task, examples: int) -> list[
     Raises ValueError when there is none.
     """
     batches: list[tuple[Batch, tf.Tensor]] = []
-    for serialized in _records(sorted(files)).take(examples).batch(task.recipe.batch_size):
-        x, ids = images(serialized, task)
-        batches.append(((x, labels(serialized, task)) if task.kind.reads_labels else x, ids))
+    with _naming_damage(files):
+        for serialized in _records(sorted(files)).take(examples).batch(task.recipe.batch_size):
+            x, ids = images(serialized, task)
+            batches.append(((x, labels(serialized, task)) if task.kind.reads_labels else x, ids))
     if not batches:
         raise _no_examples(files)
     return batches
@@ -181,7 +196,58 @@ def _crops(stored: tf.Tensor, corners: tf.Tensor, task: Task) -> tf.Tensor:
 def _records(files: Sequence[str]) -> tf.data.Dataset:
     if not files:
         raise ValueError("No file of examples was given: has the ingestion run?")
-    return tf.data.TFRecordDataset(files, compression_type="GZIP" if files[0].endswith(".gz") else None)
+    records = [
+        tf.data.TFRecordDataset(list(group), compression_type="GZIP" if zipped else None)
+        for zipped, group in itertools.groupby(files, lambda path: path.endswith(".gz"))
+    ]
+    return functools.reduce(lambda first, second: first.concatenate(second), records)
+
+
+@contextlib.contextmanager
+def _naming_damage(files: Sequence[str]) -> Iterator[None]:
+    """Raise ValueError with the first file that cannot be read, where TensorFlow names none."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for path in sorted(files):
+            try:
+                _records([path]).reduce(np.int64(0), lambda count, _: count + 1)
+            except tf.errors.OpError as damage:
+                raise _damaged(path, damage.message.splitlines()[0].partition(" [[")[0]) from error
+        raise
+
+
+def _unzipped_size(path: str) -> int:
+    """Size of a file's records; of a compressed one as its last four bytes say, so of 4 GiB and of one part."""
+    size = int(tf.io.gfile.stat(path).length)
+    if not path.endswith(".gz"):
+        return size
+    if size < 20:  # Nothing, compressed.
+        raise _damaged(path, f"it ends after {size} bytes, within the head of a compressed file")
+    with tf.io.gfile.GFile(path, "rb") as file:
+        file.seek(size - 4)
+        return int.from_bytes(file.read(4), "little")
+
+
+def _check_whole(path: str) -> None:
+    """Raise ValueError where a file ends within a record."""
+    with tf.io.gfile.GFile(path, "rb") as raw:
+        file = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+        try:
+            while header := file.read(12):
+                left = int.from_bytes(header[:8], "little") + 4 if len(header) == 12 else 1
+                while left and (part := file.read(min(left, 2**20))):
+                    left -= len(part)
+                if left:
+                    raise _damaged(path, "it ends within a record")
+        except (EOFError, OSError, zlib.error) as error:
+            raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: str, problem: str) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read as examples: {problem}. Bring back a sound copy of the file, or make the examples anew."
+    )
 
 
 def _no_examples(files: Sequence[str]) -> ValueError:

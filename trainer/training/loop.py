@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
 import logging
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.task import Task
-from trainer.training import cluster, devices, initial_weights, input_pipeline, objective, step, summaries
+from trainer.training import checkpoints, cluster, devices, initial_weights, input_pipeline, objective, step, summaries
 
 _CALL_SECONDS = 2.0
 """Target duration of one call into the compiled loop: how soon an interrupt or a NaN is noticed."""
@@ -23,6 +26,10 @@ _REPORT_SECONDS = 10
 """Time between two lines of progress."""
 
 _LOG = logging.getLogger(__name__)
+
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status after SIGTERM, which first saves a checkpoint."""
 
 
 class TrainingDiverged(RuntimeError):
@@ -37,30 +44,35 @@ def train(
     directory: str,
     report: Callable[[str], None],
     initial_state: str | None = None,
+    shorter_training: str | None = None,
+    check_owner: Callable[[], None] = lambda: None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, np.ndarray]:
     """Train the task, or what is left of it, and return the weights to export.
 
     `directory` keeps the checkpoints and, in `logs`, the TensorBoard summaries. A run that was killed at any moment
     resumes from the last checkpoint and ends with the weights of an uninterrupted run, for a batch and its noise follow
-    from the step alone. `initial_state` is where a run without checkpoints starts, see `initial_weights.load`. `report`
-    gets a line of progress now and then. `strategy` defaults to `devices.strategy()`.
+    from the step alone. SIGTERM saves a checkpoint and raises SystemExit, within a call's seconds.
+
+    A run without checkpoints starts from the last one in the folder `shorter_training`, of the same training with
+    fewer steps, or from `initial_state`, see `initial_weights.load`. `report` gets a line of progress now and then.
+    `check_owner` raises where `directory` is no longer this process's to write to. `strategy` defaults to
+    `devices.strategy()`.
 
     In a cluster only the chief reads a state, validates and writes; only the chief uses `directory` and
     `validation_files`. All workers need the same task and training files.
 
     Raises TrainingDiverged with what to try, and ValueError for files without examples, a state that does not fit, or
-    a worker that was started for something else.
+    checkpoints none of which can be read.
     """
     strategy = strategy or devices.strategy()
     trainer = step.Trainer(task, strategy)
-    _check_same_job(strategy, task, train_files)
     progress = _Progress(task, report)
-    chief = _Chief(trainer, validation_files, directory, progress) if cluster.is_chief(strategy) else None
-    if chief and (source := chief.resume(initial_state)):
-        done = int(trainer.state.step.numpy())
-        start = f"resuming at step {done:,} of {task.recipe.steps:,}" if done else "starting"
-        report(f"{start} from {source}")
+    chief = None
+    if cluster.is_chief(strategy):
+        chief = _Chief(trainer, validation_files, directory, progress, check_owner)
+        if start := chief.resume(shorter_training, initial_state):
+            report(start)
     if cluster.is_cluster(strategy):
         # What the chief resumed, not what another worker may see of its files.
         trainer.state.load(cluster.from_chief(strategy, trainer.state.arrays()))
@@ -71,16 +83,20 @@ def train(
         )
     )
     steps = 1
-    while done < task.recipe.steps:
-        # All workers take the chief's number of steps, and wait here while it validates.
-        steps = int(cluster.from_chief(strategy, steps))
-        trainer = trainer.at(done)
-        call = _call(trainer, batches, done, min(steps, _next_stop(task, done) - done))
-        done = call.done
-        steps = max(1, min(2 * steps, round(call.steps * _CALL_SECONDS / call.seconds)))
-        progress.after_call(trainer, call)
-        if chief:
-            chief.after_call(trainer, call)
+    with _noticing_sigterm() if chief else contextlib.nullcontext(threading.Event()) as terminated:
+        while done < task.recipe.steps:
+            # All workers take the chief's number of steps, and wait here while it validates.
+            steps = int(cluster.from_chief(strategy, steps))
+            trainer = trainer.at(done)
+            call = _call(trainer, batches, done, min(steps, _next_stop(task, done) - done))
+            done = call.done
+            steps = max(1, min(2 * steps, round(call.steps * _CALL_SECONDS / call.seconds)))
+            progress.after_call(trainer, call)
+            if chief:
+                chief.after_call(trainer, call, last=terminated.is_set())
+            if terminated.is_set():
+                report(f"SIGTERM: step {done:,} of {task.recipe.steps:,} is saved; the same run goes on from there")
+                raise SystemExit(TERMINATED)
     if chief and not progress.validation:  # Nothing was left to train.
         chief.validate(trainer.at(done), done)
     progress.finish(done)
@@ -116,39 +132,73 @@ def _next_stop(task: Task, done: int) -> int:
     return min(task.recipe.steps, done - done % interval + interval, *phases)
 
 
+@contextlib.contextmanager
+def _noticing_sigterm() -> Iterator[threading.Event]:
+    """Sets the event at a SIGTERM, in place of ending; only the main thread can be told of signals."""
+    noticed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noticed
+        return
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        noticed.set()
+
+    previous = signal.signal(signal.SIGTERM, notice)
+    try:
+        yield noticed
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 class _Chief:
     """What only the chief does: resume, validate, save checkpoints and write summaries."""
 
     def __init__(
-        self, trainer: step.Trainer, validation_files: Sequence[str], directory: str, progress: _Progress
+        self,
+        trainer: step.Trainer,
+        validation_files: Sequence[str],
+        directory: str,
+        progress: _Progress,
+        check_owner: Callable[[], None],
     ) -> None:
         recipe = trainer.task.recipe
-        self._recipe, self._state, self._progress = recipe, trainer.state, progress
+        self._recipe, self._state, self._progress, self._check_owner = recipe, trainer.state, progress, check_owner
         self._batches = input_pipeline.evaluation_batches(validation_files, trainer.task, recipe.validation_examples)
-        checkpoint = tf.train.Checkpoint(state=trainer.state)
-        self._manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=2)
+        self._checkpoints = checkpoints.Checkpoints(directory, trainer.state)
         self._summaries = summaries.Summaries(os.path.join(directory, "logs"), self._batches[0][0])
         self._saved = time.monotonic()
 
-    def resume(self, initial_state: str | None) -> str | None:
-        """Load the last checkpoint, else the initial state, and return its path; None for a fresh start."""
-        self._manager.restore_or_initialize()
-        if self._manager.latest_checkpoint or not initial_state:
-            return self._manager.latest_checkpoint
+    def resume(self, shorter_training: str | None, initial_state: str | None) -> str | None:
+        """Load where to start, and return it in words; None for a fresh start."""
+        if path := self._checkpoints.restore():
+            return f"resuming at {self._steps()} from {path}"
+        if shorter_training and (newest := checkpoints.read_newest(shorter_training)):
+            path, arrays = newest
+            self._state.load(arrays)
+            return (
+                f"continuing at {self._steps()} from {path}, the end of a shorter training. From here on the learning "
+                "rate is that of the longer one, so the weights are not those of a training without a stop."
+            )
+        if not initial_state:
+            return None
         initial_weights.load(self._state, initial_state)
-        return initial_state
+        return f"{f'resuming at {self._steps()}' if self._state.step.numpy() else 'starting'} from {initial_state}"
 
-    def after_call(self, trainer: step.Trainer, call: _Call) -> None:
-        """Write summaries, and validate and save a checkpoint when it is time to."""
+    def _steps(self) -> str:
+        return f"step {self._state.step.numpy():,} of {self._recipe.steps:,}"
+
+    def after_call(self, trainer: step.Trainer, call: _Call, *, last: bool) -> None:
+        """Write summaries, validate and save a checkpoint when it is time to; save if it is the `last` call here."""
         recipe, done = self._recipe, call.done
         self._summaries.trained(trainer, call.metrics, done, call.steps * recipe.batch_size / call.seconds)
-        last = done == recipe.steps
-        if last or done % recipe.validation_interval == 0:
+        ends = done == recipe.steps
+        if ends or done % recipe.validation_interval == 0:
             # The last with the glimpses of the exported model, which a short training may not have reached.
-            trainer = trainer.at(done) if last else trainer
+            trainer = trainer.at(done) if ends else trainer
             self._summaries.validated(trainer, self.validate(trainer, done), done)
-        if last or time.monotonic() - self._saved > recipe.checkpoint_seconds:
-            self._manager.save(checkpoint_number=done)
+        if ends or last or time.monotonic() - self._saved > recipe.checkpoint_seconds:
+            self._check_owner()
+            self._checkpoints.save(done)
             self._saved = time.monotonic()
 
     def validate(self, trainer: step.Trainer, done: int) -> objective.Metrics:
@@ -195,14 +245,6 @@ class _Progress:
     def finish(self, done: int) -> None:
         """Report the last line."""
         self._report(f"step {done:,}/{self._task.recipe.steps:,}  {self.validation}")
-
-
-def _check_same_job(strategy: tf.distribute.Strategy, task: Task, files: Sequence[str]) -> None:
-    """Raise ValueError on a worker of another job than the chief's, which would wait for the others or disturb them."""
-    job = "\n".join([task.to_json(), *sorted(os.path.basename(path) for path in files)])
-    digest = int.from_bytes(hashlib.sha256(job.encode()).digest()[:8], "big", signed=True)
-    if digest != cluster.from_chief(strategy, np.int64(digest)):
-        raise ValueError("This worker was started for another task, or with other training files, than the chief.")
 
 
 def _check_finite(done: int, metrics: Mapping[str, float]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import train_command
 from tests import tiny
-from tests.pipeline.draw_command import call
+from tests.pipeline.draw_command import call, start
 from trainer import tasks
 
 TASK = tasks.get("digits")
@@ -24,6 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = tiny.make_images(TASK, 130, binary=False)
     tiny.write_examples(root / "fit", images[:110])
     tiny.write_examples(root / "watch", (images[110:] > 127).astype(np.uint8))
+    (root / "bad").mkdir()
+    (root / "bad" / "data.gz").write_bytes(b"no examples" * 3)
     return root
 
 
@@ -48,6 +52,24 @@ def test_a_model_is_trained_and_exported_and_its_state_kept(folder: Path, monkey
     # A finished training is exported again, without a step more.
     again = call("draw", "train", *_options("again"), folder=folder)
     assert "resuming at step 3 of 3" in again.stdout and (folder / "again" / "saved_model.pb").exists()
+    longer = call("draw", "train", *_options("longer", "--steps", "5"), folder=folder)
+    assert longer.stdout.startswith("continuing at step 3 of 5 from ") and "step 5/5" in longer.stdout
+    from_model = call("draw", "train", *_options("from_model", "--init-from", "model"), folder=folder)
+    assert f"starting from {folder}/model" in from_model.stdout and from_model.returncode == 0
+
+
+@pytest.mark.slow
+def test_sigterm_saves_where_the_same_command_resumes(folder: Path) -> None:
+    options = _options("terminated", "--steps", "100000", "--checkpoints", "long")
+    with start("draw", "train", *options, folder=folder) as running:
+        while not list(folder.glob("long/*/logs/*")):
+            time.sleep(0.1)
+        time.sleep(15)  # Now it trains.
+        running.terminate()
+        output, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (143, "")
+    assert re.search(r"SIGTERM: step [\d,]+ of 100,000 is saved; the same run goes on from there\n$", output)
+    assert len(list(folder.glob("long/*/ckpt-*.index"))) == 1 and not list(folder.glob("long/*/owner.json"))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +80,9 @@ def test_a_model_is_trained_and_exported_and_its_state_kept(folder: Path, monkey
         (("--validation", "nothing/*"), "", "No file of examples"),
         (("--output", "fit"), "", "fit is not empty"),
         (("--output", "/dev/null/model"), "", "/dev/null"),
+        (("--init-from", "nothing"), "", "There is nothing at nothing to start from"),
+        (("--init-from", "fit"), "", "fit: it holds neither a SavedModel nor checkpoints of a training"),
+        (("--examples", "bad"), "", "bad/data.gz cannot be read as examples"),
         ((), "{", "TF_CONFIG: it cannot be read"),
         ((), json.dumps({"cluster": {"worker": ["a:1", "b:1"]}}), "TF_CONFIG: "),
     ],

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tests import tiny
 from trainer.task import Binarisation
 from trainer.training import cluster, loop, step
+from trainer.training.tf_config import Cluster
 
 TASK = tiny.tiny_task(
     {"steps": 60, "batch_size": 12, "validation_interval": 25},
@@ -220,7 +221,7 @@ def test_a_worker_that_is_asked_to_end_does(data, tmp_path):
 def configured(monkeypatch, workers, kind, index=0):
     place = {"index": index} if kind is None else {"type": kind, "index": index}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": workers, "task": place}))
-    return cluster.Cluster.from_environment()
+    return Cluster.from_environment()
 
 
 def test_a_cluster_is_a_chief_and_workers(monkeypatch):
@@ -230,12 +231,12 @@ def test_a_cluster_is_a_chief_and_workers(monkeypatch):
     assert found.size == 3
 
 
-@pytest.mark.parametrize("workers", [{}, {"worker": ["a:1"]}, {"chief": ["a:1"], "worker": []}])
+@pytest.mark.parametrize("workers", [{}, {"worker": ["a:1"]}, {"chief": ["a:1"], "worker": []}, {"master": ["a:1"]}])
 def test_one_worker_is_no_cluster(monkeypatch, workers):
     assert configured(monkeypatch, workers, next(iter(workers), None)) is None
     for text in ("", " ", "{}"):
         monkeypatch.setenv("TF_CONFIG", text)
-        assert cluster.Cluster.from_environment() is None
+        assert Cluster.from_environment() is None
 
 
 TWO = {"worker": ["a:1", "b:1"]}
@@ -247,6 +248,13 @@ TWO = {"worker": ["a:1", "b:1"]}
         (TWO, "worker", 2, "'worker' number 2, and its cluster has none such"),
         (TWO, "chief", 0, "'chief' number 0, and its cluster has none such"),
         (TWO, None, 0, "None number 0"),
+        ({"worker": ["a:1"]}, "worker", 1, "'worker' number 1"),
+        ({"master": ["a:1"], "worker": ["b:1"]}, "master", 0, "which TensorFlow now calls 'chief'"),
+        ({"master": ["a:1"], "chief": ["b:1"]}, "chief", 0, "one 'chief'"),
+        ("a:1", "worker", 0, "cannot be read"),
+        (TWO, ["worker"], 0, "cannot be read"),
+        (TWO, "worker", 0.5, "cannot be read"),
+        (TWO, "worker", 10**30, "cannot be read"),
         (TWO, "worker", "first", "cannot be read"),
         (TWO, "evaluator", 0, "the chief validates"),
         ({**TWO, "ps": ["c:1"]}, "worker", 0, "'ps', and only 'chief' and 'worker' train"),
@@ -255,7 +263,7 @@ TWO = {"worker": ["a:1", "b:1"]}
         ({"chief": ["a:1", "b:1"]}, "chief", 0, "one 'chief'"),
         (["a:1", "b:1"], "worker", 0, "cannot be read"),
         ({"worker": ["a:1", 2]}, "worker", 0, "cannot be read"),
-        ({"worker": {"0": "a:1", "2": "b:1"}}, "worker", 0, "HOST:PORT"),
+        ({"worker": {"0": "a:1", "2": "b:1"}}, "worker", 0, "cannot be read"),
         (TWO, "worker", -1, "'worker' number -1"),
     ],
 )
@@ -265,10 +273,12 @@ def test_a_malformed_cluster_is_refused_with_an_example(monkeypatch, workers, ki
     assert message in str(caught.value) and '"task": {"type": "worker", "index": 0}' in str(caught.value)
 
 
-def test_no_json_is_refused(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", "worker0")
-    with pytest.raises(ValueError, match="TF_CONFIG: it cannot be read"):
-        cluster.Cluster.from_environment()
+@pytest.mark.parametrize("text", ["worker0", "[]", "1", "null", '{"cluster": 1}', '{"task": [1]}', 3000 * "["])
+def test_no_json_is_refused(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match="TF_CONFIG: it cannot be read") as caught:
+        Cluster.from_environment()
+    assert len(str(caught.value)) < 400
 
 
 # Waiting for the others
@@ -284,7 +294,7 @@ def alarm():
 def join(monkeypatch, strategy):
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", strategy)
     monkeypatch.setenv("no_grpc_proxy", "")  # which joining sets
-    return cluster.Cluster({"worker": ("a:1", "b:1")}).join()
+    return cluster.join(Cluster({"worker": ("a:1", "b:1")}))
 
 
 @pytest.mark.usefixtures("alarm")
@@ -321,7 +331,7 @@ def test_the_workers_talk_through_no_proxy(monkeypatch, own, no_proxy, expected)
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda: None)
     monkeypatch.setenv("no_grpc_proxy", own)
     monkeypatch.setenv("no_proxy", no_proxy)
-    cluster.Cluster({"chief": ("a:1",), "worker": ("a:2", "[fd00::1]:3")}).join()
+    cluster.join(Cluster({"chief": ("a:1",), "worker": ("a:2", "[fd00::1]:3")}))
     assert dict(os.environ)["no_grpc_proxy"] == expected
 
 

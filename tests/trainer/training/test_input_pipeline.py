@@ -149,6 +149,45 @@ def test_evaluation_reads_pixels_as_its_split_holds_them(binary, grey):
     np.testing.assert_allclose(x, grey[0][:5] / 255, rtol=1e-6)
 
 
+@pytest.mark.parametrize("compression", ["", "GZIP"])
+def test_a_damaged_file_is_named_wherever_it_was_cut(tmp_path, binary, compression):
+    whole = tmp_path / f"whole{'.gz' * bool(compression)}"
+    with tf.io.TFRecordWriter(str(whole), compression) as writer:
+        for _ in range(3):
+            writer.write(b"an example" * 3)
+    content, files = whole.read_bytes(), [*binary[1], str(whole)]
+    assert input_pipeline.count(files) == TOTAL + 3
+    damaged = [content[:length] for length in range(1, len(content), 3) if length % 46 or compression]
+    damaged += [b""] if compression else []
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for part in (*damaged, bytes(flipped), b"no records", bytes(100)):
+        whole.write_bytes(part)
+        with pytest.raises(ValueError, match=f"{whole} cannot be read as examples: ") as caught:
+            input_pipeline.count(files)
+        assert "\n" not in str(caught.value)
+    whole.write_bytes(bytes(flipped))
+    with pytest.raises(ValueError, match=f"{whole} cannot be read as examples: "):
+        input_pipeline.evaluation_batches([str(whole)], GIVEN, 5)
+
+
+def test_files_of_both_compressions_are_read_in_order(tmp_path):
+    images = tiny.make_images(GIVEN, 9)
+    paths = tiny.write_examples(tmp_path, images, shards=3)
+    plain = []
+    for number, path in enumerate(paths):
+        plain.append(str(tmp_path / f"{number}{'.gz' if number == 1 else ''}"))
+        zipped = str(path).endswith(".gz")
+        records = tf.data.TFRecordDataset([path], "GZIP" if zipped else None)
+        with tf.io.TFRecordWriter(plain[-1], "GZIP" if number == 1 else "") as writer:
+            for record in records.as_numpy_iterator():
+                writer.write(record)
+    assert input_pipeline.count(plain) == 9
+    np.testing.assert_array_equal(
+        input_pipeline.all_arrays(plain, GIVEN)["images"], input_pipeline.all_arrays(paths, GIVEN)["images"]
+    )
+
+
 def test_count_counts_all_files(binary, tmp_path):
     assert input_pipeline.count(binary[1]) == TOTAL
     assert input_pipeline.count(binary[1][1:2]) == 8

@@ -203,6 +203,73 @@ def test_a_killed_process_ends_as_an_uninterrupted_one(data, tmp_path):
     assert lines[-1] == uninterrupted_lines[-1]
 
 
+@pytest.mark.parametrize("damage", ["newest", "checkpoint file", "checkpoint file is away", "both"])
+def test_a_run_whose_newest_files_are_damaged_ends_as_an_uninterrupted_one(
+    clock, data, tmp_path, caplog, uninterrupted, damage
+):
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, 17)
+        with pytest.raises(KeyboardInterrupt):
+            train(TASK, data, tmp_path / "run")
+    older, newest = checkpoints(tmp_path / "run")
+    if damage in ("newest", "both"):
+        file = tmp_path / "run" / f"ckpt-{newest}.data-00000-of-00001"
+        file.write_bytes(file.read_bytes()[:1000])
+    if damage in ("checkpoint file", "both"):
+        (tmp_path / "run" / "checkpoint").write_text("no protocol buffer")
+    if damage == "checkpoint file is away":
+        (tmp_path / "run" / "checkpoint").unlink()
+    weights, lines = train(TASK, data, tmp_path / "run")
+    step = older if damage in ("newest", "both") else newest
+    assert lines[0] == f"resuming at step {step} of 31 from {tmp_path}/run/ckpt-{step}"
+    assert [f"ckpt-{newest}" in record.getMessage() for record in caplog.records] == [True] * (step == older)
+    assert_same(weights, uninterrupted[0])
+    assert checkpoints(tmp_path / "run")[-2:] == [30, 31]
+
+
+def test_sigterm_saves_a_checkpoint_from_which_it_resumes_to_the_same_bits(data, tmp_path, uninterrupted):
+    task = dataclasses.replace(TASK, recipe=dataclasses.replace(TASK.recipe, checkpoint_seconds=1e9))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        real = TRAINER.train
+
+        def terminated(self, batches, steps):
+            if int(self.state.step) >= 12:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return real(self, batches, steps)
+
+        patch.setattr(TRAINER, "train", terminated)
+        with pytest.raises(SystemExit) as ended:
+            train(task, data, tmp_path / "run")
+    assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) == before
+    (saved,) = checkpoints(tmp_path / "run")
+    assert saved > 12
+    weights, lines = train(task, data, tmp_path / "run")
+    assert lines[0].startswith(f"resuming at step {saved} of 31 from ")
+    assert_same(weights, uninterrupted[0])
+
+
+def test_a_longer_training_continues_a_shorter_one(data, tmp_path, uninterrupted):
+    longer = TASK.with_steps(40)
+    weights, lines = train(longer, data, tmp_path / "longer", shorter_training=str(uninterrupted[2]))
+    assert lines[0].startswith(f"continuing at step 31 of 40 from {uninterrupted[2]}/ckpt-31, the end of a shorter")
+    assert any((weights[name] != value).any() for name, value in uninterrupted[0].items())
+    assert checkpoints(tmp_path / "longer")[-1] == 40
+    # Its own checkpoints come first.
+    again, lines = train(longer, data, tmp_path / "longer", shorter_training=str(uninterrupted[2]))
+    assert lines[0].startswith("resuming at step 40 of 40")
+    assert_same(again, weights)
+
+
+def test_nothing_is_saved_to_a_folder_that_is_lost(data, tmp_path):
+    def lost():
+        raise RuntimeError("lost")
+
+    with pytest.raises(RuntimeError, match="lost"):
+        train(TASK, data, tmp_path / "run", check_owner=lost)
+    assert not checkpoints(tmp_path / "run")
+
+
 def test_a_finished_run_trains_no_further_and_has_the_same_weights(data, uninterrupted):
     weights, lines, directory, _ = uninterrupted
     before = checkpoints(directory)
@@ -227,13 +294,13 @@ def test_two_checkpoints_are_kept(uninterrupted):
 
 def test_a_checkpoint_comes_when_its_seconds_are_over_and_after_the_last_step(monkeypatch, clock, data, tmp_path):
     saved = []
-    real = tf.train.CheckpointManager.save
+    real = loop.checkpoints.Checkpoints.save
 
-    def save(self, checkpoint_number):
-        saved.append(checkpoint_number)
-        return real(self, checkpoint_number)
+    def save(self, step):
+        saved.append(step)
+        return real(self, step)
 
-    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    monkeypatch.setattr(loop.checkpoints.Checkpoints, "save", save)
     # Calls of two glimpses, two seconds: after 10 seconds, and 10 more, not after each call from then on.
     task = tiny.tiny_task({"steps": 14, "validation_interval": 50, "checkpoint_seconds": 9.0}, glimpses=2)
     train(task, data, tmp_path / "run")
@@ -467,21 +534,6 @@ def test_early_training_is_not_warned_of(uninterrupted):
     _, _, directory, warned = uninterrupted
     assert max(scalars(directory)["validation/kl"].values()) < 1
     assert not [text for text in warned if "collapsed" in text]
-
-
-@pytest.mark.parametrize(
-    ("task", "files"),
-    [(dataclasses.replace(TASK, title="Another"), ["/a/1", "/a/2"]), (TASK, ["/a/1", "/a/3"]), (TASK, ["/a/1"])],
-    ids=["task", "file", "number of files"],
-)
-def test_a_worker_of_another_job_than_the_chiefs_is_refused(monkeypatch, task, files):
-    digests = []
-    monkeypatch.setattr(loop.cluster, "from_chief", lambda strategy, own: digests.append(own) or digests[0])
-    loop._check_same_job(None, TASK, ["/a/1", "/a/2"])
-    # The workers may see the files in another order and at another place.
-    loop._check_same_job(None, TASK, ["/b/2", "/b/1"])
-    with pytest.raises(ValueError, match="started for another task, or with other training files, than the chief"):
-        loop._check_same_job(None, task, files)
 
 
 @pytest.mark.parametrize("which", ["train_files", "validation_files"])

@@ -1,0 +1,22 @@
+"""Where training starts, identified by its content, so that a cache and a checkpoint notice a change."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from serving.saved_model import NotASavedModel, newest_version
+
+
+def identify(path: str) -> dict[str, str]:
+    """Identifies a file, or a folder's files: its `path`, and its `sha256`.
+
+    Of a SavedModel's numbered versions it is the newest.
+    """
+    # It imports TensorFlow.
+    from components.run_report import provenance
+
+    with contextlib.suppress(NotASavedModel):
+        path = newest_version(path)
+    files = sorted(str(file) for file in Path(path).rglob("*") if file.is_file()) if Path(path).is_dir() else [path]
+    return {"path": path, "sha256": provenance.sha256(files)}
