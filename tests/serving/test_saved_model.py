@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -83,6 +84,24 @@ def test_the_newest_version_is_taken_as_a_number(versions: Path, model: SavedMod
     assert model.directory == str(versions / "10") == saved_model.newest_version(f"{versions}/10/")
     with pytest.raises(saved_model.NotASavedModel, match=f"no model in {versions}/9: expected a SavedModel, or its"):
         SavedModel(versions / "9")
+
+
+@pytest.mark.parametrize("newest", ["11", "012"])
+def test_a_version_that_is_still_being_copied_is_not_taken(versions: Path, newest: str, tmp_path: Path) -> None:
+    """Not at any moment of the Pusher's copying: folder, graph, and the variables' index last."""
+    shutil.copytree(versions / "10", tmp_path / "10")
+    target = tmp_path / newest
+    target.mkdir()
+    files = sorted(path.relative_to(versions / "10") for path in (versions / "10").rglob("*") if path.is_file())
+    assert files[-1] == Path("variables/variables.index")
+    for file in files:
+        assert saved_model.newest_version(tmp_path) == str(tmp_path / "10")
+        (target / file).parent.mkdir(exist_ok=True)
+        shutil.copy(versions / "10" / file, target / file)
+    assert saved_model.newest_version(tmp_path) == str(target)
+    (tmp_path / "only" / "7").mkdir(parents=True)
+    with pytest.raises(saved_model.NotASavedModel, match=r"there is only 7, without saved_model\.pb"):
+        saved_model.newest_version(tmp_path / "only")
 
 
 def test_a_signature_says_what_it_takes_and_gives(model: SavedModel) -> None:

@@ -1,0 +1,69 @@
+"""Beam's options as a user gives them, and the runner on this machine."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from serving import beam_options
+from serving.beam_options import LOCAL_BEAM_ARGUMENTS, LOCAL_RUNNER
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        LOCAL_BEAM_ARGUMENTS,
+        ("--runner=FlinkRunner", "--flink_master=host:8081", "--parallelism=2", "--environment_type=EXTERNAL"),
+        ("--runner", "SparkRunner", "--spark_version", "3"),
+        ("--experiments=a", "--experiments=b", "--no_use_public_ips"),
+    ],
+)
+def test_beams_own_options_pass(arguments: tuple[str, ...]) -> None:
+    beam_options.check(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--runer=FlinkRunner",), r"no option '--runer'. Did you mean --runner\?"),
+        (("--direct_num_worker", "2"), r"Did you mean --direct_num_workers\?"),
+        (("stray",), "Beam has no option 'stray'"),
+        (("--runner=FlinkRunner", "in/b.npz"), "Beam has no option 'in/b.npz'"),
+        (("--direct_num_workers=many",), "Beam's options are wrong: argument --direct_num_workers: invalid int"),
+        (("--direct_running_mode=fast",), "invalid choice: 'fast'"),
+    ],
+)
+def test_anything_else_is_an_error_with_the_nearest_name(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        beam_options.check(arguments)
+
+
+@pytest.mark.parametrize("runner", ["DirectRunner", "direct", "SwitchingDirectRunner", LOCAL_RUNNER])
+def test_the_local_runner_is_named_whatever_the_user_calls_it(runner: str) -> None:
+    """DirectRunner of newer Beam would download Prism."""
+    for arguments in ([f"--runner={runner}"], ["--runner", runner]):
+        options = PipelineOptions(beam_options.with_local_runner(arguments))
+        assert options.view_as(StandardOptions).runner == LOCAL_RUNNER
+        assert isinstance(beam_options.make_runner(PipelineOptions(arguments)), FnApiRunner)
+    assert beam_options.with_local_runner(["--runner=FlinkRunner"]) == ["--runner=FlinkRunner"]
+    assert beam_options.make_runner(PipelineOptions(["--runner=FlinkRunner"])) is None
+
+
+def test_a_local_pipeline_asks_nothing_outside_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def refuse(*arguments: Any, **_: Any) -> None:
+        asked.append(arguments)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    for options in (PipelineOptions(list(LOCAL_BEAM_ARGUMENTS)), PipelineOptions(["--runner=DirectRunner"])):
+        with beam.Pipeline(runner=beam_options.make_runner(options), options=options) as pipeline:
+            _ = pipeline | beam.Create([1, 2]) | beam.Reshuffle() | beam.Map(lambda number: 1 / number)
+    assert asked == []
