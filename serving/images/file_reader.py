@@ -27,7 +27,7 @@ _HEAD = 64
 _WITH_MESSAGES = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """Errors whose messages can be read without the name of their class."""
 _MAX_PICTURE = 2**30
-"""Bytes of the largest file of a picture."""
+"""Bytes of the largest file of a picture, and of the largest row of an array."""
 
 Opener = Callable[[str], IO[bytes]]
 
@@ -198,6 +198,9 @@ def _cut_array(header: ArrayHeader, piece: Piece, size: int | None, images: Imag
         return
     if header.dtype.kind not in "biuf":
         yield Lost(None, claimed, f"its pixels are {header.dtype}; expected integers or floats")
+        return
+    if header.row_bytes > _MAX_PICTURE:
+        yield Lost(None, claimed, f"its rows have {header.row_bytes:,} bytes each; expected at most {_MAX_PICTURE:,}")
         return
     sound = claimed if size is None else min(claimed, size // header.row_bytes)
     step = _ROWS_A_PIECE if piece.format == file_names.NPY and not piece.gzipped else max(1, sound)

@@ -14,6 +14,8 @@ from serving.images.bad_image import BadImage
 from serving.images.image_format import ImageFormat
 
 _ROWS_AT_ONCE = 256
+_BYTES_AT_ONCE = 2**24
+_MAX_CELL = 2**30
 _PARQUET_COLUMNS = (*IMAGE_NAMES, "img")
 """The last is that of Hugging Face's cifar10."""
 _ID_COLUMNS = (*ID_NAMES, "imageid")
@@ -52,10 +54,25 @@ def read_parquet(file: IO[bytes], group: int, images: ImageFormat) -> Iterator[C
     image = _image_column(names)
     identity = next((name for name in names if name in ID_NAMES), None)
     columns = [image] if identity is None else [image, identity]
-    for batch in table.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns):
-        for row in batch.to_pylist():
-            name = None if identity is None or row[identity] is None else _as_bytes(row[identity])
-            yield Cells(name, lambda value=row[image]: _from_cell(value, images))  # type: ignore[misc]
+    for batch in table.iter_batches(_rows_at_once(table, group), row_groups=[group], columns=columns):
+        ids = itertools.repeat(None) if identity is None else _column(batch, identity).to_pylist()
+        for cell, value in zip(_column(batch, image), ids):  # noqa: B905  # repeat() has no end
+            name = None if value is None else _as_bytes(value)
+            yield Cells(name, lambda cell=cell: _from_cell(cell, images))  # type: ignore[misc]
+
+
+def _column(batch: Any, name: str) -> Any:
+    return batch.column(batch.schema.get_field_index(name))
+
+
+def _rows_at_once(table: Any, group: int) -> int:
+    """Returns how many rows of a row group fit into memory well, by their size when they are not compressed."""
+    metadata = table.metadata.row_group(group)
+    sizes = [metadata.column(place).total_uncompressed_size for place in range(metadata.num_columns)]
+    row_bytes = max(sizes, default=0) // max(1, metadata.num_rows)
+    if row_bytes > _MAX_CELL:
+        raise ValueError(f"its rows have {row_bytes:,} bytes each; expected at most {_MAX_CELL:,}")
+    return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(1, row_bytes)))
 
 
 def _as_bytes(value: Any) -> bytes:
@@ -69,19 +86,37 @@ def _image_column(names: list[str]) -> str:
     raise ValueError(f"it has the columns {names}; expected one with the name {IMAGE_NAMES[0]!r}")
 
 
-def _from_cell(value: Any, images: ImageFormat) -> np.ndarray:
+def _from_cell(cell: Any, images: ImageFormat) -> np.ndarray:
     """Decodes raw pixels, a picture's bytes, alone or in a struct with its path, or lists of numbers."""
+    # Lists stay Arrow's: as Python's they are ten times as large.
+    if _is_list(cell.type) and cell.is_valid:
+        return images.from_pixels(_as_array(cell.values))
+    value = cell.as_py()
     if isinstance(value, dict):
         value = value.get("bytes")
-    if isinstance(value, bytes):
-        return images.from_cell(value)
-    if not isinstance(value, list):
+    if not isinstance(value, bytes):
         raise BadImage(f"its cell holds {type(value).__name__}; expected bytes or a list of numbers")
-    try:
-        pixels = np.array(value)
-    except ValueError as error:
-        raise BadImage("its lists are not of one length") from error
-    return images.from_pixels(pixels)
+    return images.from_cell(value)
+
+
+def _as_array(values: Any) -> np.ndarray:
+    """Makes an array of Arrow's numbers, or lists of one length."""
+    import pyarrow.compute as pc
+
+    if not _is_list(values.type):
+        array: np.ndarray = values.to_numpy(zero_copy_only=False)
+        return array
+    lengths = pc.list_value_length(values).unique().to_pylist()
+    if len(lengths) != 1 or lengths[0] is None:
+        raise BadImage("its lists are not of one length")
+    inner = _as_array(values.flatten())
+    return inner.reshape(len(values), lengths[0], *inner.shape[1:])
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return any(check(kind) for check in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
 def read_csv(file: IO[bytes], images: ImageFormat) -> Iterator[Cells]:
@@ -145,7 +180,7 @@ def _from_cells(cells: list[str], expected: int, columns: list[int], images: Ima
     except ValueError:
         bad = next(value for value in values if not _is_number(value))
         raise BadImage(f"a cell holds {bad[:40]!r}; expected a number") from None
-    are_integers = not any("." in value or "e" in value or "E" in value for value in values)
+    are_integers = np.isfinite(pixels).all() and not any(set(".eE") & set(value) for value in values)
     if are_integers and not images.binary and pixels.max() == 1:
         # Written with few digits, floats from 0 to 1 look the same.
         raise BadImage("its cells are 0 and 1 alone, which may be black and white or two dark greys; write 0 to 255")

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.images.bad_image import BadImage
-from serving.images.file_reader import Lost, open_local, pieces, rows
+from serving.images.file_reader import Lost, Piece, Row, open_local, pieces, rows
 from serving.images.image_format import ImageFormat
 from tests.serving.images.test_picture_decoder import saved
 
@@ -333,12 +333,77 @@ def test_rows_of_a_csv_file_that_are_none_are_refused_alone(tmp_path: Path) -> N
     lines[5] += ",1"
     lines[7] = ",".join(["0"] * 18 + ["1"] * 18)
     lines[9] = lines[9].rpartition(",")[0] + ",256"
+    lines[11] = lines[11].rpartition(",")[0] + ",nan"
     (tmp_path / "a.csv").write_text("\n".join(lines))
     reading = read(tmp_path / "a.csv")
-    assert len(reading.images) == COUNT - 4 and not reading.lost
+    assert len(reading.images) == COUNT - 5 and not reading.lost
     for reason, expected in zip(
         reading.bad,
-        ("expected a number", "its line has 37 cells; expected 36", "its cells are 0 and 1 alone", "to 256; expected"),
+        (
+            "expected a number",
+            "its line has 37 cells; expected 36",
+            "its cells are 0 and 1 alone",
+            "to 256; expected",
+            "from nan to nan",
+        ),
+        strict=True,
+    ):
+        assert expected in reason
+
+
+def test_large_rows_of_a_table_are_read_one_by_one(tmp_path: Path) -> None:
+    """Rows of lists of 2 million numbers: 256 at once would be 2 GB, and 17 GB as Python's numbers."""
+    row = np.random.default_rng(8).random(2**21).astype(np.float32)
+    offsets = np.arange(7, dtype=np.int32) * row.size
+    table = pa.table({"image": pa.ListArray.from_arrays(offsets, np.tile(row, 6))})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
+    del table
+    (piece,) = pieces(str(tmp_path / "a.parquet"), GREY, open_local)
+    assert isinstance(piece, Piece)
+    before, sizes = pa.total_allocated_bytes(), []
+    for read_row in rows(piece, GREY, open_local):
+        assert isinstance(read_row, Row)
+        sizes.append(pa.total_allocated_bytes())
+        with pytest.raises(BadImage, match=r"its shape is \[2097152\]; expected \[7, 5, 1\]"):
+            read_row.read()
+    assert len(sizes) == 6 and max(sizes) - before < 5 * row.nbytes
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (pa.list_(pa.list_(pa.uint8())), ""),
+        (pa.large_list(pa.list_(pa.int64())), ""),
+        (pa.list_(pa.list_(pa.uint8(), 5), 7), ""),
+        (pa.list_(pa.list_(pa.float64())), "from 0 to 255; expected floats from 0 to 1"),
+        (pa.list_(pa.list_(pa.string())), "expected integers or floats"),
+    ],
+    ids=str,
+)
+def test_lists_of_every_kind_are_pixels(kind: pa.DataType, reason: str, tmp_path: Path) -> None:
+    cells = [(image * 0 + np.arange(5) * 63 + 3 * (np.arange(7) == 6)[:, None]).tolist() for image in IMAGES]
+    values = [[list(map(str, row)) for row in cell] for cell in cells] if "string" in str(kind) else cells
+    pq.write_table(pa.table({"image": pa.array(values, kind)}), tmp_path / "a.parquet")
+    reading = read(tmp_path / "a.parquet")
+    if reason:
+        assert len(reading.bad) == COUNT and all(reason in bad for bad in reading.bad)
+    else:
+        np.testing.assert_array_equal(reading.images["a.parquet:3"][..., 0], np.float32(cells[3]) / np.float32(255))
+
+
+def test_a_row_that_no_memory_holds_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(npy_claiming("(2, 40000, 40000)"))
+    (lost,) = read(tmp_path / "a.npy", ImageFormat(shape=(40_000, 40_000, 1), binary=False)).lost
+    assert lost == Lost(None, 2, "its rows have 1,600,000,000 bytes each; expected at most 1,073,741,824")
+
+
+def test_lists_with_holes_are_refused(tmp_path: Path) -> None:
+    cells = [None, [[1, 2], [3]], [None, [1, 2]], [[None] * 5] * 7, []]
+    pq.write_table(pa.table({"image": pa.array(cells, pa.list_(pa.list_(pa.uint8())))}), tmp_path / "a.parquet")
+    reading = read(tmp_path / "a.parquet")
+    for reason, expected in zip(
+        reading.bad,
+        ("its cell holds NoneType", "not of one length", "not of one length", "from nan to nan", "not of one length"),
         strict=True,
     ):
         assert expected in reason
