@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.client import BadInput, ModelMetadata, ServerFailed, SignatureNotFound, UnexpectedAnswer, answers
 from serving.client.signature_calls import Outputs, SignatureCalls
-from serving.saved_model import SavedModel, refusal
+from serving.saved_model import SavedModel, read_task, refusal
 
 _BATCH_ROWS = 64
 """A call's rows: enough to fill the processor, few enough for the steps of large images to fit in memory."""
@@ -75,8 +75,10 @@ class LocalModel(SignatureCalls):
         )
 
     def window_size(self, side: str) -> int | None:
-        """Returns N of the `read` or `write` window, which the exported task tells."""
-        task = self._saved_model.task()
+        """Returns N of the `read` or `write` window, which the exported task tells; None where there is no task."""
+        task = read_task(self._saved_model.directory)
+        if task is None:
+            return None
         return {"read": task.read_filters, "write": task.write_filters}[side]
 
 

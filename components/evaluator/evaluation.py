@@ -21,7 +21,7 @@ from components.evaluator.score_split import (
     PARTS,
 )
 from serving.batch.estimate import NO_COMPRESSION_COST
-from serving.saved_model import ExportedTask
+from serving.exported_task import ExportedTask
 from trainer.task import CLASSIFIER, GENERATIVE, ErrorGate, Gate, Kind
 
 EVALUATION_FILE = "evaluation.json"

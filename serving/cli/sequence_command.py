@@ -29,7 +29,7 @@ from trainer import tasks
 @click.option(
     "--window-size",
     type=click.IntRange(2, 1000),
-    help="N, the filters along a side of the write window.  [default: that of the task with the model's name]",
+    help="N, the filters along a side of the write window.  [default: that of the model]",
 )
 @asks_a_model
 def sequence(model: SignatureCalls, count: int, seed: int, output: Path, window_size: int | None) -> None:
@@ -47,10 +47,11 @@ def sequence(model: SignatureCalls, count: int, seed: int, output: Path, window_
 
 
 def _write_window_size(model: str) -> int:
-    """Returns N of the task with the model's name, because no signature tells it."""
+    """Returns N of the task with the model's name, for TF Serving tells only signatures."""
     sizes = tasks.get(model).window_sizes if model in tasks.NAMES else {}
     if "write" not in sizes:
         raise ValueError(
-            f"The write window's size N is not known, for no task is called {model!r}: give it with --window-size."
+            f"The write window's size N is not known, for the server does not tell it and no task is called {model!r}: "
+            "give it with --window-size."
         )
     return sizes["write"]

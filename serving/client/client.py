@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,12 +20,15 @@ from serving.client.answers import ModelMetadata, Signature, TensorSpec, Version
 from serving.client.signature_calls import Outputs, SignatureCalls, as_array
 from serving.client.tensor_codec import MOST_DIMENSIONS, dtype_of, from_tensor, shape_of, text_of_shape, to_tensor
 from serving.client.version_pin import VersionGone, VersionPin, version_of
+from serving.exported_task import ExportedTask
 
 DEFAULT_SERVER = "127.0.0.1:8500"
 """TF Serving's default port on this host."""
 
 _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 _SIGNATURES = "signature_def"
+_TASK = "task"
+_LARGEST_WINDOW = 10_000
 _RETRY = calls.Retry()
 _CHUNKING = chunks.Chunks()
 _LONGEST_TIMEOUT = 1e9
@@ -182,8 +186,27 @@ class Client(SignatureCalls):
         """Returns the signatures of the version that answers."""
         return self._read_metadata(self._call(timeout_seconds), self._version)
 
-    def window_size(self, side: str) -> None:
-        """Returns None: TF Serving's protocol does not tell it."""
+    def window_size(self, side: str) -> int | None:
+        """Returns N of the `read` or `write` window; None of a server that tells no task, such as TF Serving."""
+        call = self._call(None)
+        request = wire.GetModelMetadataRequest(model_spec=self._spec(version=self._version), metadata_field=[_TASK])
+        try:
+            answer = call.one(wire.GET_MODEL_METADATA, request)
+        except errors.BadInput:
+            return None
+        if _TASK not in answer.metadata:
+            return None
+        text = self._parse(wire.StringValue, answer.metadata[_TASK].value).value
+        try:
+            task = ExportedTask(json.loads(text))
+            size = {"read": task.read_filters, "write": task.write_filters}[side]
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise errors.UnexpectedAnswer(
+                f"What {self.server} tells as the task is none: {type(error).__name__}."
+            ) from error
+        if size is not None and not 0 < size <= _LARGEST_WINDOW:
+            raise errors.UnexpectedAnswer(f"The task that {self.server} tells has a window of {size:.3g} filters.")
+        return size
 
     def ask(self, method: str, request: Any) -> Any:
         """Sends a request of `wire` once, as it is, and returns the response. Raises grpc.RpcError if it is refused."""

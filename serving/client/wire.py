@@ -27,6 +27,7 @@ message SignatureDef {
   map<string, TensorInfo> inputs = 1; map<string, TensorInfo> outputs = 2; string method_name = 3;
 }
 message Int64Value { int64 value = 1; }
+message StringValue { string value = 1; }
 message Any { string type_url = 1; bytes value = 2; }
 message ModelSpec { string name = 1; Int64Value version = 2; string version_label = 4; string signature_name = 3; }
 message PredictRequest {
@@ -46,6 +47,7 @@ message PredictionLog { PredictLog predict_log = 6; }
 
 _CLASSES = declare(_DECLARATIONS, package="draw.serving.client")
 
+StringValue: Any = _CLASSES["StringValue"]
 TensorProto: Any = _CLASSES["TensorProto"]
 TensorInfo: Any = _CLASSES["TensorInfo"]
 ModelSpec: Any = _CLASSES["ModelSpec"]

@@ -6,6 +6,7 @@ Everything here runs on the event loop, which must never wait: it checks, and ha
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -13,6 +14,7 @@ from typing import TypeVar
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf import wrappers_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -75,19 +77,23 @@ class Predictor:
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Lists the signatures, the one kind of metadata that there is."""
+        """Lists the signatures, and the task, which TF Serving does not tell, as JSON where the model has one."""
         if not request.metadata_field:
             raise status_error.invalid("GetModelMetadataRequest must name at least one metadata_field: signature_def.")
         for field in request.metadata_field:
-            if field != "signature_def":
-                raise status_error.invalid(f"There is no metadata field {field!r}, only 'signature_def'.")
+            if field not in ("signature_def", "task"):
+                raise status_error.invalid(f"There is no metadata field {field!r}, only 'signature_def' and 'task'.")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         with self._models.acquire(_model_spec(request)) as servable:
             _name_servable(response.model_spec, servable)
-            signatures = get_model_metadata_pb2.SignatureDefMap()
-            for name, signature in servable.signatures.items():
-                signatures.signature_def[name].CopyFrom(signature.definition)
-        response.metadata["signature_def"].Pack(signatures)
+            if "signature_def" in request.metadata_field:
+                signatures = get_model_metadata_pb2.SignatureDefMap()
+                for name, signature in servable.signatures.items():
+                    signatures.signature_def[name].CopyFrom(signature.definition)
+                response.metadata["signature_def"].Pack(signatures)
+            if "task" in request.metadata_field and servable.task is not None:
+                task = wrappers_pb2.StringValue(value=json.dumps(servable.task))
+                response.metadata["task"].Pack(task)
         return response
 
 

@@ -38,6 +38,7 @@ METHODS: dict[str, Callable[[Client], object]] = {
     "predict": lambda client: client.predict("other", {"seed": seed_rows(0, 2)}),
     "metadata": lambda client: client.metadata(),
     "status": lambda client: client.status(),
+    "window_size": lambda client: client.window_size("write"),
 }
 
 
@@ -117,7 +118,7 @@ def test_nonsense_is_a_serving_error(answer: bytes, method: str) -> None:
         del request, context
         return answer
 
-    asks_metadata = method in ("metadata", "status")
+    asks_metadata = method in ("metadata", "status", "window_size")
     script = Script(nonsense, metadata=nonsense if asks_metadata else metadata, status=nonsense)
     with serve(script) as server:
         began = time.monotonic()
@@ -242,6 +243,23 @@ def _sample_request() -> Any:
 def _of_sample(answer: Callable[..., Any]) -> Callable[..., Any]:
     """Answers requests for other signatures, which have no seed, as one for two samples."""
     return lambda request, context: answer(request if "seed" in request.inputs else _sample_request(), context)
+
+
+@pytest.mark.parametrize(
+    "task",
+    ["{", "[" * 10**5, "[]", '"read"', "null", "1e400", "{}", '{"attention": {"write": 5}}']
+    + ['{"attention": {"read": 2, "write": %s}}' % size for size in ("-1", "0", "1e30", "10001", '"x"', "[]", "null")],
+)
+def test_a_task_that_is_none_is_told_so(task: str) -> None:
+    def tell(request: Any, context: grpc.ServicerContext) -> Any:
+        answer = wire.GetModelMetadataResponse()
+        answer.metadata["task"].value = wire.StringValue(value=task).SerializeToString()
+        return answer
+
+    with serve(Script(metadata=tell)) as server:
+        error = _ask(server, "window_size")
+    # Of a model without attention there is no window.
+    assert error is None if task == "{}" else isinstance(error, UnexpectedAnswer)
 
 
 # Memory

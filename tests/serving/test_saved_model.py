@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 from serving import saved_model
+from serving.exported_task import ExportedTask
 from serving.images.image_format import ImageFormat
-from serving.saved_model import ExportedTask, SavedModel
+from serving.saved_model import SavedModel
 from tests import tiny
 from trainer.task import Binarisation
 

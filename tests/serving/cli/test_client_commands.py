@@ -20,9 +20,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline.cli.main import main
-from serving.client import Client, seed_rows
+from serving.client import Client, seed_rows, wire
+from serving.client.tensor_codec import to_tensor
+from tests import tiny
 from tests.serving.model_server import MODEL, VERSION
-from tests.serving.scripted_server import Script, available, image_of, serve
+from tests.serving.scripted_server import Script, available, echo, image_of, metadata, serve
 
 
 @pytest.fixture
@@ -117,12 +119,38 @@ def test_a_sequence_ends_with_the_image_of_the_same_seed(draw, tmp_path: Path) -
     np.testing.assert_allclose(frame, 255 * first, atol=1)
 
 
-def test_the_window_of_a_model_of_no_task_has_to_be_told(draw) -> None:
-    status, said = draw("sequence")
-    assert status == 1
-    assert said == (
-        "Error: The write window's size N is not known, for no task is called 'tiny': give it with --window-size.\n"
-    )
+def test_the_server_tells_the_size_of_the_window(draw, tmp_path: Path, tiny_server: str) -> None:
+    attention = tiny.MODELS["attention"].attention
+    with Client(tiny_server, model=MODEL) as client:
+        assert client.window_size("write") == attention.write != attention.read == client.window_size("read")
+    assert draw("sequence", "-o", "told.gif")[0] == 0
+    assert draw("sequence", "-o", "given.gif", "--window-size", attention.write)[0] == 0
+    assert (tmp_path / "told.gif").read_bytes() == (tmp_path / "given.gif").read_bytes()
+
+
+@pytest.mark.parametrize("tells", ["nothing", "no such field"])
+def test_the_window_of_a_model_of_no_task_has_to_be_given(draw, tells: str) -> None:
+    def sequence(request: Any, context: grpc.ServicerContext) -> Any:
+        answer = echo(request, context)
+        answer.outputs["write_window"].CopyFrom(to_tensor(np.ones((1, 4, 5), np.float32)))
+        return answer
+
+    def signatures_only(request: Any, context: grpc.ServicerContext) -> Any:
+        if "task" in request.metadata_field:
+            if tells == "no such field":  # as TF Serving answers
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Metadata field task is not supported")
+            return wire.GetModelMetadataResponse()
+        return metadata(request, context)
+
+    with serve(Script(sequence, metadata=signatures_only)) as server:
+        status, said = draw("sequence", "--server", server, "--model", "other")
+        assert status == 1
+        assert said == (
+            "Error: The write window's size N is not known, for the server does not tell it and no task is called "
+            "'other': give it with --window-size.\n"
+        )
+        assert draw("sequence", "--server", server, "--model", "other", "--window-size", 2)[0] == 0
+        assert draw("sequence", "--server", server, "--model", "mnist")[0] == 0  # the task of that name
 
 
 def test_scores_are_those_of_the_client(draw, images: Path, tmp_path: Path, tiny_server: str) -> None:

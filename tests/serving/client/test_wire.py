@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from google.protobuf import descriptor
+from google.protobuf import descriptor, wrappers_pb2
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -23,6 +23,7 @@ from serving.client.errors import BadInput
 from serving.client.tensor_codec import from_tensor, to_tensor
 
 OFFICIAL = {
+    "StringValue": wrappers_pb2.StringValue,
     "PredictRequest": predict_pb2.PredictRequest,
     "PredictResponse": predict_pb2.PredictResponse,
     "GetModelStatusRequest": get_model_status_pb2.GetModelStatusRequest,

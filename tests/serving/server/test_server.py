@@ -306,6 +306,8 @@ def test_metadata_are_the_signatures(client: Client) -> None:
     assert response.model_spec.version.value == 12
     assert signatures.signature_def["double"].inputs["x"].dtype == tf.float32.as_datatype_enum
     assert set(signatures.signature_def["double"].outputs) == {"y", "total"}
+    made.metadata_field[:] = ["task"]
+    assert dict(client.prediction.GetModelMetadata(made, timeout=20).metadata) == {}  # the model has none
     for fields in ([], ["assets"]):
         del made.metadata_field[:]
         made.metadata_field.extend(fields)
