@@ -13,6 +13,9 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
+# The image is built without it.
+README = Path(__file__).with_name("README.md")
+
 # Runs at each start of Python, and must never fail: an editable install's checkout may be gone.
 PTH_NAME = "draw_tfx_startup.pth"
 PTH = 'import sys; exec("try:\\n import draw_tfx_startup\\n draw_tfx_startup.install()\\nexcept Exception:\\n pass")\n'
@@ -48,8 +51,26 @@ setup(
     name="draw-tfx",
     version="0.1.0",
     description="DRAW, a recurrent neural network for image generation (arXiv:1502.04623), as a TFX pipeline",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else None,
+    long_description_content_type="text/markdown",
+    author="The DRAW-TFX authors",
     license="Apache-2.0",
     license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
+    ],
+    keywords="DRAW variational-autoencoder attention TFX TensorFlow Beam Kubeflow",
     python_requires=">=3.10,<3.14",
     packages=find_packages(
         include=["components", "components.*", "pipeline", "pipeline.*", "serving", "serving.*", "trainer", "trainer.*"]
@@ -58,9 +79,11 @@ setup(
     cmdclass={"build_py": BuildPyWithPth, "editable_wheel": EditableWheelWithPth},
     package_data={
         "components.run_report": ["templates/**/*"],
+        "components": ["py.typed"],
+        "pipeline": ["py.typed"],
         "components.datasets": ["**/*.md", "**/*.bib", "**/*.tsv", "**/*.txt"],
-        "serving": ["config/**/*", "server/live_page/*"],
-        "trainer": ["config/**/*"],
+        "serving": ["py.typed", "config/**/*", "server/live_page/*"],
+        "trainer": ["py.typed", "config/**/*"],
     },
     entry_points={"console_scripts": ["draw = pipeline.cli.main:main"]},
     install_requires=[

@@ -32,6 +32,7 @@ SUBCOMMANDS = {
     "status": ("serving.cli.status_command", "status", "Show which versions a model server has, and their signatures."),
     "check-server": ("serving.cli.check_server_command", "check_server", "Check that a server keeps to the contract."),
     "models": ("serving.cli.models_command", "models", "List the pretrained models, and what they reach."),
+    "doctor": ("serving.cli.doctor_command", "doctor", "Show what this installation can do, for a report of a fault."),
     "tasks": ("pipeline.cli.tasks_command", "tasks", "List the tasks and what each is made of."),
 }
 
@@ -69,5 +70,6 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup)
+@click.version_option(package_name="draw-tfx", message="draw %(version)s")
 def main() -> None:
     """DRAW: a recurrent neural network for image generation, as a TFX pipeline."""
