@@ -247,8 +247,13 @@ def _of_sample(answer: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.mark.parametrize(
     "task",
-    ["{", "[" * 10**5, "[]", '"read"', "null", "1e400", "{}", '{"attention": {"write": 5}}']
-    + ['{"attention": {"read": 2, "write": %s}}' % size for size in ("-1", "0", "1e30", "10001", '"x"', "[]", "null")],
+    [
+        *("{", "[" * 10**5, "[]", '"read"', "null", "1e400", "{}", '{"attention": {"write": 5}}'),
+        *(
+            f'{{"attention": {{"read": 2, "write": {size}}}}}'
+            for size in ("-1", "0", "1e30", "10001", '"x"', "[]", "null")
+        ),
+    ],
 )
 def test_a_task_that_is_none_is_told_so(task: str) -> None:
     def tell(request: Any, context: grpc.ServicerContext) -> Any:
