@@ -36,7 +36,7 @@ REFUSED: dict[str, str] = {
     "thread_pool_factory_config_file": "TensorFlow's Python API offers no thread pools of one's own",
     "use_alts_credentials": "ALTS works on Google's machines only, and a proxy in front can speak it",
     "use_tflite_model": "a pushed model has no TensorFlow Lite form",
-    "version": "`pip show draw-tfx` and the server's first line of log tell it",
+    "version": "`draw --version` tells it",
     "xla_cpu_compilation_enabled": "a model that was exported with XLA is compiled, and no other",
     "xla_gpu_compilation_enabled": "a model that was exported with XLA is compiled, and no other",
 }

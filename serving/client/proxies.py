@@ -10,7 +10,7 @@ from typing import NamedTuple
 from serving.client.address import Address
 
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
-"""As gRPC reads them: the first that is set, TLS or not."""
+"""As gRPC reads them: the first that is set counts, though it be empty, TLS or not."""
 _EXCEPTIONS = ("no_grpc_proxy", "no_proxy", "NO_PROXY")
 """gRPC itself reads one of the first two alone, and none in capitals, as other programs do."""
 
@@ -32,8 +32,10 @@ def proxy_for(address: Address) -> Proxy | None:
     Each of no_grpc_proxy, no_proxy and NO_PROXY counts: commas between names with all below them, IP addresses,
     networks such as 10.0.0.0/8, each perhaps with a port, and * for all.
     """
-    variable = next((name for name in _PROXIES if os.environ.get(name)), None)
+    variable = next((name for name in _PROXIES if name in os.environ), None)
     if variable is None or address.host is None or _is_this_host(address.host):
+        return None
+    if not os.environ[variable].startswith("http://"):  # gRPC speaks to no other proxy, and goes without
         return None
     exceptions = ",".join(os.environ.get(name, "") for name in _EXCEPTIONS)
     if any(_matches(name.strip(), address) for name in exceptions.split(",")):

@@ -133,6 +133,13 @@ def test_both_spellings_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxy_for(parse("three.example:1")) is not None
 
 
+def test_what_grpc_takes_for_no_proxy_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", PROXY)
+    for url in ("", "proxy.example:3128", "https://proxy.example:3128", "socks5://proxy.example:1080"):
+        monkeypatch.setenv("https_proxy", url)
+        assert proxy_for(parse("models.example:1")) is None
+
+
 @contextlib.contextmanager
 def _proxy(targets: Mapping[str, tuple[str, int]], asked: list[str]) -> Iterator[str]:
     """Runs an HTTP proxy that knows only CONNECT, and connects to what `targets` say; yields its URL."""
