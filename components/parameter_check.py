@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import uuid
 
 import tensorflow as tf
 from tfx.dsl.components.base.base_executor import BaseExecutor
 
 from components.declared_component import Artifacts, DeclaredComponent, Properties
+from components.model_artifact import PLACEHOLDER
 from components.run_parameters import check_address, check_task
+from trainer.task import ImageFiles, Task
 
 _TYPES = {
     "task": str,
@@ -31,7 +34,7 @@ class Executor(BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         given = {name: kind(exec_properties[name]) for name, kind in _TYPES.items()}
         addresses = {name: given.pop(name) for name in ("data_dir", "checkpoint_root", "serving_dir")}
-        check_task(**given)
+        task = check_task(**given)
         for name, address in addresses.items():
             check_address(name, address)
             if address.startswith("gs://"):
@@ -40,6 +43,10 @@ class Executor(BaseExecutor):
         # TFDS would make the folder without a word, and find nothing in it.
         if data_dir.startswith("/") and not os.path.isdir(data_dir):
             raise ValueError(f"data_dir is {data_dir}, and there is no such folder: make it first, on the volume.")
+        for name, address in addresses.items():
+            # Data that are there already may be on a volume that can only be read.
+            if address and not (name == "data_dir" and _has_data(address, task)):
+                _check_writable(name, address.replace(PLACEHOLDER, task.name))
 
 
 def _check_bucket(name: str, address: str) -> None:
@@ -52,6 +59,40 @@ def _check_bucket(name: str, address: str) -> None:
         ) from error
     if not exists:
         raise ValueError(f"{name} is {address}, and {bucket} does not exist, or not for the account of these stages.")
+
+
+def _has_data(data_dir: str, task: Task) -> bool:
+    """Whether TFDS finds the data set in its folder, or needs none there."""
+    if isinstance(task.data, ImageFiles):
+        return True
+    return bool(tf.io.gfile.isdir(os.path.join(data_dir, *task.data.builder.split(":"))))
+
+
+def _check_writable(name: str, address: str) -> None:
+    """Writes a file where the stages will, and removes it. Raises ValueError that says who must own the folder."""
+    folder = address
+    # What is missing is made by the stage that needs it.
+    while not folder.startswith("gs://") and not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    file = os.path.join(folder, f".parameter-check-{uuid.uuid4().hex}")
+    try:
+        with tf.io.gfile.GFile(file, "w") as opened:
+            opened.write("May be deleted.")
+        tf.io.gfile.remove(file)
+    except tf.errors.OpError as error:
+        fault = f"{name} is {address}, and nothing can be written to {folder}: {_first_line(error)}"
+        if folder.startswith("gs://"):
+            raise ValueError(f"{fault}. The account of these stages needs the role Storage Object Admin.") from error
+        user, group, status = os.geteuid(), os.getegid(), os.stat(folder)
+        raise ValueError(
+            f"{fault}. It belongs to user {status.st_uid} and group {status.st_gid} (mode {status.st_mode & 0o7777:o}), "
+            f"and stages run as user {user} and group {group}: on the volume, as root, "
+            f"chown {user}:{group} {folder}"
+        ) from error
+
+
+def _first_line(error: tf.errors.OpError) -> str:
+    return str(error.message).partition("\n")[0].rpartition("; ")[2]
 
 
 class ParameterCheck(DeclaredComponent, executor=Executor, properties=_TYPES):

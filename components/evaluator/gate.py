@@ -119,6 +119,18 @@ def latest_other_version(base_path: str, model_dir: str) -> str | None:
     return None
 
 
+def pushed_already(base_path: str, model_dir: str) -> str | None:
+    """Finds the latest version below `base_path` if its content is the model's; None otherwise."""
+    versions = _versions(base_path) if fileio.isdir(base_path) else []
+    if not versions:
+        return None
+    latest = os.path.join(base_path, max(versions, key=int))
+    try:
+        return latest if _fingerprint(latest) == _fingerprint(model_dir) else None
+    except FileNotFoundError:
+        return None
+
+
 def _versions(base_path: str) -> list[str]:
     """Names the complete versions: Pusher copies the graph last."""
     # Object stores list folders with a slash at their end.

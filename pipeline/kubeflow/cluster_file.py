@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import Field
 
-from pipeline.kubeflow.stage_resources import Items, Section, Stage
+from pipeline.kubeflow.stage_resources import NEVER_REPEATED, Items, Section, Stage
 from trainer import strict_yaml
 
 
@@ -41,10 +41,31 @@ _Image = Annotated[str, Field(min_length=1), pydantic.AfterValidator(_check_imag
 _AbsolutePath = Annotated[str, pydantic.AfterValidator(_check_absolute)]
 
 
+def _check_name(name: str) -> str:
+    if len(name) > 253 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", name):
+        raise ValueError(
+            f"{strict_yaml.shown(name)} is no name of a Kubernetes object: give small letters, digits, - and dots."
+        )
+    return name
+
+
+def _check_volume_name(name: str) -> str:
+    if len(name) > 63 or not re.fullmatch(_LABEL, name):
+        raise ValueError(
+            f"{strict_yaml.shown(name)} would also name the volume in the pod, which Kubernetes refuses unless it is at "
+            "most 63 small letters, digits and -, without dots. Make a secret or claim of such a name."
+        )
+    return name
+
+
+_LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_Name = Annotated[str, pydantic.AfterValidator(_check_name)]
+
+
 class Secret(Section):
     """A Kubernetes secret for every stage: its keys as environment variables, or as files in a folder."""
 
-    name: str
+    name: _Name
     env: dict[str, str] | None = None
     """The secret's key for each variable."""
     path: _AbsolutePath | None = None
@@ -53,13 +74,15 @@ class Secret(Section):
     def _check_one_form(self) -> Secret:
         if (self.env is None) == (self.path is None):
             raise ValueError(f"secret {strict_yaml.shown(self.name)}: give either env or path.")
+        if self.path is not None:
+            _check_volume_name(self.name)
         return self
 
 
 class Volume(Section):
     """A persistent volume claim that every stage mounts; ReadWriteMany where stages run on several nodes."""
 
-    claim: str
+    claim: Annotated[str, pydantic.AfterValidator(_check_volume_name)]
     path: _AbsolutePath
 
 
@@ -68,7 +91,7 @@ class Cluster(Section):
 
     image: _Image
     """This project's image, with its tag."""
-    image_pull_secrets: Items[str] = ()
+    image_pull_secrets: Items[_Name] = ()
     caching: bool = True
     env: dict[str, str] = Field({})
     secrets: Items[Secret] = ()
@@ -77,6 +100,19 @@ class Cluster(Section):
     """Values for every stage."""
     stages: dict[str, Stage] = Field({})
     """By a stage's name, what it has in place of the default."""
+
+    @pydantic.model_validator(mode="after")
+    def _check_mounts(self) -> Cluster:
+        secrets = {secret.name for secret in self.secrets if secret.path is not None}
+        if both := sorted(secrets & {volume.claim for volume in self.volumes}):
+            raise ValueError(
+                f"{both[0]} is both a secret with a path and a volume's claim: Kubeflow Pipelines names the pod's "
+                "volumes by them, and two of one name make no pod. Make one of another name."
+            )
+        paths = [mount.path.rstrip("/") for mount in (*self.secrets, *self.volumes) if mount.path is not None]
+        if repeated := [path for path in paths if paths.count(path) > 1]:
+            raise ValueError(f"{repeated[0] or '/'} is the path of two mounts: give each a folder of its own.")
+        return self
 
     def stage(self, name: str) -> Stage:
         """Returns the pods of the stage of that name."""
@@ -88,6 +124,8 @@ class Cluster(Section):
             if name not in names:
                 name = strict_yaml.shortened(name)
                 raise ValueError(f"stages.{name}: the pipeline has no such stage. It has {', '.join(names)}.")
+            if stage.retries is not None and name in NEVER_REPEATED:
+                raise ValueError(f"stages.{name}.retries: what it refuses no repetition mends. Leave them out.")
             if stage.beam is not None and name not in beam_names:
                 raise ValueError(f"stages.{name}.beam: only {', '.join(beam_names)} run on Beam.")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.kubeflow.cluster_file import Cluster
 from pipeline.kubeflow.pipeline_spec import Document
-from pipeline.kubeflow.stage_resources import Stage
+from pipeline.kubeflow.stage_resources import NEVER_CACHED, NEVER_REPEATED, Stage
 
 _EXECUTOR = "{}_executor"
 """TFX's label for a task's executor."""
@@ -28,8 +28,10 @@ def configure(spec: Document, cluster: Cluster) -> list[Document]:
             container["resources"] = resources
         if cluster.env:
             container["env"] = [{"name": variable, "value": value} for variable, value in sorted(cluster.env.items())]
-        if retry_policy := stage.retry_policy():
+        if name not in NEVER_REPEATED and (retry_policy := stage.retry_policy()):
             task["retryPolicy"] = retry_policy
+        if name in NEVER_CACHED:
+            task["cachingOptions"] = {"enableCache": False}
         if executor := _executor(stage, cluster):
             executors[label] = executor
     if not executors:

@@ -5,7 +5,8 @@ The names that Kubeflow wants are those of kubeflow/pipelines' pipeline_spec.pro
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+import math
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 from pydantic import Field
@@ -15,6 +16,14 @@ from trainer import strict_yaml
 
 TPU = "google.com/tpu"
 TPU_SELECTORS = ("cloud.google.com/gke-tpu-accelerator", "cloud.google.com/gke-tpu-topology")
+
+NEVER_REPEATED = ("ParameterCheck",)
+"""Stages whose errors no repetition mends."""
+
+NEVER_CACHED = ("ParameterCheck", "BoundEvaluator", "ErrorEvaluator", "Pusher")
+"""Stages that look into folders as they are now, which are no inputs of theirs: a cache would not see a change."""
+
+_YEAR_SECONDS = 31_536_000
 
 _Item = TypeVar("_Item")
 # YAML has lists alone.
@@ -45,21 +54,29 @@ class Accelerator(Section):
 
 
 class Retries(Section):
-    """How often a failed stage is retried, first after `backoff_seconds`, then each time `factor` times as long."""
+    """How often a stage is tried again, first after `backoff_seconds`, then each time after `factor` times as long.
+
+    What a retry covers is the installation's to say, as its Argo's retryPolicy, for which a PipelineSpec has no field.
+    Kubeflow Pipelines 2.17 ships OnError: a pod that was lost (evicted, deleted, its node gone) is tried again, and one
+    that ended by itself (an exit code, out of memory) is not. Where it ships none, Argo's own OnFailure is the reverse.
+    """
 
     count: int = Field(ge=0)
     backoff_seconds: int = Field(30, ge=0)
-    factor: float = Field(2.0, ge=1, allow_inf_nan=False)
-    max_backoff_seconds: int = 600
+    factor: int = Field(2, ge=1)
+    """Whole: Argo fails a stage with any other once its pod is lost."""
+    give_up_after_hours: _Positive | None = None
+    """Hours from the start of the first attempt after which none begins, and one that still runs is killed."""
 
-    @pydantic.model_validator(mode="after")
-    def _check_backoff(self) -> Retries:
-        if self.max_backoff_seconds < self.backoff_seconds:
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _refuse_old_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "max_backoff_seconds" in values:
             raise ValueError(
-                f"max_backoff_seconds is {self.max_backoff_seconds}: it must be at least backoff_seconds, "
-                f"{self.backoff_seconds}."
+                "max_backoff_seconds is not the longest wait: Argo counts it from the start of the first attempt, then "
+                "begins no other and kills one that still runs. Leave it out, or say so: give_up_after_hours: 72"
             )
-        return self
+        return values
 
 
 class Toleration(Section):
@@ -110,11 +127,13 @@ class Stage(Section):
         """Returns a RetryPolicy, empty for none."""
         if self.retries is None or not self.retries.count:
             return {}
+        hours = self.retries.give_up_after_hours
         return {
             "maxRetryCount": self.retries.count,
             "backoffDuration": f"{self.retries.backoff_seconds}s",
-            "backoffFactor": self.retries.factor,
-            "backoffMaxDuration": f"{self.retries.max_backoff_seconds}s",
+            "backoffFactor": float(self.retries.factor),
+            # Without it Kubeflow Pipelines writes 0, and nothing is tried again.
+            "backoffMaxDuration": f"{_YEAR_SECONDS if hours is None else math.ceil(hours * 3600)}s",
         }
 
     def node_fields(self) -> Document:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from components.parameter_check import Executor
 from trainer import tasks
@@ -19,8 +24,8 @@ def _check(**changes: object) -> None:
         "limit": float(tasks.TASK_DEFAULT),
         "tolerance": float(tasks.TASK_DEFAULT),
         "data_dir": "",
-        "checkpoint_root": "/mnt/checkpoints",
-        "serving_dir": "/mnt/serving/{task}",
+        "checkpoint_root": f"{tempfile.gettempdir()}/checkpoints",
+        "serving_dir": f"{tempfile.gettempdir()}/serving/{{task}}",
     }
     assert not set(changes) - set(parameters)
     Executor().Do({}, {}, {**parameters, **changes})
@@ -37,7 +42,7 @@ def test_each_task_is_one_of_its_own_pipeline_alone(name: str) -> None:
 
 
 def test_a_run_may_say_it_all(tmp_path: Path) -> None:
-    _check(task="mnist", steps=2000, limit=95.0, tolerance=0.0, data_dir=str(tmp_path), serving_dir="/m")
+    _check(task="mnist", steps=2000, limit=95.0, tolerance=0.0, data_dir=str(tmp_path), serving_dir=str(tmp_path))
     _check(task="two_digit_mnist", train_examples=7)
 
 
@@ -65,3 +70,67 @@ def test_what_cannot_be_is_told(changes: dict[str, object], message: str) -> Non
     with pytest.raises(ValueError, match=message) as told:
         _check(**changes)
     assert "\n" not in str(told.value)
+
+
+@contextlib.contextmanager
+def _user(identity: int) -> Iterator[None]:
+    """Another user than root, whom no mode keeps from writing."""
+    if os.geteuid() == 0:
+        os.seteuid(identity)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+    else:
+        yield
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """A fresh volume: of root's, as Kubernetes mounts it where a pod has no fsGroup."""
+    folder = tmp_path / "volume"
+    folder.mkdir(mode=0o755)
+    for parent in (tmp_path, *tmp_path.parents[:-1]):
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["checkpoint_root", "serving_dir", "data_dir"])
+def test_a_volume_that_the_stages_cannot_write_to_is_told_with_the_owner_it_needs(volume: Path, name: str) -> None:
+    places = {place: str(volume.parent / "own") for place in ("checkpoint_root", "serving_dir", "data_dir")}
+    (volume.parent / "own").mkdir()
+    (volume.parent / "own").chmod(0o777)
+    volume.chmod(0o555)
+    places[name] = str(volume if name == "data_dir" else volume / "below" / "{task}")
+    with _user(1000):
+        user = os.geteuid()
+        with pytest.raises(ValueError, match=f"^{name} is .*nothing can be written to {volume}: Permission den") as told:
+            _check(**places)
+        assert f"chown {user}:{os.getegid()} {volume}" in str(told.value) and "mode 555" in str(told.value)
+        volume.parent.joinpath("own", "probe").touch()
+    volume.chmod(0o777)
+    with _user(1000):
+        _check(**places)
+    assert list(volume.iterdir()) == [], "nothing stays"
+
+
+def test_data_that_are_there_may_be_on_a_volume_that_can_only_be_read(volume: Path) -> None:
+    (volume / "digits" / "1.0.0").mkdir(parents=True)
+    volume.chmod(0o555)
+    own = volume.parent / "own"
+    own.mkdir()
+    own.chmod(0o777)
+    with _user(1000):
+        _check(data_dir=str(volume), checkpoint_root=str(own), serving_dir=str(own))
+
+
+def test_a_bucket_that_the_account_only_reads_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ReadOnly:
+        def __init__(self, *_: object) -> None:
+            raise tf.errors.PermissionDeniedError(None, None, "gs://b/f; 403 Forbidden\nat google.cpp")
+
+    monkeypatch.setattr(tf.io.gfile, "exists", lambda _: True)
+    monkeypatch.setattr(tf.io.gfile, "GFile", ReadOnly)
+    with pytest.raises(ValueError, match=r"written to gs://b/checkpoints: 403 Forbidden\. The account of these stages"):
+        _check(checkpoint_root="gs://b/checkpoints")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 from tfx.types import standard_artifacts
 
+from components.evaluator import gate
 from components.task_pusher import Executor
 from trainer import tasks
 
 
-def _push(folder: Path, serving_dir: str, *, servable: bool = True) -> standard_artifacts.PushedModel:
+def _push(folder: Path, serving_dir: str, *, servable: bool = True, graph: bytes = b"graph") -> standard_artifacts.PushedModel:
     """Pushes a model of `mnist`, which both blessings let through unless it is not servable."""
     blessing, infra, pushed = (
         standard_artifacts.ModelBlessing(),
@@ -30,7 +32,7 @@ def _push(folder: Path, serving_dir: str, *, servable: bool = True) -> standard_
         assets = folder / "infra" / "stamped_model" / "assets"
         assets.mkdir(parents=True)
         (assets / "task.json").write_text(tasks.get("mnist").to_json())
-        (assets.parent / "saved_model.pb").write_bytes(b"graph")
+        (assets.parent / "saved_model.pb").write_bytes(graph)
     Executor().Do(
         {"model_blessing": [blessing], "infra_blessing": [infra]},
         {"pushed_model": [pushed]},
@@ -51,3 +53,20 @@ def test_what_cannot_be_served_is_not_pushed(tmp_path: Path) -> None:
     pushed = _push(tmp_path, str(tmp_path / "serving" / "{task}"), servable=False)
     assert pushed.get_int_custom_property("pushed") == 0
     assert not (tmp_path / "serving").exists()
+
+
+def test_a_model_that_is_the_latest_version_already_is_not_pushed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a cache, which looks into no folder, a run whose model comes from one pushes again."""
+    monkeypatch.setattr(gate, "_fingerprint", lambda folder: (Path(folder) / "saved_model.pb").read_bytes())
+    serving_dir = tmp_path / "serving"
+    for count, content in ((1, b"one"), (1, b"one"), (2, b"two"), (3, b"one")):
+        monkeypatch.setattr("time.time", lambda count=count: 1000 + count)
+        run = Path(tempfile.mkdtemp(dir=tmp_path))
+        pushed = _push(run, str(serving_dir), graph=content)
+        assert len(list(serving_dir.iterdir())) == count
+        version = Path(pushed.get_string_custom_property("pushed_destination"))
+        assert pushed.get_int_custom_property("pushed") == 1 and version.name == str(1000 + count)
+        assert pushed.get_string_custom_property("pushed_version") == version.name
+        assert (Path(pushed.uri) / "saved_model.pb").read_bytes() == content

@@ -31,7 +31,7 @@ stages:
     accelerator: {resource: nvidia.com/gpu, count: 2}
     node_selector: {cloud.google.com/gke-accelerator: nvidia-l4}
     tolerations: [{key: nvidia.com/gpu, effect: NoSchedule}]
-    retries: {count: 5, backoff_seconds: 60, factor: 1.5, max_backoff_seconds: 900}
+    retries: {count: 5, backoff_seconds: 60, factor: 3, give_up_after_hours: 72}
 """
 
 

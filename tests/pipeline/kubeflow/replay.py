@@ -3,7 +3,7 @@
 What they do was read in the source of kubeflow/pipelines, 2.0 to 2.16 (backend/src/v2): `driver.Container`,
 `resolveInputs`, `provisionOutputs`, the metadata's `converter.go`, `cacheutils`, and `launcher_v2.go`. Different here:
 tasks run one after another, in processes rather than pods; the mirror and the answer's file lie in a folder that is the
-task's own, instead of in `/`; retries do not wait; an image is the project as it is; what the platform document adds to
+task's own, instead of in `/`; retries do not wait, but Argo's clock may jump where a pod is lost; an image is the project as it is; what the platform document adds to
 a pod (volumes, secrets, tolerations) is not there.
 
     python -m tests.pipeline.kubeflow.replay draw.yaml --folder /tmp/cluster -p steps=60 -p max_nll_bound=400
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import enum
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -68,11 +70,58 @@ class Task:
     seconds: float = 0.0
 
 
+class RetryPolicy(enum.Enum):
+    """Argo's retryPolicy, which belongs to the installation."""
+
+    ON_ERROR = "as Kubeflow Pipelines 2.17 ships it: a lost pod is tried again, an exit code is not"
+    ON_FAILURE = "Argo's own, where Kubeflow Pipelines ships none: the reverse"
+
+
+class Ending(enum.Enum):
+    """How the pod of an attempt ended, in Argo's words."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    """By an exit code, out of memory, or at its deadline."""
+    ERROR = "Error"
+    """Lost: evicted, deleted, or with its node."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RetryStrategy:
+    """What the back end makes of a task's retryPolicy."""
+
+    limit: int
+    max_seconds: float | None
+    """From the start of the first attempt: none begins later, and one that runs then is killed. None for no bound."""
+    policy: RetryPolicy
+
+    @classmethod
+    def of_task(cls, spec: Mapping[str, Any], policy: RetryPolicy) -> RetryStrategy:
+        given = spec.get("retryPolicy")
+        if given is None:
+            # The template's own, of 2.17.
+            return cls(limit=2 if policy is RetryPolicy.ON_ERROR else 0, max_seconds=None, policy=policy)
+        return cls(
+            limit=int(given.get("maxRetryCount", 0)),
+            max_seconds=float(str(given.get("backoffMaxDuration", "0")).removesuffix("s")),
+            policy=policy,
+        )
+
+    def goes_on(self, ending: Ending, attempts: int, seconds: float) -> bool:
+        """Whether another attempt begins, given how the last of `attempts` ended, `seconds` after the first began."""
+        covered = Ending.ERROR if self.policy is RetryPolicy.ON_ERROR else Ending.FAILED
+        return ending is covered and attempts <= self.limit and (self.max_seconds is None or seconds < self.max_seconds)
+
+
 class Cluster:
     """An object store, the metadata and the cache of one namespace, in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, policy: RetryPolicy = RetryPolicy.ON_ERROR) -> None:
         self.folder = folder
+        self.policy = policy
+        self.lost_after_seconds = 0.0
+        """By which Argo's clock jumps where a pod is lost, so that one may be lost after hours."""
         self._artifacts: list[Artifact] = []
         self._cache: dict[str, dict[str, Artifact]] = {}
 
@@ -131,26 +180,41 @@ class Cluster:
         if spec.get("cachingOptions", {}).get("enableCache") and key in self._cache:
             return Task(state="CACHED", outputs=self._cache[key])
         task = Task(state="FAILED")
-        for attempt in range(1 + int(spec.get("retryPolicy", {}).get("maxRetryCount", 0))):
+        strategy = RetryStrategy.of_task(spec, self.policy)
+        lost_seconds = 0.0
+        while True:
             # The same for each attempt, as paths in a pod are: checkpoints are found by those of the examples.
             pod = self.folder / "pod"
+            passed = time.monotonic() - started + lost_seconds
+            # The first has no deadline: Argo bounds those that come after it.
+            deadline = None if not task.attempts or strategy.max_seconds is None else strategy.max_seconds - passed
             try:
-                succeeded, log = self._launch(pod, executor_input, container, None if attempt else kill_at)
+                ending, log = self._launch(pod, executor_input, container, None if task.attempts else kill_at, deadline)
                 task.attempts.append(log)
-                if succeeded:
+                if ending is Ending.SUCCEEDED:
                     task.state, task.outputs = "SUCCEEDED", self._publish(pod, executor_input)
                     break
             finally:
                 shutil.rmtree(pod)
+            if ending is Ending.ERROR:
+                check_factor(spec)
+                lost_seconds += self.lost_after_seconds
+            if not strategy.goes_on(ending, len(task.attempts), time.monotonic() - started + lost_seconds):
+                break
         if task.state == "SUCCEEDED":
             self._cache[key] = task.outputs
         task.seconds = time.monotonic() - started
         return task
 
     def _launch(
-        self, pod: Path, executor_input: dict[str, Any], container: Mapping[str, Any], kill_at: str | None
-    ) -> tuple[bool, str]:
-        """Downloads the inputs, runs the command, and gives whether it succeeded and what it said."""
+        self,
+        pod: Path,
+        executor_input: dict[str, Any],
+        container: Mapping[str, Any],
+        kill_at: str | None,
+        deadline: float | None,
+    ) -> tuple[Ending, str]:
+        """Downloads the inputs, runs the command, and gives how it ended and what it said."""
         (pod / "tmp").mkdir(parents=True)
         executor_input["outputs"]["outputFile"] = str(_output_file(pod))
         for _, artifact in _artifacts(executor_input["inputs"]):
@@ -173,7 +237,7 @@ class Cluster:
             "KFP_MIRROR_ROOT": str(pod),
             **{variable["name"]: variable.get("value", "") for variable in container.get("env", ())},
         }
-        log = []
+        log, lost = [], False
         with subprocess.Popen(
             words,
             cwd=pod,
@@ -185,13 +249,21 @@ class Cluster:
             start_new_session=True,
         ) as process:
             assert process.stdout is not None
+            # As Argo's own executor does it at the deadline.
+            timer = threading.Timer(deadline or 0, lambda: os.killpg(process.pid, signal.SIGTERM))
+            if deadline is not None:
+                timer.start()
             for line in process.stdout:
                 log.append(line)
                 if kill_at is not None and kill_at in line:
+                    lost = True
                     os.killpg(process.pid, signal.SIGKILL)
+            timer.cancel()
         text = "".join(log)
         _mirrored(pod, executor_input["outputs"]["artifacts"]["executor-logs"]["artifacts"][0]["uri"]).write_text(text)
-        return process.returncode == 0, text
+        if lost:
+            return Ending.ERROR, text
+        return Ending.SUCCEEDED if process.returncode == 0 else Ending.FAILED, text
 
     def _publish(self, pod: Path, executor_input: Mapping[str, Any]) -> dict[str, Artifact]:
         """Uploads the outputs, and records them as the task describes them in its answer."""
@@ -209,6 +281,13 @@ class Cluster:
             outputs[key] = Artifact(id=len(self._artifacts) + 1, uri=uri, properties=properties)
             self._artifacts.append(outputs[key])
         return outputs
+
+
+def check_factor(spec: Mapping[str, Any]) -> None:
+    """Raises ValueError as Argo fails a step, once its pod is lost and not before."""
+    factor = float(spec.get("retryPolicy", {}).get("backoffFactor", 1))
+    if factor != int(factor):
+        raise ValueError(f"value '{factor:g}' cannot be resolved to an int")
 
 
 def root_parameters(definitions: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

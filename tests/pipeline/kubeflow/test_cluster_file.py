@@ -55,7 +55,28 @@ def test_an_image_given_beside_the_file_comes_first(tmp_path: Path) -> None:
         ("{image: i, caching: 1, secrets: s}", "caching is 1; expected true or false; secrets is 's'; expected a list"),
         ("{image: i, stages: {cpu: {cpuu: 1}}}", "stages.cpu.cpuu is unknown; expected cpu, memory_gb, accelerator"),
         ("{image: i, default: {cpu: .inf}}", "default.cpu is inf; expected a finite number"),
-        ("{image: i, default: {retries: {count: 1, backoff_seconds: 900}}}", "max_backoff_seconds is 600: it must be"),
+        (
+            "{image: i, default: {retries: {count: 1, max_backoff_seconds: 900}}}",
+            "default.retries: max_backoff_seconds is not the longest wait: .* give_up_after_hours: 72",
+        ),
+        ("{image: i, default: {retries: {count: 1, factor: 1.5}}}", "retries.factor is 1.5; expected a whole number"),
+        (
+            "{image: i, default: {retries: {count: 1, give_up_after_hours: 0}}}",
+            "give_up_after_hours is 0; expected greater than 0",
+        ),
+        ("{image: i, volumes: [{claim: a.b, path: /a}]}", r"volumes\[0\].claim: 'a.b' would also name the volume"),
+        ("{image: i, secrets: [{name: a.b, path: /a}]}", r"secrets\[0\]: 'a.b' would also name the volume"),
+        (f"{{image: i, volumes: [{{claim: {64 * 'a'}, path: /a}}]}}", "at most 63 small letters"),
+        ("{image: i, secrets: [{name: A_b, env: {A: a}}]}", r"secrets\[0\].name: 'A_b' is no name of a Kubernetes"),
+        ("{image: i, image_pull_secrets: [a/b]}", r"image_pull_secrets\[0\]: 'a/b' is no name of a Kubernetes"),
+        (
+            "{image: i, volumes: [{claim: a, path: /a}], secrets: [{name: a, path: /b}]}",
+            "cluster.yaml: a is both a secret with a path and a volume's claim",
+        ),
+        (
+            "{image: i, volumes: [{claim: a, path: /a}], secrets: [{name: b, path: /a/}]}",
+            "/a is the path of two mounts",
+        ),
         (
             "{image: i, default: !!python/object/apply:os.getcwd []}",
             "cluster.yaml is no YAML: line 1, column 21: could not determine",
@@ -101,6 +122,12 @@ def test_mistakes_are_told_with_their_place(tmp_path: Path, text: str, message: 
 )
 def test_what_a_container_runtime_takes_is_an_image(image: str) -> None:
     assert read(None, image=image).image == image
+
+
+def test_a_dot_is_in_the_way_only_where_a_volume_has_the_name(tmp_path: Path) -> None:
+    text = "{image: i, image_pull_secrets: [a.b], secrets: [{name: a.b, env: {A: a}}], "
+    claims = "volumes: [{claim: c, path: /a}, {claim: c, path: /b}]}"
+    assert read(_file(tmp_path, text + claims)).secrets[0].name == "a.b"
 
 
 def test_a_message_about_a_large_file_is_short(tmp_path: Path) -> None:

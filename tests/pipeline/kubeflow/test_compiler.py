@@ -133,11 +133,19 @@ def test_a_stage_is_tried_again_after_a_growing_time(documents: list[Document]) 
     assert of_all["Trainer"]["retryPolicy"] == {
         "maxRetryCount": 5,
         "backoffDuration": "60s",
-        "backoffFactor": 1.5,
-        "backoffMaxDuration": "900s",
+        "backoffFactor": 3.0,
+        "backoffMaxDuration": "259200s",
     }
+    # Argo counts from the first attempt's start: a training of a week may be lost on its last day.
+    assert of_all["Pusher"]["retryPolicy"]["backoffMaxDuration"] == "31536000s"
     assert of_all["Pusher"]["retryPolicy"]["maxRetryCount"] == 2
-    assert all(task["cachingOptions"] == {"enableCache": True} for task in of_all.values())
+    assert "retryPolicy" not in of_all["ParameterCheck"], "what it refuses no repetition mends"
+
+
+def test_what_looks_into_folders_is_never_taken_from_the_cache(documents: list[Document], classifier: Document) -> None:
+    for spec, judge in ((documents[0], "BoundEvaluator"), (classifier, "ErrorEvaluator")):
+        cached = {name for name, task in spec["root"]["dag"]["tasks"].items() if task["cachingOptions"]["enableCache"]}
+        assert set(spec["root"]["dag"]["tasks"]) - cached == {"ParameterCheck", judge, "Pusher"}
 
 
 def test_beams_options_go_to_the_stages_that_run_on_it(documents: list[Document]) -> None:
@@ -204,6 +212,7 @@ def test_a_small_cluster_needs_no_file(tmp_path: Path) -> None:
     ("stages", "message"),
     [
         ("{Trainner: {cpu: 1}}", "stages.Trainner: the pipeline has no such stage. It has ParameterCheck"),
+        ("{ParameterCheck: {retries: {count: 1}}}", "stages.ParameterCheck.retries: what it refuses no repetition mends"),
         ("{Trainer: {beam: [--runner=FlinkRunner]}}", "stages.Trainer.beam: only TfdsExampleGen"),
     ],
 )

@@ -51,6 +51,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     compiler.run(settings(folder, cluster=CLUSTER), package)
     (volume / "data").mkdir(parents=True)
     cluster = Cluster(folder)
+    cluster.lost_after_seconds = 12 * 3600
 
     def run(steps: int, max_nll_bound: float, kill: dict[str, str] | None = None) -> dict[str, Task]:
         parameters = {
@@ -122,8 +123,14 @@ def test_a_trainer_that_was_killed_goes_on_from_its_checkpoint(runs: Runs) -> No
     assert list((runs.volume / "checkpoints").iterdir()) == []
 
 
-def test_the_same_run_again_takes_everything_from_the_cache(runs: Runs) -> None:
-    assert set(_states(runs.repeated)) == {"CACHED"}
+def test_the_same_run_again_takes_from_the_cache_what_looks_into_no_folder(runs: Runs) -> None:
+    states = _states(runs.repeated)
+    assert states["SUCCEEDED"] == {"ParameterCheck", JUDGE, PUSHER, "RunReport"}
+    assert states["CACHED"] == set(runs.repeated) - states["SUCCEEDED"]
+
+
+def test_the_same_run_again_pushes_no_second_version_of_its_model(runs: Runs) -> None:
+    assert _property(runs.repeated, PUSHER, "pushed_model", "pushed_destination") == str(runs.versions()[0])
 
 
 def test_another_training_is_compared_with_what_was_pushed(runs: Runs) -> None:
@@ -155,7 +162,6 @@ def test_a_model_from_the_cache_is_not_compared_with_itself(runs: Runs) -> None:
 def test_a_run_that_cannot_be_fails_with_one_line_and_makes_nothing(runs: Runs) -> None:
     run = runs.cluster.run(runs.package, {"task": "digit"})
     assert _states(run) == {"FAILED": {"ParameterCheck"}, "OMITTED": set(run) - {"ParameterCheck"}}
-    first, retried = run["ParameterCheck"].attempts
-    for log in (first, retried):
-        assert log.splitlines()[-1].startswith("Error: ") and "'digit'" in log.splitlines()[-1]
-        assert "Traceback" not in log
+    (log,) = run["ParameterCheck"].attempts
+    assert log.splitlines()[-1].startswith("Error: ") and "'digit'" in log.splitlines()[-1]
+    assert "Traceback" not in log
