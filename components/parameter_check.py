@@ -85,8 +85,8 @@ def _check_writable(name: str, address: str) -> None:
             raise ValueError(f"{fault}. The account of these stages needs the role Storage Object Admin.") from error
         user, group, status = os.geteuid(), os.getegid(), os.stat(folder)
         raise ValueError(
-            f"{fault}. It belongs to user {status.st_uid} and group {status.st_gid} (mode {status.st_mode & 0o7777:o}), "
-            f"and stages run as user {user} and group {group}: on the volume, as root, "
+            f"{fault}. It belongs to user {status.st_uid} and group {status.st_gid} (mode "
+            f"{status.st_mode & 0o7777:o}), and stages run as user {user} and group {group}: on the volume, as root, "
             f"chown {user}:{group} {folder}"
         ) from error
 

@@ -52,8 +52,8 @@ def _check_name(name: str) -> str:
 def _check_volume_name(name: str) -> str:
     if len(name) > 63 or not re.fullmatch(_LABEL, name):
         raise ValueError(
-            f"{strict_yaml.shown(name)} would also name the volume in the pod, which Kubernetes refuses unless it is at "
-            "most 63 small letters, digits and -, without dots. Make a secret or claim of such a name."
+            f"{strict_yaml.shown(name)} would also name the volume in the pod, which Kubernetes refuses unless it is "
+            "at most 63 small letters, digits and -, without dots. Make a secret or claim of such a name."
         )
     return name
 
@@ -109,7 +109,8 @@ class Cluster(Section):
                 f"{both[0]} is both a secret with a path and a volume's claim: Kubeflow Pipelines names the pod's "
                 "volumes by them, and two of one name make no pod. Make one of another name."
             )
-        paths = [mount.path.rstrip("/") for mount in (*self.secrets, *self.volumes) if mount.path is not None]
+        places = [secret.path for secret in self.secrets] + [volume.path for volume in self.volumes]
+        paths = [path.rstrip("/") for path in places if path is not None]
         if repeated := [path for path in paths if paths.count(path) > 1]:
             raise ValueError(f"{repeated[0] or '/'} is the path of two mounts: give each a folder of its own.")
         return self

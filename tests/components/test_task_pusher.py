@@ -14,7 +14,9 @@ from components.task_pusher import Executor
 from trainer import tasks
 
 
-def _push(folder: Path, serving_dir: str, *, servable: bool = True, graph: bytes = b"graph") -> standard_artifacts.PushedModel:
+def _push(
+    folder: Path, serving_dir: str, *, servable: bool = True, graph: bytes = b"graph"
+) -> standard_artifacts.PushedModel:
     """Pushes a model of `mnist`, which both blessings let through unless it is not servable."""
     blessing, infra, pushed = (
         standard_artifacts.ModelBlessing(),

@@ -3,8 +3,8 @@
 What they do was read in the source of kubeflow/pipelines, 2.0 to 2.16 (backend/src/v2): `driver.Container`,
 `resolveInputs`, `provisionOutputs`, the metadata's `converter.go`, `cacheutils`, and `launcher_v2.go`. Different here:
 tasks run one after another, in processes rather than pods; the mirror and the answer's file lie in a folder that is the
-task's own, instead of in `/`; retries do not wait, but Argo's clock may jump where a pod is lost; an image is the project as it is; what the platform document adds to
-a pod (volumes, secrets, tolerations) is not there.
+task's own, instead of in `/`; retries do not wait, but Argo's clock may jump where a pod is lost; an image is the
+project as it is; what the platform document adds to a pod (volumes, secrets, tolerations) is not there.
 
     python -m tests.pipeline.kubeflow.replay draw.yaml --folder /tmp/cluster -p steps=60 -p max_nll_bound=400
 """

@@ -212,7 +212,7 @@ def test_a_small_cluster_needs_no_file(tmp_path: Path) -> None:
     ("stages", "message"),
     [
         ("{Trainner: {cpu: 1}}", "stages.Trainner: the pipeline has no such stage. It has ParameterCheck"),
-        ("{ParameterCheck: {retries: {count: 1}}}", "stages.ParameterCheck.retries: what it refuses no repetition mends"),
+        ("{ParameterCheck: {retries: {count: 1}}}", "stages.ParameterCheck.retries: what it refuses no"),
         ("{Trainer: {beam: [--runner=FlinkRunner]}}", "stages.Trainer.beam: only TfdsExampleGen"),
     ],
 )

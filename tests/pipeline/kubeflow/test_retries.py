@@ -99,5 +99,5 @@ def test_argo_reads_every_factor_that_the_file_takes(tmp_path: Path, factor: int
 
 
 def test_argo_reads_no_fraction(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="value '1.5' cannot be resolved to an int"):
+    with pytest.raises(ValueError, match=r"value '1\.5' cannot be resolved to an int"):
         _run(tmp_path, {**_policy(), "backoffFactor": 1.5}, LOST, ENDS)
