@@ -65,6 +65,6 @@ def _nodes(graph: meta_graph_pb2.MetaGraphDef) -> Iterator[node_def_pb2.NodeDef]
 
 
 def _is_safe(node: node_def_pb2.NodeDef) -> bool:
-    if node.op == "PrintV2":
+    if node.op == "PrintV2" and "output_stream" in node.attr:
         return node.attr["output_stream"].s in _TERMINALS
     return node.op not in _EXCEPTIONS and any(hasattr(kind, node.op) for kind in _KINDS)
