@@ -1,1 +1,0 @@
-"""What somebody hostile, or only unlucky, does to a server, a client and a batch job."""
