@@ -1,6 +1,6 @@
 """The pipeline: ten stages from a data set to a pushed SavedModel and its report, the same on every orchestrator.
 
-    ingest    TfdsExampleGen, ImportSchemaGen, StatisticsGen, StrictExampleValidator
+    ingest    ImageExampleGen, ImportSchemaGen, StatisticsGen, StrictExampleValidator
     train     Trainer
     judge     Baseline, BoundEvaluator or ErrorEvaluator, ServingCheck
     deliver   Pusher, RunReport; SplitScorer on request
@@ -25,6 +25,7 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components.curated_schema import CuratedSchema
 from components.evaluator.component import BoundEvaluator, ErrorEvaluator
+from components.image_example_gen.component import ImageExampleGen
 from components.parameter_check import ParameterCheck
 from components.run_report.component import RunReport
 from components.serving_check import ServingCheck
@@ -32,7 +33,6 @@ from components.split_scorer import SplitScorer
 from components.strict_example_validator import StrictExampleValidator
 from components.task_pusher import TaskPusher
 from components.task_trainer import TaskTrainer
-from components.tfds_example_gen.component import TfdsExampleGen
 from pipeline.baseline_resolver import LatestOtherBlessedModel
 from pipeline.initial_state import identify
 from pipeline.task_arguments import TaskArguments
@@ -40,7 +40,7 @@ from trainer.task import CLASSIFIER
 
 # Node ids, by which a run's metadata are read again; that of the evaluator is its kind's.
 PARAMETER_CHECK = "ParameterCheck"
-EXAMPLE_GEN = "TfdsExampleGen"
+EXAMPLE_GEN = "ImageExampleGen"
 SCHEMA_GEN = "ImportSchemaGen"
 TRAINER = "Trainer"
 BASELINE = "Baseline"
@@ -67,7 +67,7 @@ class Locations:
 class Ingestion(NamedTuple):
     """Stages that prepare examples and validate them."""
 
-    example_gen: TfdsExampleGen
+    example_gen: ImageExampleGen
     schema_gen: CuratedSchema
     statistics_gen: StatisticsGen
     validator: StrictExampleValidator
@@ -141,7 +141,7 @@ def check_parameters(task: TaskArguments, locations: Locations) -> ParameterChec
 
 def ingest(task: TaskArguments, locations: Locations, checks: Sequence[ParameterCheck]) -> Ingestion:
     """Turns a data set into examples, measures them and holds them against the task's schema."""
-    example_gen = TfdsExampleGen(
+    example_gen = ImageExampleGen(
         task=task.task, train_examples=task.train_examples, data_dir=locations.data_dir
     ).with_id(EXAMPLE_GEN)
     schema_gen = CuratedSchema(task=task.task).with_id(SCHEMA_GEN)

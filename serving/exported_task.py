@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.images.image_format import ImageFormat
+from serving.images.preparation import Preparation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,21 @@ class ExportedTask:
         keeps_intensities = self.values["binarisation"] == "stochastic_each_epoch" and split == self._data("train")
         return ImageFormat(
             shape=self.image_shape, margin=self.crop_margin, binary=self.binary and not keeps_intensities
+        )
+
+    def input_format(self) -> ImageFormat:
+        """Returns the format of images that somebody gives the model, which become what training's images became."""
+        data = self.values["data"]
+        preparation = Preparation.from_json(data)
+        if preparation is None:
+            return self.image_format()
+        background = data.get("background")
+        modes = {"threshold": "threshold", "stochastic": "stochastic", "stochastic_each_epoch": "stochastic"}
+        return dataclasses.replace(
+            self.image_format(),
+            preparation=preparation,
+            background=None if background is None else tuple(background),
+            binarisation=modes.get(str(self.values["binarisation"]), "none"),
         )
 
     def _attention(self, side: str) -> int | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from serving.client import BadInput, ModelMetadata, ServerFailed, SignatureNotFound, UnexpectedAnswer, answers
 from serving.client.signature_calls import Outputs, SignatureCalls
+from serving.images.image_format import ImageFormat
 from serving.saved_model import SavedModel, read_task, refusal
 
 _BATCH_ROWS = 64
@@ -73,6 +74,11 @@ class LocalModel(SignatureCalls):
                 for name, function in sorted(self._saved_model.signatures.items())
             },
         )
+
+    def input_format(self) -> ImageFormat | None:
+        """Returns what the exported task tells; None where there is none."""
+        task = read_task(self._saved_model.directory)
+        return None if task is None else task.input_format()
 
     def window_size(self, side: str) -> int | None:
         """Returns N of the `read` or `write` window, which the exported task tells; None where there is no task."""

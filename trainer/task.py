@@ -146,6 +146,8 @@ class ImageFiles(Data):
     resize: Resize = Resize.FIT
     padding: int = 0
     """Brightness, 0 to 255, of the bars that `fit` adds."""
+    background: tuple[int, int, int] | None = (255, 255, 255)
+    """RGB under transparent pixels, 0 to 255; None refuses pictures that have any."""
     max_bad: float = 0.01
     """Greatest fraction of the images that may be unreadable; more stop the run before training."""
 
@@ -155,6 +157,8 @@ class ImageFiles(Data):
             raise ValueError("data.images is empty: it must be a folder, a pattern of files, or tfds:NAME.")
         if self.crop is not None and (len(self.crop) != 2 or min(self.crop) < 1):
             raise ValueError(f"data.crop is {self.crop}: it must be (rows, columns), each at least 1.")
+        if self.background is not None and not all(0 <= value <= 255 for value in self.background):
+            raise ValueError(f"data.background is {self.background}: it must be (red, green, blue), each 0 to 255.")
         if not 0 <= self.padding <= 255:
             raise ValueError(f"data.padding is {self.padding}: it must be a brightness from 0 to 255.")
         # Written so that a NaN fails it.
@@ -574,10 +578,8 @@ def data_to_json(data: DataSource | ImageFiles) -> dict[str, Any]:
 
 def data_from_json(values: dict[str, Any]) -> DataSource | ImageFiles:
     """Read `data` of an export; the fields tell where the images come from."""
-    lists = {
-        name: tuple(values[name]) for name in ("class_names", "crop_margin", "crop") if values.get(name) is not None
-    }
-    values = {**values, **lists}
+    lists = ("background", "class_names", "crop", "crop_margin")
+    values = {name: tuple(value) if name in lists and value is not None else value for name, value in values.items()}
     return ImageFiles(**{**values, "resize": Resize(values["resize"])}) if "images" in values else DataSource(**values)
 
 

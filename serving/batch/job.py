@@ -61,6 +61,8 @@ class Job:
     """Pixels above it become 1 and the others 0; None leaves them as they are."""
     background: tuple[int, int, int] | None = None
     """RGB under the transparent pixels of pictures; None refuses them."""
+    resize: str | None = None
+    """One of RESIZES for images of other sizes; None for what the model's task says."""
     pictures: int = 0
     """How many of the most and of the least likely images to show."""
     overwrite: bool = False
@@ -164,7 +166,9 @@ def _cancel(result: PipelineResult, report: Callable[[str], None]) -> None:
 
 
 def _build(pipeline: beam.Pipeline, job: Job, inputs: Inputs, places: Places) -> None:
-    images = dataclasses.replace(job.model.images, threshold=job.threshold, background=job.background)
+    images = dataclasses.replace(
+        job.model.images, threshold=job.threshold, background=job.background or job.model.images.background
+    ).resized(job.resize)
     read = pipeline | "Images" >> ReadImages(inputs, images)
     scored = read["images"] | "Score" >> ScoreImages(job)
     rejected = (read[REJECTED], scored[REJECTED]) | "AllRejected" >> beam.Flatten()

@@ -50,7 +50,7 @@ def image_format(directory: str) -> ImageFormat:
       FileNotFoundError: if it has no task.
     """
     require_signature(directory, SIGNATURE)
-    return require_task(directory).image_format()
+    return require_task(directory).input_format()
 
 
 def _one_thread_an_operation() -> None:

@@ -1,4 +1,4 @@
-"""The options --threshold and --background, which say how a user's pixels become the model's."""
+"""The options --threshold, --background and --resize, which say how a user's pixels become the model's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from serving.cli.number_options import SHARE
+from serving.images.preparation import RESIZES
 
 _COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128), "gray": (128, 128, 128)}
 
@@ -33,7 +34,7 @@ class _Colour(click.ParamType):
 
 
 def pixel_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options --threshold and --background, which say how stored pixels become the model's."""
+    """Adds the options --threshold, --background and --resize, which say how stored pixels become the model's."""
     threshold = click.option(
         "--threshold",
         type=SHARE,
@@ -46,4 +47,10 @@ def pixel_options(command: Callable[..., None]) -> Callable[..., None]:
         help="What lies under the transparent pixels of a picture: black, white, grey or #rrggbb.  "
         "[default: such a picture is refused]",
     )
-    return threshold(background(command))
+    resize = click.option(
+        "--resize",
+        type=click.Choice(RESIZES),
+        help="How an image of another size becomes the model's: fit it and pad, fill and cut, or stretch.  "
+        "[default: as the model's task says, or else it is refused]",
+    )
+    return threshold(background(resize(command)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -23,26 +24,30 @@ class UserImages(NamedTuple):
     path: Path
     threshold: float | None
     background: tuple[int, int, int] | None
+    resize: str | None
 
     def read(self, model: SignatureCalls) -> np.ndarray:
         """Reads images [n, H, W, C] float32 as the model takes them. Raises BadImage if any is not what it takes."""
+        images = model.input_format() or self._format_by_signature(model)
+        background = self.background or images.background
+        images = dataclasses.replace(images, threshold=self.threshold, background=background)
+        return read_images(self.path, images.resized(self.resize))
+
+    def _format_by_signature(self, model: SignatureCalls) -> ImageFormat:
         metadata = model.metadata()
         if metadata.image_shape is None:
             raise ValueError(f"The model {model.model!r} has no signature that takes images of a fixed size.")
         signature = next((name for name in ("score", "classify") if name in metadata.signatures), None)
         binary = signature is not None and _is_binary(model, signature, metadata.image_shape)
-        images = ImageFormat(
-            shape=metadata.image_shape, binary=binary, threshold=self.threshold, background=self.background
-        )
-        return read_images(self.path, images)
+        return ImageFormat(shape=metadata.image_shape, binary=binary)
 
 
 def image_arguments(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the argument IMAGES, which the command takes as UserImages, and its options to a command."""
 
     @functools.wraps(command)
-    def with_images(*arguments: Any, images: Path, threshold: Any, background: Any, **others: Any) -> None:
-        command(*arguments, images=UserImages(images, threshold, background), **others)
+    def with_images(*arguments: Any, images: Path, threshold: Any, background: Any, resize: Any, **others: Any) -> None:
+        command(*arguments, images=UserImages(images, threshold, background, resize), **others)
 
     argument = click.argument("images", type=LocalPath(exists=True, dir_okay=False, path_type=Path))
     return argument(pixel_options(with_images))

@@ -12,6 +12,7 @@ import numpy as np
 
 from serving.client import errors
 from serving.client.answers import Classification, ModelMetadata, Reconstruction, Scores, Sequence
+from serving.images.image_format import ImageFormat
 
 Outputs = dict[str, np.ndarray]
 
@@ -48,6 +49,10 @@ class SignatureCalls(abc.ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def input_format(self) -> ImageFormat | None:
+        """The images that the model takes, made from any that somebody has; None where the answerer cannot tell."""
+        return None
 
     @abc.abstractmethod
     def close(self) -> None:

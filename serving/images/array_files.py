@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 import zipfile
@@ -14,7 +15,10 @@ from serving.images.tfrecord_framing import read_fully
 
 IMAGE_NAMES = ("image", "images")
 ID_NAMES = ("id", "ids")
-_LABEL_NAMES = ("label", "labels", "y")
+LABEL_NAMES = ("label", "labels", "y")
+
+Label = int | str | bytes
+"""A class's number, or its name."""
 
 _BYTES_AT_ONCE = 2**20
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -97,7 +101,7 @@ def image_arrays(names: list[str]) -> list[str]:
     """
     for chosen in (
         [name for name in names if name in IMAGE_NAMES],
-        [name for name in names if name not in (*ID_NAMES, *_LABEL_NAMES)],
+        [name for name in names if name not in (*ID_NAMES, *LABEL_NAMES)],
     ):
         if len(chosen) == 1:
             return chosen
@@ -112,8 +116,29 @@ def read_to_end(file: IO[bytes]) -> None:
         pass
 
 
+def label_array(names: list[str], images: str) -> str | None:
+    """Returns which array holds the labels of the array of images, as `y_train` does for `x_train`; None if none."""
+    beside = "y_" + images.removeprefix("x_") if images.startswith("x_") else images.replace("_images", "_labels")
+    return next((name for name in (beside, *LABEL_NAMES) if name in names and name != images), None)
+
+
+def read_labels(archive: zipfile.ZipFile, name: str, rows: int) -> Iterator[Label | None]:
+    """Yields an .npz file's labels, one a row; None for what is no label, for most readers want images alone."""
+    try:
+        for value in _column(archive, name, rows):
+            is_number = isinstance(value, int | float)
+            yield (int(value) if value == int(value) else None) if is_number else value
+    except Exception:  # a damaged archive raises almost anything
+        yield from itertools.repeat(None)
+
+
 def read_ids(archive: zipfile.ZipFile, name: str, rows: int) -> Iterator[bytes]:
     """Yields an .npz file's ids, one a row. Raises ValueError if they are not so many, or no ids."""
+    for value in _column(archive, name, rows):
+        yield value if isinstance(value, bytes) else str(value).encode()
+
+
+def _column(archive: zipfile.ZipFile, name: str, rows: int) -> Iterator[Any]:
     with archive.open(f"{name}.npy") as member:
         header = read_npy_header(member)
         if len(header.shape) != 1 or header.shape[0] != rows:
@@ -121,5 +146,4 @@ def read_ids(archive: zipfile.ZipFile, name: str, rows: int) -> Iterator[bytes]:
         if header.dtype.kind not in "fiuSU" or not 0 < header.dtype.itemsize <= _MAX_ID_BYTES:
             raise ValueError(f"its ids are {header.dtype}; expected strings or numbers")
         for value in read_rows(member, header, rows):
-            identity = value.item()
-            yield identity if isinstance(identity, bytes) else str(identity).encode()
+            yield value.item()

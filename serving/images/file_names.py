@@ -8,14 +8,18 @@ import re
 from serving.images import picture_decoder
 
 PICTURE, NPY, NPZ, IDX, PARQUET, CSV, EXAMPLES = "picture", "npy", "npz", "idx", "parquet", "csv", "examples"
+ZIP, TAR = ARCHIVES = ("zip", "tar")
 
 _FORMATS = {
     ".npy": NPY,
     ".npz": NPZ,
     ".parquet": PARQUET,
     ".csv": CSV,
+    ".tar": TAR,
     ".tfrecord": EXAMPLES,
     ".tfrecords": EXAMPLES,
+    ".tgz": TAR,
+    ".zip": ZIP,
     **dict.fromkeys(picture_decoder.SUFFIXES, PICTURE),
 }
 _NO_DATA = {

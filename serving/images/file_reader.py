@@ -6,6 +6,7 @@ import io
 import itertools
 import lzma
 import os
+import posixpath
 import stat
 import zipfile
 import zlib
@@ -14,11 +15,12 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from serving.images import array_files, file_names, image_tables, tfrecord_framing
-from serving.images.array_files import ArrayHeader
+from serving.images import array_files, file_names, image_tables, picture_archives, tfrecord_framing
+from serving.images.array_files import ArrayHeader, Label
 from serving.images.bad_image import BadImage
 from serving.images.example_features import ExampleFeatures
 from serving.images.image_format import ImageFormat
+from serving.images.picture_archives import MAX_PICTURE
 from serving.images.picture_decoder import is_picture
 
 _ROWS_A_PIECE = 8192
@@ -26,8 +28,6 @@ _HEAD = 64
 """Bytes that show a file's format."""
 _WITH_MESSAGES = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """Errors whose messages can be read without the name of their class."""
-_MAX_PICTURE = 2**30
-"""Bytes of the largest file of a picture, and of the largest row of an array."""
 
 Opener = Callable[[str], IO[bytes]]
 
@@ -40,6 +40,8 @@ class Row(NamedTuple):
     """None if the file has no ids."""
     read: Callable[[], np.ndarray]
     """Returns [H, W, C] float32, or raises BadImage."""
+    label: Label | None = None
+    """The class's number or name, where the file has it."""
 
 
 class Lost(NamedTuple):
@@ -199,8 +201,8 @@ def _cut_array(header: ArrayHeader, piece: Piece, size: int | None, images: Imag
     if header.dtype.kind not in "biuf":
         yield Lost(None, claimed, f"its pixels are {header.dtype}; expected integers or floats")
         return
-    if header.row_bytes > _MAX_PICTURE:
-        yield Lost(None, claimed, f"its rows have {header.row_bytes:,} bytes each; expected at most {_MAX_PICTURE:,}")
+    if header.row_bytes > MAX_PICTURE:
+        yield Lost(None, claimed, f"its rows have {header.row_bytes:,} bytes each; expected at most {MAX_PICTURE:,}")
         return
     sound = claimed if size is None else min(claimed, size // header.row_bytes)
     step = _ROWS_A_PIECE if piece.format == file_names.NPY and not piece.gzipped else max(1, sound)
@@ -224,12 +226,14 @@ def _with_rows(header: ArrayHeader, images: ImageFormat) -> ArrayHeader:
 def _arrays(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]:
     is_npy = piece.format == file_names.NPY
     header = array_files.read_npy_header(file) if is_npy else array_files.read_idx_header(file)
-    return _array_rows(file, header, piece, images, itertools.repeat(None))
+    return _array_rows(file, header, piece, images, itertools.repeat(None), itertools.repeat(None))
 
 
 def _npz(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]:
     with zipfile.ZipFile(file) as archive:
-        names = [name for name in array_files.array_names(archive) if name in array_files.ID_NAMES]
+        all_names = array_files.array_names(archive)
+        names = [name for name in all_names if name in array_files.ID_NAMES]
+        kinds = array_files.label_array(all_names, str(piece.part))
         for name in (piece.part, *names[:1]):
             # Rows would be given before the end, where it shows that they are damaged.
             with archive.open(f"{name}.npy") as member:
@@ -239,17 +243,25 @@ def _npz(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]:
             ids: Iterator[bytes | None] = itertools.repeat(None)
             if names and not piece.several:
                 ids = array_files.read_ids(archive, names[0], _with_rows(header, images).shape[0])
-            yield from _array_rows(member, header, piece, images, ids)
+            labels: Iterator[Label | None] = itertools.repeat(None)
+            if kinds:
+                labels = array_files.read_labels(archive, kinds, _with_rows(header, images).shape[0])
+            yield from _array_rows(member, header, piece, images, ids, labels)
 
 
 def _array_rows(
-    file: IO[bytes], header: ArrayHeader, piece: Piece, images: ImageFormat, ids: Iterator[bytes | None]
+    file: IO[bytes],
+    header: ArrayHeader,
+    piece: Piece,
+    images: ImageFormat,
+    ids: Iterator[bytes | None],
+    labels: Iterator[Label | None],
 ) -> Iterator[Row]:
     header = _with_rows(header, images)
     if piece.first:
         file.seek(piece.first * header.row_bytes, io.SEEK_CUR)
     for number, pixels in enumerate(array_files.read_rows(file, header, piece.rows or 0), piece.first):
-        yield Row(number, next(ids), lambda pixels=pixels: images.from_pixels(pixels))  # type: ignore[misc]
+        yield Row(number, next(ids), lambda pixels=pixels: images.from_pixels(pixels), next(labels))  # type: ignore[misc]
     if piece.gzipped and file.read(1):
         raise ValueError("bytes follow its array")
 
@@ -260,7 +272,7 @@ def _tables(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]
     else:
         cells = image_tables.read_csv(file, images)
     for number, row in enumerate(cells, piece.first):
-        yield Row(number, row.id, row.pixels)
+        yield Row(number, row.id, row.pixels, row.label)
 
 
 def _examples(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]:
@@ -273,20 +285,27 @@ def _example(number: int, serialised: bytes | None, images: ImageFormat) -> Row:
         if serialised is None:
             raise BadImage("the record does not fit its checksum")
         features = ExampleFeatures(serialised)
-        identity, image = features.id, features.image
+        identity, image, label = features.id, features.image, features.label
     except BadImage as error:
         return Row(number, None, lambda error=error: _raise(error))  # type: ignore[misc]
-    return Row(number, identity, lambda: images.from_cell(image))
+    return Row(number, identity, lambda: images.from_cell(image), label)
 
 
 def _raise(error: BadImage) -> np.ndarray:
     raise error
 
 
+def _archive(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]:
+    archive = posixpath.basename(piece.path)
+    for number, member in enumerate(picture_archives.read_members(file, piece.format)):
+        name = posixpath.normpath(posixpath.join(archive, member.name)).encode()
+        yield Row(number, name, lambda content=member.content: images.from_picture(content), member.label)  # type: ignore[misc]
+
+
 def _picture(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]:
-    content = tfrecord_framing.read_fully(file, _MAX_PICTURE + 1)
-    if len(content) > _MAX_PICTURE:
-        raise ValueError(f"it has more than {_MAX_PICTURE:,} bytes")
+    content = tfrecord_framing.read_fully(file, MAX_PICTURE + 1)
+    if len(content) > MAX_PICTURE:
+        raise ValueError(f"it has more than {MAX_PICTURE:,} bytes")
     yield Row(0, None, lambda: images.from_picture(content))
 
 
@@ -298,4 +317,6 @@ _READERS: dict[str, Callable[[IO[bytes], Piece, ImageFormat], Iterator[Row]]] = 
     file_names.CSV: _tables,
     file_names.EXAMPLES: _examples,
     file_names.PICTURE: _picture,
+    file_names.ZIP: _archive,
+    file_names.TAR: _archive,
 }

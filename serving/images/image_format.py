@@ -10,7 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from serving.images.bad_image import BadImage
-from serving.images.picture_decoder import Background, decode_picture, is_picture
+from serving.images.picture_decoder import Background, decode_picture, is_picture, with_channels
+from serving.images.pixel_draws import draw_pixels
+from serving.images.preparation import Preparation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,11 @@ class ImageFormat:
     """Pixels above it become 1 and the others 0; None leaves them as they are."""
     background: Background | None = None
     """RGB under a picture's transparent pixels; None refuses them."""
+    preparation: Preparation | None = None
+    """How images of other sizes become these; None refuses them."""
+    binarisation: str = "none"
+    """How grey pixels become 0 and 1 without a threshold: `threshold` at 1/2, `stochastic` as `drawn` does, or `none`,
+    which refuses them."""
 
     @property
     def dimensions(self) -> int:
@@ -44,6 +51,13 @@ class ImageFormat:
         """The shapes that a stored image may have."""
         return tuple(dict.fromkeys((self.shape, self.stored_shape)))
 
+    def resized(self, resize: str | None) -> ImageFormat:
+        """Returns the format that makes its images of others in that way, one of RESIZES; None changes nothing."""
+        if resize is None:
+            return self
+        preparation = self.preparation or Preparation(resize=resize)
+        return dataclasses.replace(self, preparation=dataclasses.replace(preparation, resize=resize))
+
     def whole_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns [H, W, C] for [H, W], or [H W] in one row, of grey. Raises BadImage for any other shape.
 
@@ -54,6 +68,11 @@ class ImageFormat:
         for stored in self.stored_shapes:
             if shape == stored or (stored[2] == 1 and shape in (stored[:2], (math.prod(stored),))):
                 return stored
+        if self.preparation is not None and len(shape) in (2, 3) and min(shape) > 0:
+            if len(shape) == 2:
+                return (*shape, 1)
+            if shape[2] in (1, 3):
+                return shape
         raise BadImage(f"its shape is {list(shape)}; expected {self._expected(list)}")
 
     def array_shapes(self) -> str:
@@ -95,10 +114,28 @@ class ImageFormat:
         They are integers from 0 to 255 or floats from 0 to 1. Integers are divided by 255, except 0 and 1 of a
         binarised image without a threshold. Raises BadImage.
         """
-        return self._finished(self._scaled(pixels.reshape(self.whole_shape(pixels.shape))))
+        image = self._scaled(pixels.reshape(self.whole_shape(pixels.shape)))
+        if self.preparation is not None:
+            # To bytes and back, as ingestion stores them.
+            image = self._prepared(np.rint(255 * image).astype(np.uint8)).astype(np.float32) / np.float32(255)
+        return self._finished(image)
+
+    def drawn(self, image: np.ndarray, identity: bytes) -> np.ndarray:
+        """Draws pixels that are to be 0 or 1 by chance, as ingestion does for that id; other images stay."""
+        if self.binarisation != "stochastic" or self.threshold is not None:
+            return image
+        # 0 and 1 stay what they are.
+        return draw_pixels(np.rint(255 * image).astype(np.uint8), identity=identity).astype(np.float32)
 
     def _decoded(self, content: bytes) -> np.ndarray:
-        return decode_picture(content, self.shape[2], background=self.background, shapes=self.stored_shapes)
+        if self.preparation is None:
+            return decode_picture(content, self.shape[2], background=self.background, shapes=self.stored_shapes)
+        return self._prepared(decode_picture(content, self.shape[2], background=self.background))
+
+    def _prepared(self, pixels: np.ndarray) -> np.ndarray:
+        """Makes [*stored_shape] uint8 of [H, W, C] uint8 of any size, grey or colour."""
+        assert self.preparation is not None
+        return self.preparation.apply(with_channels(pixels, self.shape[2]), self.stored_shape)
 
     def _finished(self, image: np.ndarray) -> np.ndarray:
         if image.shape != self.shape:
@@ -106,7 +143,9 @@ class ImageFormat:
             image = image[top : top + self.shape[0], left : left + self.shape[1]]
         if self.threshold is not None:
             return (image > self.threshold).astype(np.float32)
-        if self.binary and not np.logical_or(image == 0, image == 1).all():
+        if self.binary and self.binarisation == "threshold":
+            return (image > 0.5).astype(np.float32)
+        if self.binary and self.binarisation == "none" and not np.logical_or(image == 0, image == 1).all():
             raise BadImage("its pixels are not 0 or 1 alone, as the model was trained on; a --threshold makes them so")
         return image
 

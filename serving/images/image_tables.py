@@ -9,7 +9,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from serving.images.array_files import ID_NAMES, IMAGE_NAMES
+from serving.images.array_files import ID_NAMES, IMAGE_NAMES, Label
 from serving.images.bad_image import BadImage
 from serving.images.image_format import ImageFormat
 
@@ -19,7 +19,8 @@ _MAX_CELL = 2**30
 _PARQUET_COLUMNS = (*IMAGE_NAMES, "img")
 """The last is that of Hugging Face's cifar10."""
 _ID_COLUMNS = (*ID_NAMES, "imageid")
-_NO_PIXELS = ("label", "labels", "class", "target", "y", *_ID_COLUMNS)
+_LABEL_COLUMNS = ("label", "labels", "class", "target", "y")
+_NO_PIXELS = (*_LABEL_COLUMNS, *_ID_COLUMNS)
 _MAX_LINE = 2**24
 
 Pixels = Callable[[], np.ndarray]
@@ -31,6 +32,8 @@ class Cells(NamedTuple):
     id: bytes | None
     pixels: Pixels
     """Returns [H, W, C] float32, or raises BadImage."""
+    label: Label | None = None
+    """The class's number or name; None where there is none."""
 
 
 def parquet_row_counts(file: IO[bytes]) -> list[int]:
@@ -53,12 +56,15 @@ def read_parquet(file: IO[bytes], group: int, images: ImageFormat) -> Iterator[C
     names = table.schema_arrow.names
     image = _image_column(names)
     identity = next((name for name in names if name in ID_NAMES), None)
-    columns = [image] if identity is None else [image, identity]
+    label = next((name for name in names if name in _LABEL_COLUMNS), None)
+    columns = [name for name in (image, identity, label) if name is not None]
     for batch in table.iter_batches(_rows_at_once(table, group), row_groups=[group], columns=columns):
         ids = itertools.repeat(None) if identity is None else _column(batch, identity).to_pylist()
-        for cell, value in zip(_column(batch, image), ids):  # noqa: B905  # repeat() has no end
+        labels = itertools.repeat(None) if label is None else _column(batch, label).to_pylist()
+        for cell, value, kind in zip(_column(batch, image), ids, labels):  # noqa: B905  # repeat() has no end
             name = None if value is None else _as_bytes(value)
-            yield Cells(name, lambda cell=cell: _from_cell(cell, images))  # type: ignore[misc]
+            class_label = kind if isinstance(kind, int | str | bytes) else None
+            yield Cells(name, lambda cell=cell: _from_cell(cell, images), class_label)  # type: ignore[misc]
 
 
 def _column(batch: Any, name: str) -> Any:
@@ -128,12 +134,13 @@ def read_csv(file: IO[bytes], images: ImageFormat) -> Iterator[Cells]:
     lines = _lines(file)
     first = next(lines, "")
     names = [cell.strip(' "').lower() for cell in first.split(",")]
-    columns, identity = list(range(len(names))), None
+    columns, identity, label = list(range(len(names))), None, None
     if has_names := not all(map(_is_number, names)):
         columns = [place for place, name in enumerate(names) if name not in _NO_PIXELS]
         identity = next((place for place, name in enumerate(names) if name in _ID_COLUMNS), None)
+        label = next((place for place, name in enumerate(names) if name in _LABEL_COLUMNS), None)
     elif not _fits(len(columns), images):
-        del columns[0]
+        label = columns.pop(0)
     if not _fits(len(columns), images):
         raise ValueError(
             f"its first line is {first[:60]!r}, of {len(names):,} columns; expected a column for each pixel of a grey "
@@ -142,7 +149,10 @@ def read_csv(file: IO[bytes], images: ImageFormat) -> Iterator[Cells]:
     for line in lines if has_names else itertools.chain([first], lines):
         cells = [cell.strip(' "') for cell in line.split(",")]
         name = None if identity is None or identity >= len(cells) else cells[identity].encode()
-        yield Cells(name, lambda cells=cells: _from_cells(cells, len(names), columns, images))  # type: ignore[misc]
+        kind: Label | None = None
+        if label is not None and label < len(cells):
+            kind = int(cells[label]) if cells[label].isdecimal() else cells[label]
+        yield Cells(name, lambda cells=cells: _from_cells(cells, len(names), columns, images), kind)  # type: ignore[misc]
 
 
 def _lines(file: IO[bytes]) -> Iterator[str]:

@@ -99,23 +99,35 @@ def passed_over(path: str) -> str | None:
     return no_data(path)
 
 
+def list_files(inputs: Inputs) -> Iterator[FileMetadata]:
+    """Lists what a job reads, in this process: the same files as MatchInputs'."""
+    for source in inputs.sources:
+        yield from (file for file, reason in _listed(source) if reason is None)
+
+
 class _List(beam.DoFn):
     def __init__(self, is_ours: Callable[[str], bool]) -> None:
         self._is_ours = is_ours
 
     def process(self, source: Source) -> Iterator[tuple[str, int, float] | TaggedOutput]:
-        is_one_file = bool(source.name) and not source.is_pattern
-        for file in _files(source):
+        for file, reason in _listed(source):
             if self._is_ours(file.path):
                 yield TaggedOutput(PASSED_OVER, PassedOver(file.path, "it is an output of this job"))
                 continue
-            reason = None if is_one_file else passed_over(file.path.removeprefix(posixpath.join(source.folder, "")))
-            if reason is None and "://" not in file.path and not os.path.isfile(file.path):
-                reason = "it is a link to a folder" if os.path.isdir(file.path) else "it is no regular file"
             if reason is None:
                 yield file.path, file.size_in_bytes, file.last_updated_in_seconds
             else:
                 yield TaggedOutput(PASSED_OVER, PassedOver(file.path, reason))
+
+
+def _listed(source: Source) -> Iterator[tuple[FileMetadata, str | None]]:
+    """Lists the files of a source, each with why it is passed over, or None."""
+    is_one_file = bool(source.name) and not source.is_pattern
+    for file in _files(source):
+        reason = None if is_one_file else passed_over(file.path.removeprefix(posixpath.join(source.folder, "")))
+        if reason is None and "://" not in file.path and not os.path.isfile(file.path):
+            reason = "it is a link to a folder" if os.path.isdir(file.path) else "it is no regular file"
+        yield file, reason
 
 
 def _local_source(name: str) -> Source:

@@ -176,6 +176,13 @@ def _laid_on(rgb: np.ndarray, alpha: np.ndarray | None, background: Background |
     return ((rgb * weight + np.array(background, np.uint32) * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
+def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Makes grey or colour [H, W, channels] uint8 of the other, as a picture's."""
+    if pixels.shape[2] == channels:
+        return pixels
+    return np.repeat(pixels, 3, axis=2) if channels == 3 else _channels(pixels, 1)
+
+
 def _channels(rgb: np.ndarray, channels: int) -> np.ndarray:
     if channels == 1:
         return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("L"))[..., None]

@@ -79,7 +79,7 @@ class _Read(beam.DoFn):
             identity = piece.row_name(name, row.number).encode() if row.id is None else row.id
             place = Place(piece.path, None if piece.format == PICTURE else row.number)
             try:
-                yield Image(identity, row.read(), place)
+                yield Image(identity, self._images.drawn(row.read(), identity), place)
             except BadImage as error:
                 yield TaggedOutput(REJECTED, Rejected(row.id, place, str(error)))
 

@@ -1,4 +1,4 @@
-"""Runs TfdsExampleGen's executor in this process, reads what it wrote, and validates it as the pipeline does."""
+"""Runs ImageExampleGen's executor in this process, reads what it wrote, and validates it as the pipeline does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import proto_utils
 
 from components.curated_schema import schema_text
+from components.image_example_gen.component import ImageExampleGen
+from components.image_example_gen.executor import Executor
 from components.strict_example_validator import Executor as StrictExampleValidator
-from components.tfds_example_gen.component import TfdsExampleGen
-from components.tfds_example_gen.executor import Executor
 from tests.components import tiny_binary_dataset_builder
 from trainer.task import Binarisation, DataSource, Task
 from trainer.tasks import DIGITS as DIGITS_TASK
@@ -43,7 +43,7 @@ def ingest(
     task: Task, data_dir: pathlib.Path, uri: pathlib.Path, beam_args: tuple[str, ...] = ()
 ) -> standard_artifacts.Examples:
     """The Examples artifact of a task, written to `uri`."""
-    component = TfdsExampleGen(task=task, data_dir=str(data_dir))
+    component = ImageExampleGen(task=task, data_dir=str(data_dir))
     examples = standard_artifacts.Examples()
     examples.uri = str(uri)
     context = BaseBeamExecutor.Context(beam_pipeline_args=list(beam_args))
@@ -74,7 +74,7 @@ def validate(task: Task, examples: standard_artifacts.Examples, root: pathlib.Pa
     )
 
 
-def execution_properties(component: TfdsExampleGen) -> dict[str, int | str]:
+def execution_properties(component: ImageExampleGen) -> dict[str, int | str]:
     """As the orchestrator hands them to the executor: messages as JSON."""
     return {
         key: value if isinstance(value, int | str) else proto_utils.proto_to_json(value)

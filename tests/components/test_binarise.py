@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.tfds_example_gen.binarise import binarise
+from components.image_example_gen.binarise import binarise
 from trainer.task import Binarisation
 
 IMAGE = np.array([[[0], [1], [127]], [[128], [254], [255]]], np.uint8)

@@ -22,7 +22,7 @@ from components.datasets.cluttered_mnist import cluttered_mnist_dataset_builder 
 from components.datasets.composition import Composition, Config
 from components.datasets.digit_source import Digits
 from components.datasets.two_digit_mnist import two_digit_mnist_dataset_builder as two_digit_mnist
-from components.tfds_example_gen.prepared_dataset import open_dataset
+from components.image_example_gen.prepared_dataset import open_dataset
 from tests.components.ingestion import by_id, ingest, records, validate
 from trainer.task import Task
 from trainer.tasks import CLUTTERED_MNIST_SMALL, TWO_DIGIT_MNIST_SMALL

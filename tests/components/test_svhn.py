@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 
 from components.datasets.svhn import house_number, svhn_dataset_builder
 from components.datasets.svhn.digit_struct import Digit, DigitStruct
-from components.tfds_example_gen.prepared_dataset import open_dataset
+from components.image_example_gen.prepared_dataset import open_dataset
 from tests.components.ingestion import by_id, ingest, records, validate
 from tests.components.svhn_archive import Photo, png, write_archive, write_folder
 from trainer.tasks import SVHN

@@ -127,7 +127,7 @@ def test_a_worker_needs_no_more_than_its_volume_and_tmp_to_write_to(builder: bui
     job = yaml.safe_load((build.ROOT / "trainer/config/kubernetes/job.yaml").read_text(encoding="utf-8"))
     (container,) = job["spec"]["template"]["spec"]["containers"]
     task = tasks.get("digits")
-    upper, examples = scratch / "upper", scratch / "upper/runs/mnist/TfdsExampleGen/examples/2"
+    upper, examples = scratch / "upper", scratch / "upper/runs/mnist/ImageExampleGen/examples/2"
     images = tiny.make_images(task, 130, binary=False)
     tiny.write_examples(examples / "Split-train", images[:110])
     tiny.write_examples(examples / "Split-validation", (images[110:] > 127).astype(np.uint8))
@@ -143,7 +143,7 @@ def test_a_worker_needs_no_more_than_its_volume_and_tmp_to_write_to(builder: bui
 
 def test_a_stage_of_the_compiled_pipeline_runs_by_its_own_command(builder: build.Builder, scratch: Path) -> None:
     """With the input that KFP's driver would give it, below the folder in which its launcher mirrors a bucket."""
-    image, name = builder.build("cpu"), "TfdsExampleGen"
+    image, name = builder.build("cpu"), "ImageExampleGen"
     root = ["--image=draw-tfx", "--pipeline-root=gs://bucket/draw"]
     _call(image, "draw", "compile", *root, "--output=/tmp/draw.yaml", scratch=scratch / "compile")
     package = (scratch / "compile/upper/tmp/draw.yaml").read_text(encoding="utf-8")

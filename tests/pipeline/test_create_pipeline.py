@@ -18,7 +18,7 @@ from trainer import tasks
 from trainer.task import ClassifyingTask, ErrorGate, Gate, Task
 
 STAGES = {  # beside the evaluator, which follows from the task's kind
-    "TfdsExampleGen",
+    "ImageExampleGen",
     "ImportSchemaGen",
     "StatisticsGen",
     "StrictExampleValidator",
@@ -177,7 +177,7 @@ def test_a_refused_model_has_its_report_too(evaluator: str, nodes: dict[str, pip
     report = nodes["RunReport"]
     # All that it takes is there whatever the gates say: Pusher gives a PushedModel that says it is none.
     assert {key: _producers(report, key) for key in report.inputs.inputs} == {
-        "examples": {"TfdsExampleGen"},
+        "examples": {"ImageExampleGen"},
         "statistics": {"StatisticsGen"},
         "model": {"Trainer"},
         "model_run": {"Trainer"},

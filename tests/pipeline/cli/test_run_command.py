@@ -15,7 +15,7 @@ from pipeline.local.outcome import RunOutcome
 PUSHED = RunOutcome(
     all_cached=False,
     model_dir=Path("/runs/digits/Trainer/model/5/Format-Serving"),
-    examples_dir=Path("/runs/digits/TfdsExampleGen/examples/1"),
+    examples_dir=Path("/runs/digits/ImageExampleGen/examples/1"),
     model_number="5",
     evaluation={
         "split": "test",

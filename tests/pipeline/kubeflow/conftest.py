@@ -23,7 +23,7 @@ default:
   memory_gb: 8
   retries: {count: 2}
 stages:
-  TfdsExampleGen:
+  ImageExampleGen:
     beam: [--runner=FlinkRunner, "--flink_master=flink:8081"]
   Trainer:
     cpu: 8

@@ -19,7 +19,7 @@ from trainer.task import CLASSIFIER, Task
 
 STAGES = {
     "ParameterCheck",
-    "TfdsExampleGen",
+    "ImageExampleGen",
     "ImportSchemaGen",
     "StatisticsGen",
     "StrictExampleValidator",
@@ -30,7 +30,7 @@ STAGES = {
     "RunReport",
 }
 
-ON_BEAM = {"TfdsExampleGen", "StatisticsGen", "BoundEvaluator"}
+ON_BEAM = {"ImageExampleGen", "StatisticsGen", "BoundEvaluator"}
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +153,7 @@ def test_beams_options_go_to_the_stages_that_run_on_it(documents: list[Document]
         stage: [word for word in _container(documents[0], stage)["args"] if word.startswith("--runner")]
         for stage in STAGES
     }
-    assert runners.pop("TfdsExampleGen") == ["--runner=FlinkRunner"]
+    assert runners.pop("ImageExampleGen") == ["--runner=FlinkRunner"]
     assert runners == {stage: [LOCAL_BEAM_ARGUMENTS[0]] if stage in ON_BEAM else [] for stage in runners}
 
 
@@ -213,7 +213,7 @@ def test_a_small_cluster_needs_no_file(tmp_path: Path) -> None:
     [
         ("{Trainner: {cpu: 1}}", "stages.Trainner: the pipeline has no such stage. It has ParameterCheck"),
         ("{ParameterCheck: {retries: {count: 1}}}", "stages.ParameterCheck.retries: what it refuses no"),
-        ("{Trainer: {beam: [--runner=FlinkRunner]}}", "stages.Trainer.beam: only TfdsExampleGen"),
+        ("{Trainer: {beam: [--runner=FlinkRunner]}}", "stages.Trainer.beam: only ImageExampleGen"),
     ],
 )
 def test_a_stage_that_there_is_not_is_told(tmp_path: Path, stages: str, message: str) -> None:

@@ -22,7 +22,7 @@ EXECUTOR_INPUT = {
                     {
                         "name": "4",
                         "type": {"instanceSchema": ""},
-                        "uri": f"{ROOT}/TfdsExampleGen/0b9c/examples",
+                        "uri": f"{ROOT}/ImageExampleGen/0b9c/examples",
                         "metadata": {
                             "display_name": "examples",
                             "split_names": '["test","train"]',
@@ -82,7 +82,7 @@ def test_an_input_gets_its_type_and_path() -> None:
     assert before == EXECUTOR_INPUT
     examples = _only(adapted["inputs"], "examples")
     assert examples["type"] == EXAMPLES_TYPE
-    assert examples["uri"] == "/minio/mlpipeline/v2/artifacts/draw-digits/a6d5/TfdsExampleGen/0b9c/examples"
+    assert examples["uri"] == "/minio/mlpipeline/v2/artifacts/draw-digits/a6d5/ImageExampleGen/0b9c/examples"
     assert examples["metadata"]["split_names"] == '["test","train"]'
     assert adapted["inputs"]["parameterValues"] == {"split": "test", "tolerance": 0.5}
 
@@ -124,7 +124,7 @@ def test_the_answer_has_addresses_and_no_nulls() -> None:
 
 def test_without_a_mirror_addresses_stay() -> None:
     adapted = for_tfx(EXECUTOR_INPUT, INPUTS_SPEC, NO_MIRROR)
-    assert addresses(adapted) == [f"{ROOT}/TfdsExampleGen/0b9c/examples", f"{ROOT}/BoundEvaluator/77e0/blessing"]
+    assert addresses(adapted) == [f"{ROOT}/ImageExampleGen/0b9c/examples", f"{ROOT}/BoundEvaluator/77e0/blessing"]
     assert _only(adapted["inputs"], "examples")["type"] == EXAMPLES_TYPE
 
 

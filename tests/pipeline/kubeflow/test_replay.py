@@ -135,7 +135,7 @@ def test_the_same_run_again_pushes_no_second_version_of_its_model(runs: Runs) ->
 
 def test_another_training_is_compared_with_what_was_pushed(runs: Runs) -> None:
     assert _states(runs.longer)["SUCCEEDED"] >= {TRAINER, JUDGE, "ServingCheck", PUSHER}
-    assert _states(runs.longer)["CACHED"] >= {"TfdsExampleGen", "StatisticsGen"}
+    assert _states(runs.longer)["CACHED"] >= {"ImageExampleGen", "StatisticsGen"}
     evaluation = _evaluation(runs, runs.longer)
     assert evaluation["baseline"] == str(runs.versions()[0])
     assert evaluation["baseline_ignored"] is None

@@ -32,6 +32,6 @@ def test_stages_that_did_not_finish_are_named(tmp_path: Path) -> None:
     assert runner.run_id is not None
     with pytest.raises(
         RuntimeError,
-        match=r"did not finish: TfdsExampleGen, Trainer, ErrorEvaluator, ServingCheck, Pusher, RunReport\.",
+        match=r"did not finish: ImageExampleGen, Trainer, ErrorEvaluator, ServingCheck, Pusher, RunReport\.",
     ):
         read_outcome(connection, runner.run_id, "no-training", evaluator="ErrorEvaluator")

@@ -6,11 +6,10 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
+from components.image_example_gen.image_names import TFDS_SCHEME, survey
+from serving.images.pixel_draws import SEED
 from trainer import tasks
 from trainer.task import Binarisation, ClassifyingTask, DataSource, ImageFiles, Task, data_from_json, data_to_json
-
-BINARISATION_SEED = 0
-"""Not the recipe's seed, so that every training run is judged on the same pixels."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,13 +26,15 @@ class IngestionSettings:
     """Labels are below it; None if the task does not use them."""
     binarisation: Mapping[str, Binarisation]
     """How each split is binarised, by its name, in the order of `task.data.splits`."""
-    binarisation_seed: int = BINARISATION_SEED
+    binarisation_seed: int = SEED
+    fingerprint: str = ""
+    """Tells a user's files from those that were there before; "" where nobody has looked."""
 
     @classmethod
     def for_task(cls, task: Task, *, data_dir: str | None) -> IngestionSettings:
         """Takes the settings from a task; `data_dir` is no part of it."""
         return cls(
-            data=dataclasses.replace(task.data, crop_margin=(0, 0), horizontal_flip=False),
+            data=_without_readers_values(task.data),
             data_dir=data_dir,
             image_shape=task.stored_shape,
             classes=task.classes if isinstance(task, ClassifyingTask) else None,
@@ -47,6 +48,12 @@ class IngestionSettings:
             return dataclasses.replace(cls.from_json(text), data_dir=data_dir)
         task = tasks.resolve(text, train_examples=train_examples)
         return cls.for_task(task, data_dir=data_dir)
+
+    def with_fingerprint(self) -> IngestionSettings:
+        """Looks at a user's files, so that the cache notices a change. Raises ValueError if there are none."""
+        if not isinstance(self.data, ImageFiles) or self.data.address.startswith(TFDS_SCHEME):
+            return self
+        return dataclasses.replace(self, fingerprint=survey(self.data).fingerprint)
 
     def to_json(self) -> str:
         """Writes JSON on one line."""
@@ -65,3 +72,9 @@ class IngestionSettings:
                 "binarisation": {split: Binarisation(value) for split, value in values["binarisation"].items()},
             }
         )
+
+
+def _without_readers_values(data: DataSource | ImageFiles) -> DataSource | ImageFiles:
+    """Leaves out what only the reader of the examples needs."""
+    data = dataclasses.replace(data, crop_margin=(0, 0), horizontal_flip=False)
+    return dataclasses.replace(data, class_names=()) if isinstance(data, DataSource) else data

@@ -1,4 +1,4 @@
-"""TfdsExampleGen on real data sets: the tf.Example contract, the same bytes however it runs, and what it refuses."""
+"""ImageExampleGen on real data sets: the tf.Example contract, the same bytes however it runs, and what it refuses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import tensorflow_datasets as tfds
 from tfx.types import standard_artifacts
 
 from components.datasets.digits.digits_dataset_builder import Builder as DigitsBuilder
-from components.tfds_example_gen.component import TfdsExampleGen
-from components.tfds_example_gen.executor import check_count
-from components.tfds_example_gen.first_batch import check_images
-from components.tfds_example_gen.ingestion_settings import IngestionSettings
-from components.tfds_example_gen.tf_example import to_example
+from components.image_example_gen.component import ImageExampleGen
+from components.image_example_gen.executor import check_count
+from components.image_example_gen.first_batch import check_images
+from components.image_example_gen.ingestion_settings import IngestionSettings
+from components.image_example_gen.tf_example import to_example
 from tests.components import tiny_binary_dataset_builder as tiny
 from tests.components.ingestion import DIGITS, TINY, by_id, execution_properties, ingest, records
 from trainer import tasks
@@ -288,7 +288,7 @@ def test_a_number_is_an_id_too() -> None:
 
 def _key(task: Task, data_dir: str | None = None) -> dict[str, int | str]:
     """What TFX's cache compares."""
-    return execution_properties(TfdsExampleGen(task=task, data_dir=data_dir))
+    return execution_properties(ImageExampleGen(task=task, data_dir=data_dir))
 
 
 @pytest.mark.parametrize("field", ["seed", "steps", "batch_size", "validation_examples"])
@@ -328,11 +328,11 @@ def test_a_tasks_name_gives_the_same_bytes_as_the_task(name: str) -> None:
 def test_a_crop_is_the_readers_and_the_whole_image_is_stored() -> None:
     data = dataclasses.replace(DIGITS.data, crop_margin=(4, 8))
     task = dataclasses.replace(DIGITS, image_shape=(24, 20, 1), data=data)
-    assert execution_properties(TfdsExampleGen(task=task)) == execution_properties(TfdsExampleGen(task=DIGITS))
+    assert execution_properties(ImageExampleGen(task=task)) == execution_properties(ImageExampleGen(task=DIGITS))
 
 
 def test_settings_survive_the_way_to_the_executor() -> None:
-    properties = execution_properties(TfdsExampleGen(task=DIGITS, data_dir="/data"))
+    properties = execution_properties(ImageExampleGen(task=DIGITS, data_dir="/data"))
     received = IngestionSettings.resolve(
         str(properties["task"]), train_examples=int(properties["train_examples"]), data_dir=str(properties["data_dir"])
     )

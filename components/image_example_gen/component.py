@@ -1,4 +1,4 @@
-"""TfdsExampleGen: a task's data set in, one Examples artifact out."""
+"""ImageExampleGen: a task's data set in, one Examples artifact out."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import standard_artifacts
 
 from components.declared_component import DeclaredBeamComponent
-from components.tfds_example_gen.executor import Executor
-from components.tfds_example_gen.ingestion_settings import IngestionSettings
+from components.image_example_gen.executor import Executor
+from components.image_example_gen.ingestion_settings import IngestionSettings
 from trainer import tasks
 from trainer.task import Task
 
 
-class TfdsExampleGen(
+class ImageExampleGen(
     DeclaredBeamComponent,
     executor=Executor,
     properties={"task": str, "train_examples": int, "data_dir": str},
@@ -45,5 +45,5 @@ class TfdsExampleGen(
         self, *, task: Task | RuntimeParameter, data_dir: str | RuntimeParameter | None = None, **others: Any
     ) -> None:
         if isinstance(task, Task):
-            task = IngestionSettings.for_task(task, data_dir=None).to_json()
+            task = IngestionSettings.for_task(task, data_dir=None).with_fingerprint().to_json()
         super().__init__(task=task, data_dir="" if data_dir is None else data_dir, **others)

@@ -1,4 +1,4 @@
-"""Executor of TfdsExampleGen: reads the splits of a data set with Beam and writes checked tf.Examples."""
+"""Executor of ImageExampleGen: reads the splits of a data set with Beam and writes checked tf.Examples."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.declared_component import Artifacts, Properties
-from components.tfds_example_gen.first_batch import check_first_batch
-from components.tfds_example_gen.ingestion_settings import IngestionSettings
-from components.tfds_example_gen.prepared_dataset import open_dataset
-from components.tfds_example_gen.tf_example import to_example
-from trainer.task import DataSource
+from components.image_example_gen.first_batch import check_first_batch
+from components.image_example_gen.image_ingestion import ingest_images
+from components.image_example_gen.ingestion_settings import IngestionSettings
+from components.image_example_gen.prepared_dataset import open_dataset
+from components.image_example_gen.tf_example import to_example
+from trainer.task import ImageFiles
 
 
 class Executor(BaseBeamExecutor):
@@ -46,10 +47,11 @@ class Executor(BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         examples.split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        # Here rather than in the workers, so that the data set is prepared once.
         data = settings.data
-        if not isinstance(data, DataSource):
-            raise ValueError(f"{data.address} is no data set of TFDS.")
+        if isinstance(data, ImageFiles):
+            ingest_images(settings, self._make_beam_pipeline, self._beam_pipeline_args or (), examples.uri)
+            return
+        # Here rather than in the workers, so that the data set is prepared once.
         builder = open_dataset(data, settings.data_dir, self._beam_pipeline_args or ())
         for split in splits:
             check_first_batch(builder, split, settings)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow_datasets as tfds
 
-from components.tfds_example_gen.ingestion_settings import IngestionSettings
-from components.tfds_example_gen.tf_example import to_example
+from components.image_example_gen.ingestion_settings import IngestionSettings
+from components.image_example_gen.tf_example import to_example
 from trainer.task import Binarisation
 
 EXAMPLES = 100

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.tfds_example_gen.binarise import binarise
-from components.tfds_example_gen.ingestion_settings import IngestionSettings
+from components.image_example_gen.binarise import binarise
+from components.image_example_gen.ingestion_settings import IngestionSettings
 
 
 def to_example(features: Mapping[str, Any], *, split: str, settings: IngestionSettings) -> tf.train.Example:
@@ -23,21 +23,26 @@ def to_example(features: Mapping[str, Any], *, split: str, settings: IngestionSe
     Raises:
       ValueError: if the image or the label is not what the task says; names split and id.
     """
-    example_id = _id(features)
     try:
-        image = _image(features, settings)
-        image = binarise(image, settings.binarisation[split], seed=settings.binarisation_seed, example_id=example_id)
-        values = {"image": _bytes(image.tobytes()), "id": _bytes(example_id)}
-        if settings.data.has_labels:
-            values["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[_label(features, settings)]))
+        return checked_example(features, split=split, settings=settings)
     except ValueError as error:
-        raise ValueError(
-            f"{settings.data.address}, split {split!r}, example {example_id.decode()!r}: {error}"
-        ) from error
+        name = example_id(features).decode()
+        raise ValueError(f"{settings.data.address}, split {split!r}, example {name!r}: {error}") from error
+
+
+def checked_example(features: Mapping[str, Any], *, split: str, settings: IngestionSettings) -> tf.train.Example:
+    """As `to_example`, but an error says only what is wrong, for callers who know which image it is."""
+    identity = example_id(features)
+    image = _image(features, settings)
+    image = binarise(image, settings.binarisation[split], seed=settings.binarisation_seed, example_id=identity)
+    values = {"image": _bytes(image.tobytes()), "id": _bytes(identity)}
+    if settings.data.has_labels:
+        values["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[_label(features, settings)]))
     return tf.train.Example(features=tf.train.Features(feature=values))
 
 
-def _id(features: Mapping[str, Any]) -> bytes:
+def example_id(features: Mapping[str, Any]) -> bytes:
+    """Returns the data set's own id of an example, or else TFDS's."""
     value = features["id"] if "id" in features else features["tfds_id"]
     return value if isinstance(value, bytes) else str(value).encode()
 

@@ -1,0 +1,287 @@
+"""Ingests a user's own images: reads them once, writes a split each, and decides whether too many could not be used."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from tfx.components.example_gen import write_split
+from tfx.dsl.io import fileio
+from tfx.utils import io_utils
+
+from components.image_example_gen.image_names import TFDS_SCHEME, ImageNames, survey
+from components.image_example_gen.ingestion_settings import IngestionSettings
+from components.image_example_gen.prepared_dataset import open_dataset
+from components.image_example_gen.read_images import Converter, ReadFiles, ReadTfds
+from serving.images.image_elements import Rejected, printable_id
+from serving.images.reading import REJECTED
+from trainer.task import DataSource, ImageFiles
+
+REJECTED_FILE = "rejected.jsonl"
+"""In the artifact: the images that are not used, and why."""
+SUMMARY_FILE = "summary.json"
+
+_FILES_A_BUCKET = 200
+_MAX_BUCKETS = 4096
+_NAMED = 3
+"""Rejected images that a message names."""
+_LOG = logging.getLogger(__name__)
+
+MakePipeline = Callable[[], beam.Pipeline]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """The images of a task, before any of them is read."""
+
+    transform: beam.PTransform
+    names: ImageNames
+
+
+def ingest_images(
+    settings: IngestionSettings, make_pipeline: MakePipeline, beam_arguments: Iterable[str], uri: str
+) -> None:
+    """Writes the splits, REJECTED_FILE and SUMMARY_FILE below `uri`.
+
+    Raises ValueError if there are no images, more than `data.max_bad` of them cannot be used, or a split or a class
+    would have none. What could not be used is kept beside the artifact then, which TFX deletes.
+    """
+    data = settings.data
+    assert isinstance(data, ImageFiles)
+    source = _open(settings, data, list(beam_arguments))
+    work = os.path.join(uri, "work")
+    with make_pipeline() as pipeline:
+        read = pipeline | source.transform
+        for split in settings.binarisation:
+            _ = (
+                read["images"]
+                | f"Of[{split}]" >> beam.Filter(lambda image, split: image.split == split, split)
+                | f"Example[{split}]" >> beam.Map(lambda image: image.example).with_output_types(bytes)
+                | f"Write[{split}]" >> beam.io.WriteToTFRecord(_split_path(uri, split), file_name_suffix=".gz")
+            )
+        counts = read["images"] | "Kind" >> beam.Map(lambda image: (image.split, image.label)) | _CountEach()
+        _ = counts | "WriteCounts" >> _WriteJson(os.path.join(work, "counts"))
+        duplicates = (
+            read["images"]
+            | "Digest" >> beam.Map(lambda image: (image.digest, (image.split, image.id)))
+            | "Alike" >> beam.GroupByKey()
+            | "Duplicates" >> beam.FlatMap(_duplicates, _precedence(data))
+            | "ListDuplicates" >> beam.combiners.ToList()
+        )
+        _ = duplicates | "WriteDuplicates" >> _WriteJson(os.path.join(work, "duplicates"))
+        rejected = read[REJECTED]
+        _ = (
+            rejected
+            | "Line" >> beam.Map(_as_line)
+            | "WriteRejected" >> beam.io.WriteToText(os.path.join(uri, REJECTED_FILE), shard_name_template="")
+        )
+        _ = (
+            rejected
+            | "Rows" >> beam.Map(lambda image: 1 if image.rows is None else image.rows)
+            | "CountRejected" >> beam.CombineGlobally(sum)
+            | "WriteRejectedCount" >> _WriteJson(os.path.join(work, "rejected"))
+        )
+    _finish(settings, data, source.names, uri, work)
+
+
+def _open(settings: IngestionSettings, data: ImageFiles, beam_arguments: list[str]) -> Source:
+    if not data.images.startswith(TFDS_SCHEME):
+        found = survey(data)
+        _check_classes(settings, found.names)
+        buckets = min(_MAX_BUCKETS, 16 + found.files // _FILES_A_BUCKET)
+        transform = ReadFiles(found.inputs, Converter(settings, found.names), buckets=buckets)
+        return Source(transform=transform, names=found.names)
+    builder_name = data.images.removeprefix(TFDS_SCHEME)
+    tfds_data = DataSource(builder=builder_name, train=data.train, validation=data.train, test=data.train)
+    builder = open_dataset(tfds_data, settings.data_dir, beam_arguments)
+    present = sorted({*data.splits} & set(builder.info.splits))
+    names = ImageNames(
+        splits=(data.train, data.validation, data.test),
+        present=frozenset(present),
+        prefix=(),
+        class_names=data.class_names,
+    )
+    return Source(transform=ReadTfds(builder, present, Converter(settings, names)), names=names)
+
+
+def _check_classes(settings: IngestionSettings, names: ImageNames) -> None:
+    classes = settings.classes
+    if classes is not None and names.class_names and len(names.class_names) != classes:
+        shown = ", ".join(names.class_names[:20])
+        raise ValueError(
+            f"The images are in {len(names.class_names)} folders of classes ({shown}), and the task has {classes} "
+            "classes. Correct classes or data.class_names in the task, or the folders."
+        )
+
+
+def _finish(settings: IngestionSettings, data: ImageFiles, names: ImageNames, uri: str, work: str) -> None:
+    counts = {(split, label): count for split, label, count in _read_json(work, "counts")}
+    duplicates: list[tuple[str, str]] = [(split, identity) for split, identity in _read_json(work, "duplicates")]
+    rejected = int(_read_json(work, "rejected"))
+    fileio.rmtree(work)
+    _check_rejected(data, sum(counts.values()), rejected, uri)
+    # Of two images that are the same, one would be judged that was trained on.
+    for split, ids in _by_split(duplicates).items():
+        for label, removed in _remove(os.path.dirname(_split_path(uri, split)), ids).items():
+            counts[split, label] -= removed
+    per_split = {split: sum(count for (of, _), count in counts.items() if of == split) for split in data.splits}
+    _check_splits(data, per_split)
+    per_class = _per_class(settings, names, counts)
+    _check_training_classes(data, per_class)
+    summary = {
+        "images": data.images,
+        "splits": per_split,
+        "classes": per_class,
+        "rejected": rejected,
+        "duplicates_removed": len(duplicates),
+    }
+    io_utils.write_string_file(os.path.join(uri, SUMMARY_FILE), json.dumps(summary, indent=2) + "\n")
+    if rejected:
+        _LOG.warning("%s", f"{rejected:,} images are not used: {os.path.join(uri, REJECTED_FILE)} says why.")
+    if duplicates:
+        _LOG.warning("%s", f"{len(duplicates):,} images are left out, for the same are in a split that judges.")
+
+
+def _check_rejected(data: ImageFiles, used: int, rejected: int, uri: str) -> None:
+    total = used + rejected
+    if not total:
+        raise ValueError(f"data.images is {data.images}, and there is no image.")
+    if used and rejected <= data.max_bad * total:
+        return
+    kept = uri.rstrip("/") + "-" + REJECTED_FILE
+    fileio.copy(os.path.join(uri, REJECTED_FILE), kept, overwrite=True)
+    with fileio.open(kept) as file:
+        first = [json.loads(line) for line in itertools.islice(file, _NAMED)]
+    lines = "".join(f"  {each['path']}: {each['reason']}\n" for each in first)
+    share = f"{rejected / total:.1%}" if used else "all"
+    raise ValueError(
+        f"{rejected:,} of {total:,} images cannot be used ({share}; data.max_bad allows {data.max_bad:.1%}):\n{lines}"
+        f"Mend or remove them, correct the task, or allow more with data.max_bad. All of them are in {kept}"
+    )
+
+
+def _check_splits(data: ImageFiles, per_split: Mapping[str, int]) -> None:
+    total = sum(per_split.values())
+    for split, count in per_split.items():
+        if not count:
+            shown = ", ".join(f"{name} {number:,}" for name, number in per_split.items())
+            raise ValueError(
+                f"There is no image in split {split!r}: {total:,} {'image is' if total == 1 else 'images are'} divided "
+                f"as {shown}. Give more images, or divide them yourself, into folders {', '.join(per_split)}."
+            )
+
+
+def _check_training_classes(data: ImageFiles, per_class: Mapping[str, Mapping[str, int]]) -> None:
+    missing = [name for name, splits in per_class.items() if not splits.get(data.train)]
+    if missing:
+        raise ValueError(
+            f"No training image has the class {', '.join(missing[:20])}: a class needs some in {data.train!r}, and "
+            "some in the splits that judge. Give more images of it, or leave it out of data.class_names."
+        )
+    for name, splits in per_class.items():
+        if not splits.get(data.test):
+            _LOG.warning("%s", f"No image of split {data.test!r} has the class {name}: nothing judges it.")
+
+
+def _per_class(
+    settings: IngestionSettings, names: ImageNames, counts: Mapping[tuple[str, int | None], int]
+) -> dict[str, dict[str, int]]:
+    """Counts the images of each class of a classifier, by split."""
+    number = settings.classes
+    if number is None:
+        return {}
+    title = dict(enumerate(names.class_names))
+    return {
+        title.get(label, str(label)): {split: count for (split, of), count in counts.items() if of == label and count}
+        for label in range(number)
+    }
+
+
+def _precedence(data: ImageFiles) -> list[str]:
+    """The splits from the one that keeps an image that several have."""
+    return list(dict.fromkeys((data.test, data.validation, data.train)))
+
+
+def _duplicates(alike: tuple[bytes, Iterable[tuple[str, bytes]]], precedence: list[str]) -> Iterator[tuple[str, str]]:
+    """Yields split and id, in hexadecimal, of the images that another split has too and keeps."""
+    places = list(alike[1])
+    keeper = min((split for split, _ in places), key=precedence.index)
+    yield from ((split, identity.hex()) for split, identity in places if split != keeper)
+
+
+def _by_split(duplicates: Iterable[tuple[str, str]]) -> dict[str, set[bytes]]:
+    ids: dict[str, set[bytes]] = {}
+    for split, identity in duplicates:
+        ids.setdefault(split, set()).add(bytes.fromhex(identity))
+    return ids
+
+
+def _remove(folder: str, ids: set[bytes]) -> dict[int | None, int]:
+    """Writes the files of a split again without these ids; returns how many went, by label."""
+    removed: dict[int | None, int] = {}
+    for name in fileio.listdir(folder):
+        path = os.path.join(folder, name)
+        with contextlib.ExitStack() as stack:
+            writer = stack.enter_context(tf.io.TFRecordWriter(path + ".new", "GZIP"))
+            for record in tf.data.TFRecordDataset(path, "GZIP").as_numpy_iterator():
+                features = tf.train.Example.FromString(record).features.feature
+                if features["id"].bytes_list.value[0] in ids:
+                    label = features["label"].int64_list.value[0] if "label" in features else None
+                    removed[label] = removed.get(label, 0) + 1
+                else:
+                    writer.write(record)
+        fileio.rename(path + ".new", path, overwrite=True)
+    return removed
+
+
+def _split_path(uri: str, split: str) -> str:
+    return os.path.join(uri, f"Split-{split}", write_split.DEFAULT_FILE_NAME)
+
+
+def _as_line(rejected: Rejected) -> str:
+    values = {
+        "path": rejected.place.path,
+        "row": rejected.place.row,
+        "id": None if rejected.id is None else printable_id(rejected.id),
+        "rows": rejected.rows,
+        "reason": rejected.reason,
+    }
+    return json.dumps(values)
+
+
+class _CountEach(beam.PTransform):
+    """Counts equal pairs: a list of (split, label, count)."""
+
+    def expand(self, pairs: beam.PCollection) -> beam.PCollection:
+        """Counts each, then lists."""
+        return (
+            pairs
+            | "CountEach" >> beam.combiners.Count.PerElement()
+            | "Flat" >> beam.Map(lambda counted: (*counted[0], counted[1]))
+            | "ListCounts" >> beam.combiners.ToList()
+        )
+
+
+class _WriteJson(beam.PTransform):
+    """Writes the one element as JSON."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def expand(self, element: beam.PCollection) -> beam.PCollection:
+        """Writes a file without a shard's number."""
+        return element | beam.Map(json.dumps) | beam.io.WriteToText(self._path, shard_name_template="")
+
+
+def _read_json(work: str, name: str) -> Any:
+    with fileio.open(os.path.join(work, name)) as file:
+        return json.loads(file.read())

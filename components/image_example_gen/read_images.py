@@ -1,0 +1,235 @@
+"""Reads a user's images with Beam as tf.Examples, each with its split, in an order that mixes them."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import tensorflow_datasets as tfds
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.pvalue import TaggedOutput
+
+from components.image_example_gen.image_names import ImageNames
+from components.image_example_gen.ingestion_settings import IngestionSettings
+from components.image_example_gen.tf_example import checked_example, example_id
+from serving.images.array_files import Label
+from serving.images.bad_image import BadImage
+from serving.images.file_names import ARCHIVES, PICTURE
+from serving.images.file_reader import Lost, Piece, Row, pieces, rows
+from serving.images.image_elements import Place, Rejected
+from serving.images.image_format import ImageFormat
+from serving.images.input_files import Inputs, MatchInputs
+from serving.images.preparation import Preparation
+from serving.images.reading import REJECTED, open_file
+from trainer.task import Binarisation, ImageFiles
+
+_IN_FLIGHT = 64
+"""Images that are decoded ahead of the one that is written."""
+
+
+class Read(NamedTuple):
+    """An image that training or an evaluation sees."""
+
+    split: str
+    id: bytes
+    label: int | None
+    digest: bytes
+    """Of the pixels before they are binarised: two images of one digest are the same."""
+    example: bytes
+    """The serialised tf.Example."""
+
+
+class Converter:
+    """Makes a Read, or a Rejected, of whatever a source has. Threads may share it."""
+
+    def __init__(self, settings: IngestionSettings, names: ImageNames) -> None:
+        assert isinstance(settings.data, ImageFiles)
+        self._settings = settings
+        self._names = names
+        data = settings.data
+        self.images = ImageFormat(
+            shape=settings.image_shape,
+            binary=Binarisation.GIVEN in settings.binarisation.values(),
+            background=data.background,
+            preparation=Preparation(crop=data.crop, resize=data.resize.value, padding=data.padding),
+        )
+
+    def convert(
+        self, read: Callable[[], np.ndarray], name: str, identity: bytes, label: Label | None, place: Place
+    ) -> Read | Rejected:
+        """Decodes and prepares one image; what is wrong with it is the reason of a Rejected.
+
+        Args:
+          read: returns the pixels, as a Row's does.
+          name: the image's file, or its name in an archive.
+          identity: its id, another one for each row of a file.
+          label: what its file says about its class.
+          place: where it is, for people.
+        """
+        try:
+            # The name decides before anything is decoded.
+            split = self._names.split(name, identity)
+            number = self._names.label(name, label) if self._settings.data.has_labels else None
+            scale = 1 if self.images.binary else 255
+            image = np.rint(scale * read()).astype(np.uint8)
+            features: dict[str, Any] = {"image": image, "id": identity}
+            if number is not None:
+                features["label"] = np.int64(number)
+            example = checked_example(features, split=split, settings=self._settings)
+        except ValueError as error:  # BadImage is one
+            return Rejected(identity, place, str(error))
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        return Read(split, identity, number, digest, example.SerializeToString(deterministic=True))
+
+
+class ReadFiles(beam.PTransform):
+    """Gives the collections `images`, of Read, and `REJECTED`, of Rejected.
+
+    The images come in the order of a hash of their names, so that neighbours are of any class; a training reads them
+    through a buffer, which may be smaller than all of them.
+    """
+
+    def __init__(self, inputs: Inputs, converter: Converter, *, buckets: int) -> None:
+        super().__init__()
+        self._inputs = inputs
+        self._converter = converter
+        self._buckets = buckets
+
+    def expand(self, root: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
+        """Spreads pieces of files over the workers; images stay where they are read."""
+        folder = self._inputs.folder
+        cut = (root | "Match" >> MatchInputs(self._inputs))["files"] | "Cut" >> beam.ParDo(
+            _Cut(self._converter.images)
+        ).with_outputs(REJECTED, main="pieces")
+        read = (
+            cut.pieces
+            | "Key" >> beam.Map(lambda piece, buckets: (_order(piece, folder) % buckets, piece), self._buckets)
+            | "Spread" >> beam.GroupByKey()
+            | "Read" >> beam.ParDo(_ReadPieces(self._converter, folder)).with_outputs(REJECTED, main="images")
+        )
+        return {"images": read.images, REJECTED: (cut[REJECTED], read[REJECTED]) | "Rejected" >> beam.Flatten()}
+
+
+class ReadTfds(beam.PTransform):
+    """Gives what ReadFiles gives, of a TFDS data set."""
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, splits: Sequence[str], converter: Converter) -> None:
+        super().__init__()
+        self._builder = builder
+        self._splits = splits
+        self._converter = converter
+
+    def expand(self, root: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
+        """Reads the files of each split in parallel."""
+        read_config = tfds.ReadConfig(add_tfds_id=True, assert_cardinality=False)
+        splits = [
+            root
+            | f"FromTFDS[{split}]" >> tfds.beam.ReadFromTFDS(self._builder, split=split, read_config=read_config)
+            | f"AsNumPy[{split}]" >> beam.Map(tfds.as_numpy)
+            | f"Convert[{split}]"
+            >> beam.ParDo(_ConvertTfds(self._converter, split)).with_outputs(REJECTED, main="images")
+            for split in self._splits
+        ]
+        return {
+            "images": [split.images for split in splits] | "Images" >> beam.Flatten(),
+            REJECTED: [split[REJECTED] for split in splits] | "Rejected" >> beam.Flatten(),
+        }
+
+
+class _ConvertTfds(beam.DoFn):
+    def __init__(self, converter: Converter, split: str) -> None:
+        self._converter = converter
+        self._split = split
+
+    def process(self, features: dict[str, Any]) -> Iterator[Read | TaggedOutput]:
+        identity = example_id(features)
+        name = f"{self._split}/{identity.decode()}"
+        label = features.get("label")
+        result = self._converter.convert(
+            lambda: self._pixels(features), name, identity, None if label is None else int(label), Place(name)
+        )
+        yield TaggedOutput(REJECTED, result) if isinstance(result, Rejected) else result
+
+    def _pixels(self, features: dict[str, Any]) -> np.ndarray:
+        if "image" not in features:
+            raise BadImage(f"the data set has no feature 'image', only {sorted(features)}")
+        return self._converter.images.from_pixels(np.asarray(features["image"]))
+
+
+class _Cut(beam.DoFn):
+    def __init__(self, images: ImageFormat) -> None:
+        self._images = images
+
+    def process(self, file: FileMetadata) -> Iterator[Piece | TaggedOutput]:
+        for piece in pieces(file.path, self._images, open_file):
+            yield _lost(file.path, piece) if isinstance(piece, Lost) else piece
+
+
+class _ReadPieces(beam.DoFn):
+    """Decodes on all cores: Pillow works outside of Python's lock."""
+
+    def __init__(self, converter: Converter, folder: str) -> None:
+        self._converter = converter
+        self._folder = folder
+
+    def setup(self) -> None:
+        self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+
+    def teardown(self) -> None:
+        self._threads.shutdown()
+
+    def process(self, bucket: tuple[int, Iterable[Piece]]) -> Iterator[Read | TaggedOutput]:
+        waiting: collections.deque[Future[list[Read | Rejected]]] = collections.deque()
+        for work in self._work(sorted(bucket[1], key=lambda piece: _order(piece, self._folder))):
+            waiting.append(self._threads.submit(work))
+            if len(waiting) == _IN_FLIGHT:
+                yield from _tagged(waiting.popleft().result())
+        for future in waiting:
+            yield from _tagged(future.result())
+
+    def _work(self, ordered: list[Piece]) -> Iterator[Callable[[], list[Read | Rejected]]]:
+        """Yields what a thread can do by itself: a picture's file, or an image of a larger file."""
+        for piece in ordered:
+            if piece.format == PICTURE:
+                yield lambda piece=piece: [self._convert(piece, row) for row in self._rows(piece)]  # type: ignore[misc]
+            else:
+                for row in self._rows(piece):
+                    yield lambda piece=piece, row=row: [self._convert(piece, row)]  # type: ignore[misc]
+
+    def _rows(self, piece: Piece) -> Iterator[Row | Lost]:
+        return rows(piece, self._converter.images, open_file)
+
+    def _convert(self, piece: Piece, row: Row | Lost) -> Read | Rejected:
+        if isinstance(row, Lost):
+            return _rejected(piece.path, row)
+        name = piece.path.removeprefix(self._folder)
+        identity = piece.row_name(name, row.number).encode(errors="surrogateescape") if row.id is None else row.id
+        if piece.format in ARCHIVES:
+            name = identity.decode(errors="surrogateescape")
+        place = Place(piece.path, None if piece.format == PICTURE else row.number)
+        return self._converter.convert(row.read, name, identity, row.label, place)
+
+
+def _tagged(results: Iterable[Read | Rejected]) -> Iterator[Read | TaggedOutput]:
+    for result in results:
+        yield TaggedOutput(REJECTED, result) if isinstance(result, Rejected) else result
+
+
+def _rejected(path: str, lost: Lost) -> Rejected:
+    return Rejected(None, Place(path, lost.number), lost.reason, lost.rows)
+
+
+def _lost(path: str, lost: Lost) -> TaggedOutput:
+    return TaggedOutput(REJECTED, _rejected(path, lost))
+
+
+def _order(piece: Piece, folder: str) -> int:
+    """A hash of the name below the folder, and so the same wherever the folder is."""
+    name = f"{piece.path.removeprefix(folder)}\0{piece.first}\0{piece.part}"
+    return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8], "big")
