@@ -56,6 +56,12 @@ class Reservation:
         self._size = wanted
         self._budget.reserved += size
 
+    def move(self) -> Reservation:
+        """Moves the bytes to a reservation of their own, which outlives this one's with block."""
+        moved = Reservation(self._budget)
+        moved._size, self._size = self._size, 0
+        return moved
+
     def release(self) -> None:
         """Gives the bytes back."""
         self._budget.reserved -= self._size

@@ -349,5 +349,4 @@ def _connection_arguments(most: int) -> dict[str, int | str]:
         "grpc.server_handshake_timeout_ms": 1000 * _SHORT_IDLE_SECONDS,
         "grpc.keepalive_time_ms": 60_000,
         "grpc.keepalive_timeout_ms": 20_000,
-        "grpc.max_concurrent_streams": 1000,
     }

@@ -383,6 +383,26 @@ def test_a_refused_request_leaves_nothing_for_the_garbage_collector(server: Serv
             gc.enable()
 
 
+def test_an_answered_call_is_gone_without_the_garbage_collector(server: Server) -> None:
+    """gRPC counts a call as open while its objects live, and refuses the next where there are too many."""
+
+    def contexts() -> int:
+        return sum(type(value).__name__ in ("_ServicerContext", "RPCState") for value in gc.get_objects())
+
+    made = tiny_servable.request(tiny_servable.rows(1))
+    with tiny_servable.client(server.grpc_port) as client:
+        client.predict(made)
+        gc.collect()
+        gc.disable()
+        try:
+            before = contexts()
+            for _ in range(50):
+                client.predict(made)
+            assert contexts() - before < 5
+        finally:
+            gc.enable()
+
+
 def test_idle_connections_make_room_for_a_caller(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = server._http._server.config.http_protocol_class  # type: ignore[union-attr]
     monkeypatch.setattr(protocol, "most", 8)
