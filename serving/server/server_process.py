@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -9,6 +10,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from typing import NoReturn
 
 import tensorflow as tf
@@ -33,6 +35,9 @@ __all__ = [
 
 _MARGIN_SECONDS = 2.0
 """That a stop may take longer than the grace period."""
+
+_MAX_LINES = 10_000
+_FLUSH_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -69,10 +74,9 @@ def serve_until_signal(config: ServerConfig, *, intra_op_threads: int = 0, inter
     # This thread waits for events alone, so that nothing that loads, or waits for a disk, is in the way of a signal.
     # A SimpleQueue's `put` may be called by a handler while this thread is in `get`.
     events: queue.SimpleQueue[signal.Signals | Exception | None] = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # What is ignored was meant to be: nohup does that.
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda number, _: events.put(signal.Signals(number)))
+    # What is ignored was meant to be: nohup does that.
+    numbers = [n for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, lambda n, _: events.put(signal.Signals(n))) for number in numbers}
     server = Server(config)
 
     def start() -> None:
@@ -89,6 +93,8 @@ def serve_until_signal(config: ServerConfig, *, intra_op_threads: int = 0, inter
     threading.Thread(target=start, name="start", daemon=True).start()
     event = events.get()
     if isinstance(event, Exception):
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         raise event
     assert event is not None
     _log.info("Stopping for %s: requests under way have %g s", event.name, config.grace_seconds)
@@ -114,15 +120,41 @@ def _announce(server: Server, config: ServerConfig) -> None:
 def _exit(status: int, message: str) -> NoReturn:
     """Ends the process, whatever its threads do: one that waits for a disk, or computes, cannot be ended otherwise."""
     _log.info("%s", message)
-    logging.shutdown()
-    sys.stdout.flush()
+    for handler in logging.getLogger("serving").handlers:
+        handler.flush()
     os._exit(status)
 
 
+class _StderrHandler(logging.Handler):
+    """Writes to standard error on a thread: a terminal that is stopped with Ctrl-S must not stop the server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", datefmt="%H:%M:%S"))
+        self._lines: queue.Queue[str] = queue.Queue(_MAX_LINES)
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hands the record to the thread; it is lost where too many wait."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(self.format(record))
+
+    def flush(self) -> None:
+        """Waits a moment for what waits to be written."""
+        until = time.monotonic() + _FLUSH_SECONDS
+        while self._lines.unfinished_tasks and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def _write(self) -> None:
+        while True:
+            line = self._lines.get()
+            with contextlib.suppress(OSError, ValueError):  # It is closed.
+                print(line, file=sys.stderr, flush=True)
+            self._lines.task_done()
+
+
 def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("serving")
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = [_StderrHandler()]
     logger.setLevel(logging.INFO)
     logger.propagate = False

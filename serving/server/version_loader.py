@@ -20,10 +20,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from serving import saved_model
-from serving.server import graph_ops, status_error, warmup_replay
+from serving.server import graph_ops, memory_budget, status_error, warmup_replay
 from serving.server.servable import Servable, Signature
 
 _CHUNK_BYTES = 2**24
+_MAX_GRAPH_BYTES = 2**31 - 1
+"""Protobuf's bound."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class _Memory:
     def __init__(self) -> None:
         self.path = f"ram://draw-serve/{uuid.uuid4()}"
         self._files: list[str] = []
+        self._left = memory_budget.default_capacity()
 
     def __enter__(self) -> _Memory:
         return self
@@ -96,12 +99,18 @@ class _Memory:
             tf.io.gfile.remove(file)
 
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Writes a new file."""
+        """Writes a new file. Raises StatusError where all files take more memory than a version may."""
         path = f"{self.path}/{name}"
         tf.io.gfile.makedirs(os.path.dirname(path))
         with tf.io.gfile.GFile(path, "wb") as file:
             self._files.append(path)
             for chunk in chunks:
+                self._left -= len(chunk)
+                if self._left < 0:
+                    raise status_error.StatusError(
+                        grpc.StatusCode.FAILED_PRECONDITION,
+                        f"{path} and the files before it take more than half of the memory that there is.",
+                    )
                 file.write(chunk)
 
 
@@ -111,6 +120,8 @@ def _copy_graph(
     """Copies the graph that is for serving, and only this, if its operations are safe."""
     report(f"reads {path / saved_model.GRAPH_FILE}")
     with _reading(path / saved_model.GRAPH_FILE) as file:
+        if os.fstat(file.fileno()).st_size > _MAX_GRAPH_BYTES:
+            raise status_error.invalid(f"{path / saved_model.GRAPH_FILE} has more bytes than a message can have.")
         content = file.read()
     try:
         graph = saved_model.serving_graph(content, path)

@@ -22,7 +22,8 @@ from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
 
-from serving.server import Server, ServerConfig, models_from_folder, version_loader
+from serving.server import Server, ServerConfig, memory_budget, models_from_folder, version_loader
+from serving.server.status_error import StatusError
 from tests.serving import tiny_servable
 from tests.serving.tiny_servable import NAME, Client, State, predict_log, request, rows
 
@@ -405,6 +406,14 @@ def test_a_model_that_does_more_than_compute_is_refused(base: pathlib.Path, tmp_
         assert "compute: ReadFile." in status.status.error_message
     with _served(base, allow_unsafe_ops=True) as server, tiny_servable.client(server.grpc_port) as client:
         assert client.predict(request({"x": np.zeros(1, np.float32)}))["content"].tolist() == [b"token"]
+
+
+def test_a_file_without_an_end_is_not_taken_into_memory(base: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (base / "1" / "assets" / "endless").symlink_to("/dev/zero")
+    monkeypatch.setattr(memory_budget, "default_capacity", lambda: 2**25)
+    with pytest.raises(StatusError, match="take more than half of the memory") as refused:
+        version_loader.load_version(NAME, 1, base / "1", lambda _: None, allow_unsafe_ops=False, max_rows=9)
+    assert refused.value.code == grpc.StatusCode.FAILED_PRECONDITION
 
 
 def test_a_folder_whose_versions_have_no_numbers_is_refused(saved: pathlib.Path, tmp_path: pathlib.Path) -> None:

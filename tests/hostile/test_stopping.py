@@ -184,3 +184,35 @@ def test_an_address_of_ip_6_is_printed_as_a_browser_takes_it(base: Path) -> None
                 assert answer.status == 200
         serving.process.send_signal(signal.SIGTERM)
         assert serving.end(_SOON) == 0
+
+
+def test_a_terminal_that_is_stopped_does_not_stop_the_server(base: Path) -> None:
+    """As Ctrl-S stops one: nothing that is written to it is taken."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(write, bytes(4096)):
+            pass
+    os.set_blocking(write, True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # The server's own lines; what Python and TensorFlow say while they start goes elsewhere.
+    code = f"import os; from pipeline.cli.main import main; os.dup2({write}, 2); main()"
+    command = [sys.executable, "-c", code, "serve", str(base), "--port=0", f"--rest_api_port={port}"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL, pass_fds=[write]) as process:
+        try:
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models/{NAME}", timeout=20).close()
+                    break
+                except OSError:
+                    assert time.monotonic() < until and process.poll() is None
+                    time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(_SOON) == 0
+        finally:
+            process.kill()
+            os.close(read)
+            os.close(write)
