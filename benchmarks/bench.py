@@ -24,6 +24,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Read when TensorFlow is imported.
 
+from serving.cores import cores
 from trainer import tasks
 from trainer.task import CLASSIFIER, Task
 from trainer.training import objective
@@ -215,7 +216,7 @@ def main() -> None:
             show(_row(result))
     report = {
         "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": cores()},
         "against": options.against or "plain",
         "results": results,
     }

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -25,6 +24,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, predict_pb2
 
 from benchmarks.serve_process import MODEL, START_SECONDS, export_untrained, publish, serve
+from serving.cores import cores
 
 _State = get_model_status_pb2.ModelVersionStatus.State
 _CONCURRENCIES = (1, 8, 64)
@@ -131,7 +131,7 @@ def main() -> int:
     _print(measurements)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     rows = [{**dataclasses.asdict(row), "throughput": row.throughput} for row in measurements]
-    report = {"cores": len(os.sched_getaffinity(0)), "tensorflow": tf.__version__, "measurements": rows}
+    report = {"cores": cores(), "tensorflow": tf.__version__, "measurements": rows}
     arguments.output.write_text(json.dumps(report, indent=1), encoding="utf-8")
     wrong = [row for row in measurements if row.failed or not row.greatest_difference <= _TOLERANCE]
     return 1 if wrong else 0

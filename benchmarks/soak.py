@@ -30,6 +30,7 @@ import numpy as np
 
 from benchmarks.serve_process import MODEL, START_SECONDS, Served, export_untrained, publish, serve
 from serving.client import Client, VersionStatus, seed_rows
+from serving.cores import cores
 from serving.native_output import quiet_native_code
 from serving.saved_model import Arrays, SavedModel
 
@@ -369,7 +370,7 @@ def _report(results: dict[str, Results], swapper: Swapper, gauge: Gauge, seconds
     for fault in faults:
         print(f"at fault: {fault}", file=sys.stderr)
     return {
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "seconds": seconds,
         "loads": rows,
         "swaps": swapper.swaps,

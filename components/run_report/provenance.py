@@ -11,6 +11,8 @@ import subprocess
 
 import tensorflow as tf
 
+from serving.cores import cores
+
 _DISTRIBUTIONS = ("draw-tfx", "tensorflow", "tfx", "apache-beam", "tensorflow-datasets", "numpy", "protobuf")
 
 
@@ -32,7 +34,7 @@ def machine() -> dict[str, str]:
     accelerators = sum(device.device_type in ("GPU", "TPU") for device in tf.config.list_physical_devices())
     return {
         "processor": _processor(),
-        "cores in use": str(len(os.sched_getaffinity(0))),
+        "cores in use": str(cores()),
         "accelerators": str(accelerators or "none"),
         "system": platform.platform(),
     }

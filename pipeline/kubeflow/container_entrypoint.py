@@ -20,10 +20,13 @@ from typing import Any
 from pipeline.kubeflow.executor_input import NO_MIRROR, Mirror, addresses, for_launcher, for_tfx
 from pipeline.local.failure import is_user_error, reason
 from serving import beam_options
+from serving.cores import cores
 from serving.native_output import quiet_native_code
 
 MIRROR_ROOT_VARIABLE = "KFP_MIRROR_ROOT"
 """Variable with the folder of the launcher's mirrors, for tests; in a pod it is `/`."""
+
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 _VERDICTS = ("blessed", "pushed")
 """Properties of TFX's artifacts that hold the answer of a gate or of the pusher."""
@@ -32,6 +35,9 @@ _VERDICTS = ("blessed", "pushed")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one stage. Its output file, where the launcher looks for it, is complete or missing."""
     options, beam_arguments = _parser().parse_known_args(arguments)
+    # Read when TensorFlow starts, here and in children; it would count the cores of the node itself.
+    for variable in _THREADS:
+        os.environ.setdefault(variable, str(cores()))
     try:
         executor_input = _json(options.json_serialized_invocation_args)
         inputs_spec = _json(options.json_serialized_inputs_spec_args)

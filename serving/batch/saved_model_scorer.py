@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from serving.batch.blocks import Refused
 from serving.client.answers import Scores
+from serving.cores import cores
 from serving.images.image_format import ImageFormat
 from serving.saved_model import SavedModel, refusal, require_signature, require_task
 
@@ -25,7 +25,7 @@ class SavedModelScorer:
         """Loads the model. Raises ValueError if there is none that scores."""
         _one_thread_an_operation()
         self._signature = SavedModel(directory).signature(SIGNATURE)
-        self._slices = 1 if _has_accelerator() else len(os.sched_getaffinity(0))
+        self._slices = 1 if _has_accelerator() else cores()
         self._threads = ThreadPoolExecutor(self._slices)
 
     def score(self, image: np.ndarray, seed: np.ndarray) -> Scores:
@@ -64,7 +64,7 @@ def _one_thread_an_operation() -> None:
         return
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(max(2, len(os.sched_getaffinity(0))))
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, cores()))
 
 
 def _has_accelerator() -> bool:

@@ -12,6 +12,7 @@ import click
 
 from serving import pretrained
 from serving.cli.command_line import draw_command
+from serving.cores import cores
 from serving.native_output import quiet_native_code
 
 DISTRIBUTION = "draw-tfx"
@@ -27,7 +28,7 @@ def doctor() -> None:
     _line("draw", _version(DISTRIBUTION))
     _line("python", f"{platform.python_version()}, {sys.executable}")
     _line("system", f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver()) or 'no glibc'}")
-    _line("processor", f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} cores")
+    _line("processor", f"{cores()} of {os.cpu_count()} cores")
     usage = shutil.disk_usage(".")
     _line("disk here", f"{usage.free / 1e9:,.0f} of {usage.total / 1e9:,.0f} GB free")
     for name in _PACKAGES:

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import itertools
 import logging
-import os
 import threading
 import time
 from collections.abc import Hashable, Sequence
@@ -19,6 +18,7 @@ from concurrent import futures
 import grpc
 import numpy as np
 
+from serving.cores import cores
 from serving.saved_model import Arrays
 from serving.server import status_error
 from serving.server.prometheus_metrics import Metrics
@@ -38,7 +38,7 @@ class BatchingParameters:
     """Microseconds that a batch that is not full waits for more requests while a thread is free."""
     max_enqueued_batches: int = 10
     """Batches of one signature that may wait; a request that would begin one more gets RESOURCE_EXHAUSTED."""
-    num_batch_threads: int = dataclasses.field(default_factory=lambda: os.cpu_count() or 1)
+    num_batch_threads: int = dataclasses.field(default_factory=cores)
     allowed_batch_sizes: tuple[int, ...] = ()
     """Sizes that batches are padded to: rising, the last one max_batch_size. Empty: no padding."""
 

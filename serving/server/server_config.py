@@ -7,6 +7,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from serving.cores import cores
 from serving.saved_model import GRAPH_FILE
 from serving.server import config_files, memory_budget, version_folders
 from serving.server.batching import BatchingParameters
@@ -49,7 +50,7 @@ class ServerConfig:
     """Folders below which callers may then name base paths, besides those of the configured models."""
     batching: BatchingParameters | None = None
     """None computes each request by itself."""
-    grpc_max_threads: int = dataclasses.field(default_factory=lambda: 4 * (os.cpu_count() or 1))
+    grpc_max_threads: int = dataclasses.field(default_factory=lambda: 4 * cores())
     """Requests that are computed at the same time without batching."""
     grpc_channel_arguments: Mapping[str, int | str] = dataclasses.field(default_factory=dict)
     prometheus_path: str | None = config_files.PROMETHEUS_PATH

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import tensorflow as tf
 
+from serving.cores import cores
 from serving.server import live_page_files
 from serving.server.batching import BatchingParameters
 from serving.server.config_files import read_batching as _read_batching
@@ -58,19 +59,22 @@ def channel_arguments(text: str) -> dict[str, int | str]:
     return arguments
 
 
+def configure_threads(intra_op: int, inter_op: int) -> None:
+    """Sets TensorFlow's threads before it starts, 0 for as many as cores; it would count a whole node's itself."""
+    tf.config.threading.set_intra_op_parallelism_threads(intra_op or cores())
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op or cores())
+
+
 def serve_until_signal(config: ServerConfig, *, intra_op_threads: int = 0, inter_op_threads: int = 0) -> NoReturn:
     """Serves until SIGTERM, SIGINT or SIGHUP, answers what is under way, and ends the process; at once at the second.
 
-    The threads are TensorFlow's, for the parts of an operation and for operations; 0 leaves the choice to it.
+    The threads are TensorFlow's, for the parts of an operation and for operations; 0 takes one for each core.
 
     Raises:
       OSError, ValueError, StatusError: as `Server.start`.
     """
     _log_to_stderr()
-    if intra_op_threads:
-        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
-    if inter_op_threads:
-        tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+    configure_threads(intra_op_threads, inter_op_threads)
     # This thread waits for events alone, so that nothing that loads, or waits for a disk, is in the way of a signal.
     # A SimpleQueue's `put` may be called by a handler while this thread is in `get`.
     events: queue.SimpleQueue[signal.Signals | Exception | None] = queue.SimpleQueue()

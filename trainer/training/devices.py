@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from serving.cores import cores
 from trainer.training import cluster
 from trainer.training.tf_config import Cluster
 
@@ -17,18 +18,13 @@ def configure_threads() -> None:
     On CPU two slices of a batch, each on one thread, beat one batch on two threads (see `slices`). A runtime that has
     started already keeps its settings.
     """
-    if accelerators() or not _slices_pay():
-        return
+    is_sliced = not accelerators() and _slices_pay()
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+        # TensorFlow itself would count the cores of the node, whatever a container may use of them.
+        tf.config.threading.set_intra_op_parallelism_threads(1 if is_sliced else cores())
         tf.config.threading.set_inter_op_parallelism_threads(max(2, cores()))
     except RuntimeError:
         pass
-
-
-def cores() -> int:
-    """Count the CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def accelerators() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tfx.types import Artifact, standard_artifacts
 from pipeline.kubeflow import container_entrypoint
 
 BUCKET = "minio://mlpipeline/root/run"
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 STAGES = "tests.pipeline.kubeflow.stages"
 
 
@@ -19,6 +21,8 @@ STAGES = "tests.pipeline.kubeflow.stages"
 def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pod's file system, with the inputs as the launcher has downloaded them."""
     monkeypatch.setenv(container_entrypoint.MIRROR_ROOT_VARIABLE, str(tmp_path))
+    for variable in THREADS:
+        monkeypatch.setenv(variable, "2")
     for key, file in (("model", "bound"), ("examples", "data")):
         folder = tmp_path / "minio" / "mlpipeline" / "root" / "run" / key
         folder.mkdir(parents=True)
@@ -117,6 +121,14 @@ def test_the_launcher_never_finds_half_an_output(
     assert container_entrypoint.main(_arguments(pod)) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert not (pod / "kfp_outputs" / "output_metadata.json").exists()
+
+
+def test_every_stage_takes_as_many_threads_as_its_limit_grants(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container_entrypoint, "cores", lambda: 5)
+    for variable in THREADS[:2]:
+        monkeypatch.delenv(variable)
+    assert container_entrypoint.main(_arguments(pod)) == 0
+    assert [os.environ[variable] for variable in THREADS] == ["5", "5", "2"], "what the cluster's file says stays"
 
 
 def test_a_users_mistake_is_one_line(pod: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """How a step is spread over the host, and which strategy is taken for its devices."""
 
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -69,13 +68,3 @@ def test_one_gpu_is_used_alone_beside_several_cpus(monkeypatch):
     monkeypatch.delenv("TPU_NAME", raising=False)
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind] * {"GPU": 1, "CPU": 2}[kind])
     assert devices.strategy() is tf.distribute.get_strategy()
-
-
-def test_cores_are_those_that_the_process_may_use():
-    allowed = os.sched_getaffinity(0)
-    assert devices.cores() == len(allowed)
-    try:
-        os.sched_setaffinity(0, {min(allowed)})
-        assert devices.cores() == 1
-    finally:
-        os.sched_setaffinity(0, allowed)
