@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from pipeline.paper.last_evaluation import LastEvaluation
 from serving.batch.job import Job, score_batch
 from serving.batch.model_source import SavedModelSource
+from serving.batch.summary import is_complete
 
 
 def score_split(
@@ -35,14 +35,16 @@ def score_split(
     kept = folder / f"model-{evaluation.model_number}-{evaluation.split}-{samples}-samples-{content[:16]}"
     summary_file = kept / "split-summary.json"
     if not summary_file.exists():
-        shutil.rmtree(kept, ignore_errors=True)
-        kept.mkdir(parents=True)
         model = SavedModelSource.from_directory(str(evaluation.model_dir))
-        job = Job(model=model, input=str(evaluation.examples), output=str(kept / "split"), samples=samples)
+        job = Job(
+            model=model, input=str(evaluation.examples), output=str(kept / "split"), samples=samples, overwrite=True
+        )
         score_batch(job, report=report)
     summary: dict[str, Any] = json.loads(summary_file.read_text(encoding="utf-8"))
-    if summary["rejected"]:
-        raise ValueError(f"{summary['rejected']:,} images have no finite score: {kept}/split-rejected-* say why.")
+    if not is_complete(summary, max_bad=0):
+        raise ValueError(
+            f"{summary['rejected'] or 'Some'} images have no finite score: {kept}/split-rejected-* say why."
+        )
     return summary
 
 

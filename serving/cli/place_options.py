@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from typing import Any
@@ -49,15 +50,15 @@ def readable_by_beam(place: str) -> str:
     kind = scheme(place)
     if kind is None:
         return os.path.abspath(os.path.expanduser(place)) + ("/" if place.endswith("/") else "")
-    from apache_beam.io.filesystems import FileSystems
+    # The second registers what is installed of them. None is made here: most need Beam's options first.
+    from apache_beam.io import filesystem, filesystems  # noqa: F401
 
-    try:
-        FileSystems.get_filesystem(place)
-    except ValueError as error:
+    is_known = any(each.scheme() == kind for each in filesystem.FileSystem.get_all_subclasses())
+    if not is_known or (kind == "s3" and importlib.util.find_spec("boto3") is None):
         known = f"install it with `pip install 'apache-beam[{_EXTRAS[kind]}]'`" if kind in _EXTRAS else ""
         raise ValueError(
             f"{place}: nothing that is installed opens {kind}://; {known or 'give a path or a mount of it'}."
-        ) from error
+        )
     return place
 
 

@@ -107,7 +107,7 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
 )
 @click.option(
     "--load_timeout_seconds",
-    type=click.FloatRange(min=0),
+    type=Real(0, 31_536_000),
     default=60,
     show_default=True,
     help="Seconds after which nothing waits any longer for a version that loads. Not a flag of TF Serving.",

@@ -94,7 +94,7 @@ def passed_over(path: str) -> str | None:
     Args:
       path: its path below the folder that was named.
     """
-    if path.endswith("/"):
+    if not path or path.endswith("/"):
         return "it marks a folder"
     return no_data(path)
 

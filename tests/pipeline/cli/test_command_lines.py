@@ -137,3 +137,6 @@ def test_each_kind_of_place_takes_what_it_can_open(tmp_path: Path, monkeypatch: 
     assert readable_by_beam("in/*.npz") == f"{tmp_path}/in/*.npz"
     with pytest.raises(ValueError, match=r"nothing that is installed opens nosuch://"):
         readable_by_beam("nosuch://bucket/x")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"opens s3://; install it with `pip install 'apache-beam\[aws\]'`"):
+        readable_by_beam("s3://bucket/x")

@@ -77,9 +77,9 @@ def test_what_a_killed_job_left_counts_for_nothing(evaluation: LastEvaluation) -
     assert kept.name.startswith(f"model-3-judge-{SAMPLES}-samples-")
     # All files but the last, and one of a job that was not even that far.
     summary.unlink()
-    (kept / "split-unfinished-1").mkdir()
+    (kept / "split-unfinished-0a1b2c3d").mkdir()
     assert _score(evaluation)[0] == pytest.approx(bound)
-    assert not (kept / "split-unfinished-1").exists()
+    assert not (kept / "split-unfinished-0a1b2c3d").exists()
 
 
 def test_an_image_without_a_score_is_told(evaluation: LastEvaluation) -> None:
