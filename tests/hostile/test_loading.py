@@ -173,6 +173,7 @@ def test_a_start_waits_for_files_that_do_not_answer_no_longer_than_it_must(
     models = {**models_from_folder(base), **models_from_folder(tmp_path / "other")}
     config = ServerConfig(models=models, file_system_poll_wait_seconds=_POLL, load_timeout_seconds=0.5)
     with Server(config) as server, tiny_servable.client(server.grpc_port) as client:
+        server.wait_until_available("other")
         assert _offset(client, model="other") == 1
         health = health_pb2_grpc.HealthStub(client.channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
         assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -192,8 +193,13 @@ def test_a_sound_version_is_loaded_while_the_queue_is_full(base: pathlib.Path, s
         tiny_servable.client(server.grpc_port) as client,
     ):
         spin = request({"turns": np.array([3_000_000]), "number": np.array([1])}, signature="spin")
-        calls = [client.prediction.Predict.future(spin, timeout=60) for _ in range(2)]
-        _wait_for(lambda: _is_refused(client))
+        calls: list[grpc.Future] = []
+
+        def fill() -> bool:
+            calls.append(client.prediction.Predict.future(spin, timeout=60))
+            return _is_refused(client)
+
+        _wait_for(fill)
         _add(saved, base / "2")
         server.wait_until_available(NAME, 2)
         assert _is_refused(client)
@@ -203,7 +209,7 @@ def test_a_sound_version_is_loaded_while_the_queue_is_full(base: pathlib.Path, s
 
 def _is_refused(client: Client) -> bool:
     try:
-        client.predict(request(rows(0)))
+        client.predict(request(rows(0)), timeout=1)
     except grpc.RpcError as error:
         return bool(error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED)
     return False
