@@ -117,6 +117,21 @@ class Api:
         with self._failures():
             return getattr(self._client, method)(*arguments, **options)
 
+    def log(self, run_id: str, node: str) -> str | None:
+        """Reads the log of a run's node; None where the API has none, as of a pod that is gone."""
+        try:
+            # kfp has no method for it, for it is of the API's first version.
+            response = self._client._run_api.api_client.call_api(
+                f"/apis/v1alpha1/runs/{run_id}/nodes/{node}/log",
+                "GET",
+                auth_settings=["Bearer"],
+                _preload_content=False,
+                _request_timeout=(CONNECT_SECONDS, READ_SECONDS),
+            )
+            return str(response.data.decode(errors="replace")) if response.status == 200 else None
+        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError):
+            return None
+
     def all(self, method: str, field: str, **options: Any) -> list[Any]:
         """Lists the items of all pages."""
         items: list[Any] = []

@@ -19,7 +19,7 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.tools.cli import labels
 from tfx.tools.cli.handler import base_handler, kubeflow_v2_dag_runner_patcher
 
-from . import package_runner, pipeline_spec, runtime_parameters
+from . import package_runner, pipeline_spec, run_progress, runtime_parameters
 from .kfp_client import Api
 
 
@@ -153,8 +153,9 @@ class KubeflowHandler(base_handler.BaseHandler):
 
     def list_runs(self) -> None:
         """Prints a line for each run of a pipeline, the latest first."""
-        self._pipeline_id(self._name)
         experiment = self._api.named("list_experiments", "experiments", self._name)
+        if experiment is None:
+            self._pipeline_id(self._name)  # Raises where there is none; a deleted one leaves its runs.
         runs = experiment and self._api.all(
             "list_runs", "runs", experiment_id=experiment.experiment_id, sort_by="created_at desc"
         )
@@ -164,11 +165,11 @@ class KubeflowHandler(base_handler.BaseHandler):
             click.echo("No runs found.")
 
     def get_run(self) -> None:
-        """Prints a run's state, and its error if it failed."""
+        """Prints a run's state and that of each stage, with the error of one that failed."""
         run = self._api.call("get_run", self.flags_dict[labels.RUN_ID])
         self._print_runs([run])
-        if run.error is not None and run.error.message:
-            click.echo(run.error.message)
+        for line in run_progress.lines(run, functools.partial(self._api.log, run.run_id)):
+            click.echo(line)
 
     def terminate_run(self) -> None:
         """Stops a run."""
@@ -181,7 +182,7 @@ class KubeflowHandler(base_handler.BaseHandler):
         click.echo("Run deleted.")
 
     def _print_runs(self, runs: list[Any]) -> None:
-        rows = [[run.display_name, run.run_id, run.state or "PENDING", _created_at(run)] for run in runs]
+        rows = [[run.display_name, run.run_id, _state(run), _created_at(run)] for run in runs]
         click.echo(self._format_table(["pipeline_name", "run_id", "status", "created_at"], rows))
 
     def _find_pipeline(self, name: str) -> Any | None:
@@ -245,6 +246,10 @@ class KubeflowHandler(base_handler.BaseHandler):
             ) from error
         click.echo(f'New container image "{built}" was built.')
         return built
+
+
+def _state(run: Any) -> str:
+    return "TERMINATED" if run.state == "FAILED" and run_progress.is_terminated(run) else run.state or "PENDING"
 
 
 def _created_at(resource: Any) -> str:

@@ -56,15 +56,23 @@ class FakeApi:
         self._tables: dict[str, dict[str, dict[str, Any]]] = {
             name: {} for name in ("pipelines", "pipeline_versions", "experiments", "runs")
         }
+        self.logs: dict[str, str] = {}
+        """Of pods, by their names."""
         self._seconds = itertools.count()
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         return list(self._tables[table].values())
 
-    def answer(self, method: str, url: str, content_type: str, body: bytes) -> dict[str, Any]:
+    def answer(self, method: str, url: str, content_type: str, body: bytes) -> dict[str, Any] | str:
         parsed = urllib.parse.urlsplit(url)
         query = dict(urllib.parse.parse_qsl(parsed.query))
         self.requests.append(f"{method} {parsed.path.removeprefix(_PREFIX)}")
+        log = re.fullmatch(r"/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log", parsed.path)
+        if log is not None and method == "GET":
+            self._get("runs", log[1])
+            if log[2] not in self.logs:
+                raise Refused(500, f"error fetching pod logs: pods {log[2]} not found")
+            return self.logs[log[2]]
         if not parsed.path.startswith(_PREFIX + "/"):
             raise Refused(404, "Not Found")
         resource, *rest = parsed.path.removeprefix(_PREFIX + "/").split("/")
@@ -80,11 +88,32 @@ class FakeApi:
         if resource == "runs" and method == "POST" and not rest:
             return self._create_run(json.loads(body))
         if resource == "runs" and method == "POST" and rest[0].endswith(":terminate"):
-            self._get("runs", rest[0].removesuffix(":terminate"))["state"] = "CANCELING"
+            run = self._get("runs", rest[0].removesuffix(":terminate"))
+            # Its pods are gone within seconds; the state that remains is FAILED.
+            history = [{"update_time": run["created_at"], "state": state} for state in ("CANCELING", "FAILED")]
+            run.update(state="FAILED", state_history=[*run.get("state_history", []), *history])
             return {}
         if resource in ("pipelines", "experiments", "runs"):
             return self._stored(resource, method, rest, query)
         raise Refused(404, "Not Found")
+
+    def progress(self, run_id: str, state: str, *stages: tuple[str, str]) -> None:
+        """Has a run's stages be in these states, as Argo's nodes: no error in any of them, nor in the run."""
+        details = []
+        for index, (stage, stage_state) in enumerate(stages):
+            began = f"2026-01-02T00:{index:02}:00Z"
+            times = {"create_time": began, "start_time": began}
+            if stage_state not in ("PENDING", "RUNNING"):
+                times["end_time"] = f"2026-01-02T00:{index:02}:45Z"
+            nodes = [(f"{stage}-driver", "SUCCEEDED", [stage]), (stage, stage_state, [f"{stage}(0)"])]
+            nodes += [(f"{stage}(0)", stage_state, [f"{stage}-executor"]), (f"{stage}-executor", stage_state, [])]
+            for name, node_state, below in nodes:
+                shown = "executor" if name.endswith("-executor") else name
+                children = [{"pod_name": f"plain-{child}"} for child in below]
+                ids = {"run_id": run_id, "task_id": str(uuid.uuid4()), "pod_name": f"plain-{name}"}
+                details.append({**ids, **times, "display_name": shown, "state": node_state, "child_tasks": children})
+        # In the order of a Go map.
+        self._get("runs", run_id).update(state=state, run_details={"task_details": details[::-1]})
 
     def _stored(self, table: str, method: str, ids: list[str], query: Mapping[str, str]) -> dict[str, Any]:
         if not ids and method == "GET":
@@ -294,11 +323,13 @@ def serving(fake: FakeApi) -> Iterator[FakeApi]:
             self.end_headers()
             self.wfile.write(text.encode())
 
-        def _answer(self, answer: Callable[..., Mapping[str, Any]], body: bytes) -> tuple[int, str, str]:
+        def _answer(self, answer: Callable[..., Mapping[str, Any] | str], body: bytes) -> tuple[int, str, str]:
             if fake.refusal is not None:
                 return fake.refusal
             try:
                 result = answer(self.command, self.path, self.headers.get("Content-Type", ""), body)
+                if isinstance(result, str):
+                    return 200, "text/plain", result
                 return 200, "application/json", json.dumps(result)
             except Refused as refused:
                 # Uploads do not pass through gRPC's gateway, and have an error of their own.

@@ -104,7 +104,8 @@ def test_a_pipeline_lives_from_create_to_delete(tfx: Tfx, api: FakeApi, tmp_path
     deleted = tfx("pipeline", "delete", "--pipeline_name=plain", endpoint=api.url)
     assert deleted.exit_code == 0 and 'Pipeline "plain" deleted successfully.' in deleted.stdout
     assert not api.rows("pipelines") and not api.rows("pipeline_versions")
-    assert api.rows("runs"), "what has run stays on record"
+    listed = tfx("run", "list", "--pipeline_name=plain", endpoint=api.url)
+    assert listed.exit_code == 0 and api.rows("runs")[0]["run_id"] in listed.stdout, "what has run stays on record"
     assert not list(tmp_path.rglob("*.yaml")), "a package that is uploaded is not kept here"
 
 
@@ -124,14 +125,48 @@ def test_a_run_lives_from_create_to_delete(tfx: Tfx, api: FakeApi) -> None:
     ):
         assert answer.exit_code == 0 and row["run_id"] in answer.stdout and "PENDING" in answer.stdout
 
-    row.update(state="FAILED", error={"code": 2, "message": "Trainer: no such bucket: gs://bucket"})
-    status = tfx("run", "status", "--pipeline_name=plain", f"--run_id={row['run_id']}", endpoint=api.url)
-    assert "FAILED" in status.stdout and "Trainer: no such bucket: gs://bucket" in status.stdout
-
     assert tfx("run", "terminate", f"--run_id={row['run_id']}", endpoint=api.url).exit_code == 0
-    assert row["state"] == "CANCELING"
+    for answer in ("list", f"status --run_id={row['run_id']}"):
+        assert "TERMINATED" in tfx("run", *answer.split(), "--pipeline_name=plain", endpoint=api.url).stdout
     assert tfx("run", "delete", f"--run_id={row['run_id']}", endpoint=api.url).exit_code == 0
     assert not api.rows("runs")
+
+
+def _status(tfx: Tfx, api: FakeApi, state: str, *stages: tuple[str, str]) -> list[str]:
+    """What is said of a run in this state, below its own line."""
+    create(tfx, api)
+    run(tfx, api, "name=a")
+    (row,) = api.rows("runs")
+    api.progress(row["run_id"], state, *stages)
+    answer = tfx("run", "status", "--pipeline_name=plain", f"--run_id={row['run_id']}", endpoint=api.url)
+    assert answer.exit_code == 0 and state in answer.stdout
+    return answer.stdout[answer.stdout.rindex("+") :].splitlines()[1:]
+
+
+DONE = (("ParameterCheck", "SUCCEEDED"), ("TfdsExampleGen", "SUCCEEDED"))
+
+
+def test_a_failed_run_says_which_stage_failed_and_why(tfx: Tfx, api: FakeApi) -> None:
+    api.logs["plain-Trainer-executor"] = "step 1\nError: no such file\nError: no such bucket: gs://bucket\nend\n"
+    lines = [line for line in _status(tfx, api, "FAILED", *DONE, ("Trainer", "FAILED")) if line.strip()]
+    assert [line.split()[0] for line in lines[:3]] == ["ParameterCheck", "TfdsExampleGen", "Trainer"]
+    assert "SUCCEEDED, 0 min 45 s" in lines[0] and "FAILED" in lines[2]
+    assert lines[3] == "    Error: no such bucket: gs://bucket"
+
+
+def test_a_log_that_is_gone_from_the_cluster_is_in_the_store(tfx: Tfx, api: FakeApi) -> None:
+    lines = _status(tfx, api, "FAILED", *DONE, ("Trainer", "FAILED"))
+    (row,) = api.rows("runs")
+    assert f"<pipeline>/{row['run_id']}/Trainer/<id>/executor-logs-0" in "\n".join(lines)
+
+
+def test_a_pod_that_cannot_start_is_told_with_the_time_since_when(tfx: Tfx, api: FakeApi) -> None:
+    text = "\n".join(_status(tfx, api, "RUNNING", *DONE, ("Trainer", "PENDING")))
+    assert "nothing has moved since 2026-01-02 00:02:00" in text and text.count("has not started") == 1
+
+
+def test_a_stage_that_runs_is_not_said_to_wait(tfx: Tfx, api: FakeApi) -> None:
+    assert "has not started" not in "\n".join(_status(tfx, api, "RUNNING", *DONE, ("Trainer", "RUNNING")))
 
 
 def test_a_run_takes_the_latest_version_and_another_root(
