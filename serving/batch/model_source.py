@@ -105,17 +105,20 @@ class ServedModelSource:
                 raise ValueError(
                     f"The model {name!r} on {server} has no signature 'score', or its images no fixed size."
                 )
-            try:
-                client.score(np.full((1, *metadata.image_shape), 0.5, np.float32))
-                binary = False
-            except BadInput:
-                binary = True
+            images = client.input_format()
+            if images is None:
+                try:
+                    client.score(np.full((1, *metadata.image_shape), 0.5, np.float32))
+                    binary = False
+                except BadInput:
+                    binary = True
+                images = ImageFormat(shape=metadata.image_shape, binary=binary)
         return cls(
             server=server,
             name=name,
             number=metadata.version,
             timeout_seconds=timeout_seconds,
-            images=ImageFormat(shape=metadata.image_shape, binary=binary),
+            images=images,
         )
 
     @property

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Series
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
@@ -21,6 +21,7 @@ from serving.client.signature_calls import Outputs, SignatureCalls, as_array
 from serving.client.tensor_codec import MOST_DIMENSIONS, dtype_of, from_tensor, shape_of, text_of_shape, to_tensor
 from serving.client.version_pin import VersionGone, VersionPin, version_of
 from serving.exported_task import ExportedTask
+from serving.images.image_format import ImageFormat
 
 DEFAULT_SERVER = "127.0.0.1:8500"
 """TF Serving's default port on this host."""
@@ -28,6 +29,7 @@ DEFAULT_SERVER = "127.0.0.1:8500"
 _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 _SIGNATURES = "signature_def"
 _TASK = "task"
+_Value = TypeVar("_Value")
 _LARGEST_WINDOW = 10_000
 _RETRY = calls.Retry()
 _CHUNKING = chunks.Chunks()
@@ -186,8 +188,19 @@ class Client(SignatureCalls):
         """Returns the signatures of the version that answers."""
         return self._read_metadata(self._call(timeout_seconds), self._version)
 
+    def input_format(self) -> ImageFormat | None:
+        """Returns how images become the model's; None of a server that tells no task, such as TF Serving."""
+        return self._from_task(lambda task: task.input_format())
+
     def window_size(self, side: str) -> int | None:
         """Returns N of the `read` or `write` window; None of a server that tells no task, such as TF Serving."""
+        size = self._from_task(lambda task: {"read": task.read_filters, "write": task.write_filters}[side])
+        if size is not None and not 0 < size <= _LARGEST_WINDOW:
+            raise errors.UnexpectedAnswer(f"The task that {self.server} tells has a window of {size:.3g} filters.")
+        return size
+
+    def _from_task(self, value: Callable[[ExportedTask], _Value]) -> _Value | None:
+        """Takes a value of the task that the server tells; None where it tells none."""
         call = self._call(None)
         request = wire.GetModelMetadataRequest(model_spec=self._spec(version=self._version), metadata_field=[_TASK])
         try:
@@ -198,15 +211,11 @@ class Client(SignatureCalls):
             return None
         text = self._parse(wire.StringValue, answer.metadata[_TASK].value).value
         try:
-            task = ExportedTask(json.loads(text))
-            size = {"read": task.read_filters, "write": task.write_filters}[side]
+            return value(ExportedTask(json.loads(text)))
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise errors.UnexpectedAnswer(
                 f"What {self.server} tells as the task is none: {type(error).__name__}."
             ) from error
-        if size is not None and not 0 < size <= _LARGEST_WINDOW:
-            raise errors.UnexpectedAnswer(f"The task that {self.server} tells has a window of {size:.3g} filters.")
-        return size
 
     def ask(self, method: str, request: Any) -> Any:
         """Sends a request of `wire` once, as it is, and returns the response. Raises grpc.RpcError if it is refused."""

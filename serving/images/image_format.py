@@ -86,7 +86,8 @@ class ImageFormat:
         """Makes [H, W, C] float32 of raw uint8 pixels, row by row. Raises BadImage."""
         for shape in self.stored_shapes:
             if len(raw) == math.prod(shape):
-                return self.from_pixels(np.frombuffer(raw, np.uint8).reshape(shape))
+                # Whoever stored it has prepared it.
+                return self._finished(self._scaled(np.frombuffer(raw, np.uint8).reshape(shape)))
         raise BadImage(f"it has {len(raw):,} bytes; expected {self._expected(math.prod)}")
 
     def from_cell(self, content: bytes) -> np.ndarray:
@@ -120,12 +121,17 @@ class ImageFormat:
             image = self._prepared(np.rint(255 * image).astype(np.uint8)).astype(np.float32) / np.float32(255)
         return self._finished(image)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether grey pixels become 0 or 1 by chance, by `drawn`, for which an image needs its id."""
+        return self.binarisation == "stochastic" and self.threshold is None
+
     def drawn(self, image: np.ndarray, identity: bytes) -> np.ndarray:
-        """Draws pixels that are to be 0 or 1 by chance, as ingestion does for that id; other images stay."""
-        if self.binarisation != "stochastic" or self.threshold is not None:
+        """Ends the making of an image [H, W, C]: draws its pixels as ingestion does for that id, where `is_drawn`."""
+        if not self.is_drawn:
             return image
-        # 0 and 1 stay what they are.
-        return draw_pixels(np.rint(255 * image).astype(np.uint8), identity=identity).astype(np.float32)
+        # 0 and 1 stay what they are. All that is stored is drawn, and then the centre is taken.
+        return self._centre(draw_pixels(np.rint(255 * image).astype(np.uint8), identity=identity).astype(np.float32))
 
     def _decoded(self, content: bytes) -> np.ndarray:
         if self.preparation is None:
@@ -137,10 +143,16 @@ class ImageFormat:
         assert self.preparation is not None
         return self.preparation.apply(with_channels(pixels, self.shape[2]), self.stored_shape)
 
+    def _centre(self, image: np.ndarray) -> np.ndarray:
+        if image.shape == self.shape:
+            return image
+        top, left = (margin // 2 for margin in self.margin)
+        return image[top : top + self.shape[0], left : left + self.shape[1]]
+
     def _finished(self, image: np.ndarray) -> np.ndarray:
-        if image.shape != self.shape:
-            top, left = (margin // 2 for margin in self.margin)
-            image = image[top : top + self.shape[0], left : left + self.shape[1]]
+        if self.is_drawn:
+            return image
+        image = self._centre(image)
         if self.threshold is not None:
             return (image > self.threshold).astype(np.float32)
         if self.binary and self.binarisation == "threshold":

@@ -32,7 +32,8 @@ export class Pad {
   }
 
   /** Empties it for images [rows, columns, channels], and keeps what is drawn where they are of the same shape. */
-  open(shape, binary) {
+  open(shape, binary, preparation = {}) {
+    this.preparation = preparation;
     const kept = String(shape) === String(this.shape) && this.#ink.getImageData(0, 0, shape[1], shape[0]);
     this.shape = shape;
     this.binary = binary;
@@ -82,7 +83,7 @@ export class Pad {
     this.#done();
   }
 
-  /** A picture of any size, upright, as large as it fits, on black where it is transparent. Rejects where it is none. */
+  /** A picture of any size, upright, prepared as the model's own were. Rejects where it is none, or too small. */
   async load(file) {
     let bitmap;
     try {
@@ -91,12 +92,29 @@ export class Pad {
     } catch {
       throw Object.assign(new Error(`${file.name} is no picture that this browser reads.`), { status: 0 });
     }
+    const { crop, resize = "fit", padding = 0, background, crop_margin: margin = [0, 0] } = this.preparation;
+    const [high, wide] = crop ?? [bitmap.height, bitmap.width];
+    if (bitmap.height < high || bitmap.width < wide) {
+      const size = `${bitmap.height} x ${bitmap.width}`;
+      throw Object.assign(new Error(`${file.name} has ${size} pixels, and the model's images are cut to ${high} x ${wide}.`), {
+        status: 0,
+      });
+    }
     const [rows, columns] = this.shape;
-    const scale = Math.min(columns / bitmap.width, rows / bitmap.height);
-    const [width, height] = [scale * bitmap.width, scale * bitmap.height];
-    this.#fill("#000000");
+    const ratios = [(columns + margin[1]) / wide, (rows + margin[0]) / high];
+    const same = resize === "fill" ? Math.max(...ratios) : Math.min(...ratios);
+    const [width, height] = resize === "stretch" ? [ratios[0] * wide, ratios[1] * high] : [same * wide, same * high];
+    const [left, top] = [(columns - width) / 2, (rows - height) / 2];
+    this.#fill(`rgb(${[padding, padding, padding]})`);
+    if (background) {
+      this.#ink.fillStyle = `rgb(${background})`;
+      this.#ink.fillRect(left, top, width, height);
+    }
     this.#ink.imageSmoothingQuality = "high";
-    this.#ink.drawImage(bitmap, (columns - width) / 2, (rows - height) / 2, width, height);
+    // Cut first: a canvas that scales a part of a picture looks beyond that part's edge.
+    const [x, y] = [Math.floor((bitmap.width - wide) / 2), Math.floor((bitmap.height - high) / 2)];
+    if (crop) bitmap = await createImageBitmap(bitmap, x, y, wide, high);
+    this.#ink.drawImage(bitmap, left, top, width, height);
     this.#done();
   }
 

@@ -48,6 +48,8 @@ export class Model {
     /** Filters along a side of a window; undefined where the task is not known. */
     this.read = task?.read ?? task?.attention?.read;
     this.write = task?.attention?.write;
+    /** How pictures of any size become the model's: the task's own images, or as large as they fit. */
+    this.preparation = task?.data?.resize ? { ...task.data } : {};
   }
 
   /** Learns of the signatures. */

@@ -71,7 +71,7 @@ export class Try {
     }${model.binary ? "; a pixel is black or white, as those that the model has learned from." : "."}`;
     this.rebuilt.open(model.shape);
     if (!classifies) this.score.open(model);
-    this.pad.open(model.shape, model.binary);
+    this.pad.open(model.shape, model.binary, model.preparation);
     this.#changed();
   }
 

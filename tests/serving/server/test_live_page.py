@@ -20,6 +20,7 @@ from serving.pictures.windows import rectangle
 from serving.server import Server, ServerConfig, models_from_folder
 from tests import chromium, tiny
 from tests.serving import model_server
+from trainer.task import ImageFiles, Resize
 
 STEPS, ROWS, COLUMNS = tiny.STEPS, tiny.ROWS, tiny.COLUMNS
 
@@ -28,9 +29,15 @@ pytestmark = chromium.required
 
 @pytest.fixture(scope="module")
 def server(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Of two models: `tiny`, which draws, and `looks`, a classifier of colour images."""
+    """Of `tiny`, which draws; `looks`, a classifier of colour images; and `own`, one of images that are prepared."""
     looks = model_server.export_model(tiny.CLASSIFIER, tmp_path_factory.mktemp("looks"))
-    models = models_from_folder(tiny_folder, "tiny") | models_from_folder(looks, "looks")
+    data = ImageFiles(images="/photos", crop=(40, 60), resize=Resize.FILL, background=(0, 0, 255), has_labels=True)
+    own = model_server.export_model(tiny.tiny_classifier(data=data), tmp_path_factory.mktemp("own"))
+    models = {
+        **models_from_folder(tiny_folder, "tiny"),
+        **models_from_folder(looks, "looks"),
+        **models_from_folder(own, "own"),
+    }
     with Server(ServerConfig(models=models)) as running:
         for name in models:
             running.wait_until_available(name, timeout=120)
@@ -245,6 +252,25 @@ def test_a_loaded_picture_has_the_pixels_that_the_commands_score(server: Server,
         shown = _pixels(page.locator("canvas.pad")).astype(int)
         # Two decoders of JPEG round differently.
         np.testing.assert_allclose(shown, expected, atol=2 if path.suffix == ".jpg" else 0, err_msg=path.name)
+
+
+def test_a_loaded_picture_is_prepared_as_the_models_own_were(server: Server, visit: Opener, tmp_path: Path) -> None:
+    page = visit(server, "?model=tiny")
+    page.locator("#model").select_option("own")
+    # A border that the crop cuts off, a frame that filling the shape cuts off, and what is left is half transparent.
+    picture = np.zeros((60, 80, 4), np.uint8)
+    picture[10:50, 10:70] = (0, 255, 0, 255)
+    picture[10:50, 28:52] = (255, 0, 0, 255)
+    picture[10:30, 28:52, 3] = 0
+    Image.fromarray(picture).save(tmp_path / "large.png")
+    page.locator("#file").set_input_files(tmp_path / "large.png")
+    expect(page.locator("#file")).to_have_value("")
+    shown = _pixels(page.locator("canvas.pad")).astype(int)
+    np.testing.assert_allclose(shown[:2, 1:-1], np.broadcast_to((0, 0, 255), (2, COLUMNS - 2, 3)), atol=3)
+    np.testing.assert_allclose(shown[5:, 1:-1], np.broadcast_to((255, 0, 0), (2, COLUMNS - 2, 3)), atol=3)
+    Image.fromarray(picture[:30]).save(tmp_path / "small.png")
+    page.locator("#file").set_input_files(tmp_path / "small.png")
+    expect(page.locator("#try .error")).to_contain_text("30 x 80 pixels, and the model's images are cut to 40 x 60.")
 
 
 def test_what_the_server_says_of_an_error_is_shown(server: Server, visit: Opener) -> None:
