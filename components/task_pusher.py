@@ -2,39 +2,93 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
+import time
 
 from tfx.components.pusher import executor as pusher
-from tfx.proto import pusher_pb2
-from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
-from tfx.utils import io_utils, proto_utils
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import io_utils
 
 from components.declared_component import Artifacts, DeclaredComponent, Properties
 from components.evaluator.gate import pushed_already
 from components.model_artifact import address_for
 
+_GRAPH_FILE = "saved_model.pb"
+_GREATEST_VERSION = 2**63 - 1
+"""TensorFlow Serving counts versions in an int64."""
+
+_LOG = logging.getLogger(__name__)
+
 
 class Executor(pusher.Executor):
-    """Gives TFX's executor the destination as the message that it takes."""
+    """Pushes a version that a server picks: greater than all there, complete when it appears, and once only.
+
+    TFX's executor takes the time for a version, whatever others are there.
+    """
 
     def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         """Pushes the model to `serving_dir` if both blessings allow it."""
-        serving_dir = exec_properties["serving_dir"]
-        # A blessing that was refused holds no model.
-        if self.CheckBlessing(input_dict):
-            model_dir = self.GetModelPath(input_dict)
-            serving_dir = address_for(serving_dir, model_dir)
-            # A run whose model comes from a cache ends here too, and servers need no second version of it.
-            if version := pushed_already(serving_dir, model_dir):
-                pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
-                io_utils.copy_dir(model_dir, pushed.uri)
-                self._MarkPushed(pushed, pushed_destination=version, pushed_version=os.path.basename(version))
-                return
-        destination = pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=serving_dir)
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        model_dir = self.GetModelPath(input_dict)
+        serving_dir = address_for(exec_properties["serving_dir"], model_dir)
+        # A killed Pusher, or one of a run whose model comes from a cache, has pushed it: servers need no second version.
+        destination = pushed_already(serving_dir, model_dir) or push(model_dir, serving_dir)
+        io_utils.copy_dir(model_dir, pushed.uri)
+        self._MarkPushed(
+            pushed, pushed_destination=destination, pushed_version=os.path.basename(destination.rstrip("/"))
         )
-        properties = {standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)}
-        super().Do(input_dict, output_dict, properties)
+
+
+def push(model_dir: str, serving_dir: str) -> str:
+    """Copies a model into a new version of `serving_dir`, and returns the version's folder.
+
+    Raises ValueError where no greater version is possible.
+    """
+    versions = _versions(serving_dir)
+    version = max([int(time.time()), *(version + 1 for version in versions)])
+    if version > _GREATEST_VERSION:
+        raise ValueError(
+            f"{serving_dir} has version {versions[-1]}, the greatest that there can be, so a server would never pick "
+            "another. Rename that folder to a smaller number."
+        )
+    destination = os.path.join(serving_dir, str(version))
+    if "://" not in serving_dir:
+        # Named after the model, so that another attempt takes up what a killed one has left.
+        unfinished = os.path.join(serving_dir, f".pushing-{_digest(model_dir)}")
+        io_utils.copy_dir(model_dir, unfinished)
+        try:
+            os.rename(unfinished, destination)
+            return destination
+        except OSError as error:
+            # Buckets that are mounted as folders can often not rename one.
+            _LOG.info("%s cannot be renamed: %s", unfinished, error)
+            fileio.rmtree(unfinished)
+    # The graph, by which a server knows a complete model, comes last.
+    io_utils.copy_dir(model_dir, destination, deny_regex_patterns=[r"saved_model\.pb"])
+    io_utils.copy_file(os.path.join(model_dir, _GRAPH_FILE), os.path.join(destination, _GRAPH_FILE))
+    return destination
+
+
+def _versions(serving_dir: str) -> list[int]:
+    """Lists the numbers of the versions, complete or not, in their order."""
+    names = fileio.listdir(serving_dir) if fileio.isdir(serving_dir) else []
+    return sorted(int(name) for name in (name.rstrip("/") for name in names) if name.isascii() and name.isdecimal())
+
+
+def _digest(folder: str) -> str:
+    """Hashes the files of a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(os.path.join(place, name) for place, _, names in fileio.walk(folder) for name in names):
+        with fileio.open(path, "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()[:16]
 
 
 class TaskPusher(

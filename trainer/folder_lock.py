@@ -215,13 +215,15 @@ class _LocalFile:
             return None
 
     def claim(self, owner: Owner, *, over: Owner | None) -> Owner | None:
-        os.makedirs(self._folder, exist_ok=True)
-        with self._opened(os.O_RDWR | os.O_CREAT) as file:
-            current = _read(file)
-            if current is None or current == over:
-                os.pwrite(file, owner.to_text().encode(), 0)
-                return None
-            return current
+        while True:
+            os.makedirs(self._folder, exist_ok=True)
+            # Its last owner may remove the folder meanwhile.
+            with contextlib.suppress(FileNotFoundError), self._opened(os.O_RDWR | os.O_CREAT) as file:
+                current = _read(file)
+                if current is None or current == over:
+                    os.pwrite(file, owner.to_text().encode(), 0)
+                    return None
+                return current
 
     def beat(self, owner: Owner) -> Owner | None:
         with self._opened(os.O_RDWR) as file:

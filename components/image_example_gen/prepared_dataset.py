@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from serving.beam_options import LOCAL_RUNNER
+from trainer import folder_lock
 from trainer.task import DataSource
 
 _LOG = logging.getLogger(__name__)
@@ -27,11 +31,17 @@ def open_dataset(
 
     Raises:
       RuntimeError: if the data set is unknown, cannot be prepared, or is incomplete.
-      ValueError: if it lacks a split that the task asks for.
+      ValueError: if it lacks a split that the task asks for, or the directory is a data set's own.
     """
     builder = _builder(data, data_dir)
     if not builder.data_path.exists():
-        _prepare(builder, data, beam_pipeline_args)
+        if data_dir is not None:
+            _check_is_no_data_set(data_dir, builder.name)
+        with _preparing_alone(builder):
+            # It reads what another process has prepared meanwhile.
+            builder = _builder(data, data_dir)
+            if not builder.data_path.exists():
+                _prepare(builder, data, beam_pipeline_args)
     _check_complete(builder, data.splits)
     return builder
 
@@ -48,6 +58,30 @@ def _builder(data: DataSource, data_dir: str | None) -> tfds.core.DatasetBuilder
             "the task. Where the data set's folder is damaged, delete it, and the next run prepares it anew. "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _check_is_no_data_set(data_dir: str, name: str) -> None:
+    """Raises ValueError where the directory is the folder of the data set, or of a version, in TFDS's directory."""
+    place = Path(os.path.abspath(data_dir))
+    for root in place.parents[:3]:  # Above name, configuration and version.
+        levels = ("dataset_info.json", "*/dataset_info.json", "*/*/dataset_info.json")
+        if place.relative_to(root).parts[0] == name and any(any(place.glob(level)) for level in levels):
+            raise ValueError(
+                f"{data_dir} is the folder of the data set {name} itself. Name the directory in which it lies: "
+                f"make run DATA_DIR={root}"
+            )
+
+
+@contextlib.contextmanager
+def _preparing_alone(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
+    """Waits, with a line, while another process prepares the data set: TFDS would have both fail at the end."""
+    lock = f"{os.fspath(builder.data_path)}.lock"
+    with folder_lock.hold(
+        lock, f"preparing {builder.info.full_name}", wait=True, report=lambda line: _LOG.warning("%s", line)
+    ):
+        yield
+    with contextlib.suppress(OSError):
+        os.rmdir(lock)
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, data: DataSource, beam_pipeline_args: Sequence[str]) -> None:

@@ -52,12 +52,17 @@ class Executor(BaseExecutor):
             split_dirs={split: artifact_utils.get_split_uri([examples], split) for split in splits},
             counts={split: _count(artifact_utils.get_split_uri([statistics], split)) for split in splits},
             unservable=_unservable(blessing),
-            pushed_to=pushed.get_string_custom_property(_PUSHED_DESTINATION_KEY) or None,
+            pushed_to=_full_path(pushed.get_string_custom_property(_PUSHED_DESTINATION_KEY)),
         )
         page = report_page.render(run)
         report = artifact_utils.get_single_instance(output_dict["report"])
         io_utils.write_string_file(os.path.join(report.uri, REPORT_FILE), page.html)
         report.set_string_custom_property("failed_sections", "\n".join(page.failed_sections))
+
+
+def _full_path(path: str) -> str | None:
+    """A path as a reader of the page needs it: that of a local run begins at the run's folder. None for none."""
+    return (path if "://" in path else os.path.abspath(path)) if path else None
 
 
 def _count(split_uri: str) -> int:

@@ -11,7 +11,9 @@ from pipeline.local.failure import RunFailed
 from pipeline.local.run_settings import RunSettings
 from pipeline.option_fields import settings_options
 from serving.cli.command_line import draw_command
+from trainer.folder_lock import FolderHeld
 from trainer.task import CLASSIFIER, GENERATIVE
+from trainer.training.tf_config import Cluster
 
 if TYPE_CHECKING:
     from pipeline.local.outcome import RunOutcome
@@ -29,13 +31,19 @@ def run(ctx: click.Context, settings: RunSettings) -> None:
     Killed or interrupted, the same command goes on from where it was: finished stages come from the cache, training
     from its last checkpoint. Options can be given as the environment variables that are named beside them.
 
-    Exits with 0 when the model is pushed, 3 when it was refused, 1 when the run failed, 130 when it was interrupted.
+    Exits with 0 when the model is pushed, 3 when it was refused, 1 when the run failed, 130 when it was interrupted,
+    143 after SIGTERM, which saves a training's checkpoint first.
     """
     try:
+        if Cluster.from_environment():
+            raise ValueError(
+                "TF_CONFIG names a cluster of several workers, and the pipeline runs in one process. Unset it; or "
+                "train on all workers with `draw train`."
+            )
         settings.make_folder()
         click.echo(f"{settings.task.name}: {settings.task.title}. Everything lands in {settings.folder}")
         outcome = runner.run(settings)
-    except (ValueError, RunFailed) as error:
+    except (ValueError, RunFailed, FolderHeld) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         click.echo(
@@ -77,7 +85,7 @@ def _print_result(settings: RunSettings, outcome: RunOutcome) -> None:
     if outcome.pushed_dir:
         click.echo(f"model    {outcome.pushed_dir}")
     else:
-        click.echo(f"model    not pushed; it is in {outcome.model_dir}")
+        click.echo(f"model    not pushed; it is in {outcome.model_dir}, whose weights --init-from trains further")
     click.echo(f"samples  {settings.sample_sheet(outcome.model_number)}")
     click.echo(f"report   {outcome.report}")
 

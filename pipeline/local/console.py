@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TextIO
 
 OUR_PACKAGES = ("components", "pipeline", "serving", "trainer")
@@ -25,8 +27,10 @@ class RunConsole(logging.Handler):
     follows an unfinished line of the stage, and a second line completes it.
     """
 
-    def __init__(self, *, verbose_stages: Collection[str], output: TextIO) -> None:
+    def __init__(self, *, verbose_stages: Collection[str], output: TextIO, folder: Path = Path()) -> None:
+        """`folder` is that of the task's runs, in which the addresses in a warning begin."""
         super().__init__(logging.INFO)
+        self._folder = folder
         self._stages: list[str] = []
         self._verbose_stages = verbose_stages
         self._output = output
@@ -54,7 +58,8 @@ class RunConsole(logging.Handler):
                 self._end()
         elif record.levelno >= logging.WARNING and record.name.partition(".")[0] in OUR_PACKAGES:
             self._break_line()
-            self._write(f"      {record.levelname.lower()}: {record.getMessage()}\n")
+            message = full_paths(record.getMessage(), self._folder)
+            self._write(f"      {record.levelname.lower()}: {message}\n")
 
     def finish(self) -> None:
         """Ends the display, after success and failure alike: what is written next starts a new line."""
@@ -86,3 +91,8 @@ class RunConsole(logging.Handler):
     def _write(self, text: str) -> None:
         self._output.write(text)
         self._output.flush()
+
+
+def full_paths(text: str, folder: Path) -> str:
+    """Writes out the addresses in a message that begin in the folder of the task's runs."""
+    return re.sub(r"(?<![\w./])\./(?=\w)", lambda match: f"{folder}/", text)

@@ -51,6 +51,8 @@ def read_outcome(
     be resolved, so its return alone says little. Raises it, too, where a pushed model is no longer there.
     """
     store = MetadataStore(connection)
+    # Addresses are relative to the folder of the task's runs, so that it can be moved.
+    folder = Path(connection.sqlite.filename_uri).parent
     executions = _executions(store, run_id, pipeline_name)
     unfinished = [node for node, execution in executions.items() if execution.last_known_state not in _FINISHED]
     needed = (
@@ -67,21 +69,21 @@ def read_outcome(
 
     model = _output(store, executions[create_pipeline.TRAINER], "model")
     evaluation = _output(store, executions[evaluator], "evaluation")
-    pushed_dir = _pushed_dir(_output(store, executions[create_pipeline.PUSHER], "pushed_model"))
+    pushed_dir = _pushed_dir(folder, _output(store, executions[create_pipeline.PUSHER], "pushed_model"))
     return RunOutcome(
         all_cached=all(
             execution.last_known_state == metadata_store_pb2.Execution.CACHED
             for node, execution in executions.items()
             if node != create_pipeline.BASELINE
         ),
-        model_dir=Path(path_utils.serving_model_path(model.uri)),
-        examples_dir=Path(_output(store, executions[create_pipeline.EXAMPLE_GEN], "examples").uri),
+        model_dir=folder / path_utils.serving_model_path(model.uri),
+        examples_dir=folder / _output(store, executions[create_pipeline.EXAMPLE_GEN], "examples").uri,
         model_number=Path(model.uri).name,
-        evaluation=json.loads((Path(evaluation.uri) / "evaluation.json").read_text(encoding="utf-8")),
+        evaluation=json.loads((folder / evaluation.uri / "evaluation.json").read_text(encoding="utf-8")),
         blessed=_is_blessed(_output(store, executions[evaluator], "blessing")),
-        unservable=_unservable(_output(store, executions[create_pipeline.SERVING_CHECK], "blessing")),
+        unservable=_unservable(folder, _output(store, executions[create_pipeline.SERVING_CHECK], "blessing")),
         pushed_dir=pushed_dir,
-        report=Path(_output(store, executions[create_pipeline.RUN_REPORT], "report").uri) / REPORT_FILE,
+        report=folder / _output(store, executions[create_pipeline.RUN_REPORT], "report").uri / REPORT_FILE,
     )
 
 
@@ -109,24 +111,24 @@ def _output(store: MetadataStore, execution: metadata_store_pb2.Execution, key: 
     return artifact
 
 
-def _pushed_dir(pushed: metadata_store_pb2.Artifact) -> Path | None:
+def _pushed_dir(folder: Path, pushed: metadata_store_pb2.Artifact) -> Path | None:
     """Returns the folder to which Pusher has pushed the model, now or in the cached run; None if it has not."""
     if not pushed.custom_properties["pushed"].int_value:
         return None
-    directory = Path(pushed.custom_properties["pushed_destination"].string_value)
+    directory = folder / pushed.custom_properties["pushed_destination"].string_value
     if not directory.is_dir():
         raise RuntimeError(
             f"An earlier run has pushed the model to {directory}, and it is no longer there. Copy it back from "
-            f"{pushed.uri}, or remove that folder too and run again: the model is then pushed anew."
+            f"{folder / pushed.uri}, or remove that folder too and run again: the model is then pushed anew."
         )
     return directory
 
 
-def _unservable(blessing: metadata_store_pb2.Artifact) -> str | None:
+def _unservable(folder: Path, blessing: metadata_store_pb2.Artifact) -> str | None:
     """Returns ServingCheck's reason for refusing, which lies where TFX's InfraValidator leaves its own."""
     if _is_blessed(blessing):
         return None
-    return (Path(blessing.uri) / "INFRA_NOT_BLESSED").read_text(encoding="utf-8").strip()
+    return (folder / blessing.uri / "INFRA_NOT_BLESSED").read_text(encoding="utf-8").strip()
 
 
 def _is_blessed(blessing: metadata_store_pb2.Artifact) -> bool:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.initial_state import identify
 from pipeline.local import log
-from pipeline.local.console import RunConsole
+from pipeline.local.console import RunConsole, full_paths
 from pipeline.local.failure import RunFailed, reason
 from pipeline.local.interrupt import InterruptRepeater
+from pipeline.local.metadata_check import check_metadata
 from serving import native_output
 from serving.beam_options import LOCAL_BEAM_ARGUMENTS
+from trainer import folder_lock
 
 if TYPE_CHECKING:
     from pipeline.local.outcome import RunOutcome
@@ -28,26 +33,31 @@ def run(settings: RunSettings) -> RunOutcome | None:
 
     Returns None where nothing ran, because `tfx pipeline create` only wanted to see the pipeline.
 
-    Raises RunFailed where a stage fails. KeyboardInterrupt passes through.
+    Raises RunFailed where a stage fails, folder_lock.FolderHeld where another run uses the folder, and ValueError for
+    metadata that cannot be used. KeyboardInterrupt passes through.
     """
     native_output.silence_native_code()
     # A literal: create_pipeline.TRAINER would import TFX before the log is open.
-    console = RunConsole(verbose_stages=("Trainer",), output=sys.stdout)
+    console = RunConsole(verbose_stages=("Trainer",), output=sys.stdout, folder=settings.folder)
     repeater = InterruptRepeater()
-    with (
-        log.recording(settings.log_dir, console, repeater) as log_path,
-        repeater.watching(),
-        _without_command_line(),
-    ):
-        try:
-            return _run(settings, console)
-        except Exception as error:
-            # Through TFX's logger, for the console shows the records of ours.
-            logging.getLogger("tfx").error("The run failed.", exc_info=True)
-            activity = f"Stage {console.stage}" if console.stage else "The run"
-            raise RunFailed(activity, reason(error), log_path) from error
-        finally:
-            console.finish()
+    with folder_lock.hold(str(settings.folder), "draw run", report=print):
+        check_metadata(settings.metadata_path, report=print)
+        with (
+            log.recording(settings.log_dir, console, repeater) as log_path,
+            repeater.watching(),
+            _without_command_line(),
+            _working_in(settings.folder),
+        ):
+            try:
+                return _run(settings, console)
+            except Exception as error:
+                # Through TFX's logger, for the console shows the records of ours.
+                logging.getLogger("tfx").error("The run failed.", exc_info=True)
+                activity = f"Stage {console.stage}" if console.stage else "The run"
+                reasons = "\n".join(filter(None, (reason(error), _damage(settings))))
+                raise RunFailed(activity, full_paths(reasons, settings.folder), log_path) from error
+            finally:
+                console.finish()
 
 
 def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
@@ -66,17 +76,18 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     runner.run(
         create_pipeline(
             task=TaskArguments.for_task(settings.task, settings.gate),
+            # Relative to the folder, so that it can be moved: to TFX's cache and metadata an address is identity.
             locations=Locations(
                 data_dir=None if settings.data_dir is None else str(settings.data_dir),
-                serving_dir=str(settings.serving_dir),
-                checkpoint_root=str(settings.checkpoint_root),
+                serving_dir=_relative(settings.serving_dir, settings),
+                checkpoint_root=_relative(settings.checkpoint_root, settings),
             ),
             pipeline_name=settings.pipeline_name,
-            pipeline_root=str(settings.folder),
+            pipeline_root=".",
             metadata_connection_config=connection,
             enable_cache=settings.use_cache,
             beam_pipeline_args=LOCAL_BEAM_ARGUMENTS,
-            init_from=None if settings.initial_weights is None else str(settings.initial_weights),
+            init_from=None if settings.initial_weights is None else _link_initial_weights(settings),
             score_samples=settings.score_samples,
         )
     )
@@ -85,6 +96,33 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     outcome = read_outcome(connection, runner.run_id, settings.pipeline_name, evaluator=settings.task.kind.evaluator)
     update_sheet(settings, outcome)
     return outcome
+
+
+def _damage(settings: RunSettings) -> str:
+    """What is wrong with the files that the run took from earlier ones; empty where nothing is seen to be."""
+    try:
+        from pipeline.local.damage import describe_damage
+
+        return describe_damage(settings.metadata_path, settings.folder)
+    except Exception:
+        # The run's own failure is what its user needs to read.
+        logging.getLogger("tfx").warning("The artifacts could not be examined.", exc_info=True)
+        return ""
+
+
+def _relative(path: Path, settings: RunSettings) -> str:
+    return f"./{path.relative_to(settings.folder)}"
+
+
+def _link_initial_weights(settings: RunSettings) -> str:
+    """Links the initial weights into the folder under the hash of their content, and returns the link's address."""
+    start = identify(str(settings.initial_weights))
+    link = settings.folder / "initial_weights" / start["sha256"][:16]
+    link.parent.mkdir(exist_ok=True)
+    # Anew, for they or the folder may have been moved.
+    link.unlink(missing_ok=True)
+    link.symlink_to(start["path"])
+    return _relative(link, settings)
 
 
 def update_sheet(settings: RunSettings, outcome: RunOutcome) -> None:
@@ -122,3 +160,14 @@ def _without_command_line() -> Iterator[None]:
         yield
     finally:
         sys.argv = arguments
+
+
+@contextlib.contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """Makes the folder the current one: the addresses of artifacts begin in it."""
+    previous = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(previous)

@@ -56,9 +56,11 @@ def last_evaluation(metadata_path: Path) -> LastEvaluation:
         raise NoEvaluation(f"No model was evaluated here yet, says {metadata_path}. Run `draw run` to its end.")
     last = max(evaluations, key=lambda artifact: artifact.id)
     inputs = _inputs(store, last)
-    model = Path(inputs["model"].uri)
+    # Addresses are relative to the folder of the task's runs, so that it can be moved.
+    folder = metadata_path.parent
+    model = folder / inputs["model"].uri
     model_dir = model / "Format-Serving"
-    evaluation = json.loads(_read(Path(last.uri) / "evaluation.json"))
+    evaluation = json.loads(_read(folder / last.uri / "evaluation.json"))
     return LastEvaluation(
         metrics=evaluation["overall"],
         split=evaluation["split"],
@@ -66,7 +68,7 @@ def last_evaluation(metadata_path: Path) -> LastEvaluation:
         model_number=model.name,
         model_dir=model_dir,
         task=json.loads(_read(model_dir / "assets" / "task.json")),
-        examples=Path(inputs["examples"].uri) / f"Split-{evaluation['split']}",
+        examples=folder / inputs["examples"].uri / f"Split-{evaluation['split']}",
     )
 
 

