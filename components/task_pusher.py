@@ -38,7 +38,7 @@ class Executor(pusher.Executor):
             return
         model_dir = self.GetModelPath(input_dict)
         serving_dir = address_for(exec_properties["serving_dir"], model_dir)
-        # A killed Pusher, or one of a run whose model comes from a cache, has pushed it: servers need no second version.
+        # By a killed Pusher, or by a run from whose cache the model comes: servers need no second version.
         destination = pushed_already(serving_dir, model_dir) or push(model_dir, serving_dir)
         io_utils.copy_dir(model_dir, pushed.uri)
         self._MarkPushed(
