@@ -115,7 +115,7 @@ class RunSettings(TrainingOptions, RunFolder):
             task = task.with_steps(self.steps)
         return task if self.train_examples is None else task.with_train_examples(self.train_examples)
 
-    @property
+    @functools.cached_property
     def initial_weights(self) -> Path | None:
         """Where training starts; None for random weights."""
         return None if self.init_from is None else absolute_path(pretrained.resolve(self.init_from))
