@@ -121,17 +121,22 @@ class _Inputs:
 
     @property
     def key(self) -> str:
-        """Name of the training's folder."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Name of the training's folder, in which a place, a title or a gate has no part."""
+        values = json.loads(self.task)
+        for name in ("title", "gate", "sources"):
+            del values[name]
+        values["data"].pop("images", None)  # Where they are; what they are is in the hash of the examples.
+        text = json.dumps([values, self.examples, self.initial_state], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def steps(self) -> int:
         return Task.from_json(self.task).recipe.steps
 
-    def with_any_steps(self) -> _Inputs:
-        """The inputs that all trainings share which differ in their length alone."""
-        return dataclasses.replace(self, task=Task.from_json(self.task).with_steps(0).to_json())
+    @property
+    def key_of_any_steps(self) -> str:
+        """What all trainings share which differ in their length alone."""
+        return dataclasses.replace(self, task=Task.from_json(self.task).with_steps(0).to_json()).key
 
     def write(self, directory: str) -> None:
         """Write them into the training's folder, where a later training reads them."""
@@ -155,7 +160,7 @@ def _other_trainings(checkpoint_root: str, inputs: _Inputs) -> list[_Training]:
             with tf.io.gfile.GFile(os.path.join(directory, _INPUTS_FILE)) as file:
                 other = _Inputs(**json.loads(file.read()))
             newest = checkpoints.paths(directory)
-            if other != inputs and newest:
+            if other.key != inputs.key and newest:
                 trainings.append(_Training(directory, other, checkpoints.step_of(newest[0])))
         except (tf.errors.OpError, ValueError, TypeError, KeyError):
             continue  # Another version's, or damaged: it is nothing to continue from.
@@ -166,7 +171,7 @@ def _shorter_training(others: Sequence[_Training], inputs: _Inputs) -> str | Non
     """The longest finished training that differs in its number of steps alone, and has fewer."""
     for other in others:
         ended = other.step == other.inputs.steps < inputs.steps
-        if ended and other.inputs.with_any_steps() == inputs.with_any_steps():
+        if ended and other.inputs.key_of_any_steps == inputs.key_of_any_steps:
             return other.directory
     return None
 
@@ -177,7 +182,7 @@ def _difference(other: _Inputs, inputs: _Inputs) -> str:
         return "checkpoints of other training files, or of files that have changed since; they stay as they are"
     if other.initial_state != inputs.initial_state:
         return "checkpoints of a training that started from other weights; they stay as they are"
-    if other.with_any_steps() != inputs.with_any_steps():
+    if other.key_of_any_steps != inputs.key_of_any_steps:
         return "checkpoints of a task with other values; they stay as they are"
     return f"checkpoints of a training of {other.steps:,} steps, which a longer one continues when it is finished"
 

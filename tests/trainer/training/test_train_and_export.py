@@ -15,7 +15,7 @@ import pytest
 
 from tests import tiny
 from trainer import folder_lock
-from trainer.task import Task
+from trainer.task import ImageFiles, Task
 from trainer.training import loop, train_and_export
 
 TASK = tiny.tiny_task({"steps": 4, "warmup_steps": 0, "validation_interval": 5}, glimpses=2)
@@ -111,6 +111,16 @@ def test_moved_files_and_checkpoints_are_the_same_ones(job: Job, training: Train
     assert training.options["directory"] == job.root / "state" / first.name and not job.lines
 
 
+def test_a_title_a_gate_or_the_place_of_images_makes_no_other_training(job: Job, training: Training) -> None:
+    own = ImageFiles(images="/a", train="fit", validation="watch", test="watch")
+    job.run("first", dataclasses.replace(TASK, data=own))
+    first = training.options["directory"]
+    moved = dataclasses.replace(own, images="/b")
+    gate = dataclasses.replace(TASK.gate, tolerance=9.0)
+    job.run("second", dataclasses.replace(TASK, data=moved, title="Another", gate=gate))
+    assert training.options["directory"] == first
+
+
 def test_more_steps_continue_the_finished_training(job: Job, training: Training) -> None:
     job.run("short")
     short = training.options["directory"]
@@ -202,12 +212,14 @@ def test_a_pattern_without_files_is_named(job: Job, pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"task": "another"}, {"examples": "other files"}, {"initial_state": "another"}], ids=str
+    "change",
+    [{"task": TASK.with_steps(5).to_json()}, {"examples": "other files"}, {"initial_state": "another"}],
+    ids=lambda change: next(iter(change)),
 )
 def test_a_worker_of_another_job_than_the_chiefs_is_refused(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
 ) -> None:
-    inputs = train_and_export._Inputs(task="task", examples="files", initial_state=None)
+    inputs = train_and_export._Inputs(task=TASK.to_json(), examples="files", initial_state=None)
     keys: list[int] = []
     monkeypatch.setattr(train_and_export.cluster, "from_chief", lambda strategy, own: keys.append(own) or keys[0])
     for _ in range(2):
