@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving.server import server_process
 from tests.pipeline import draw_command
 from tests.serving import tiny_servable
 
@@ -68,6 +69,8 @@ def test_what_is_wrong_is_told_in_a_line(tmp_path: Path, arguments: list[str], m
     (tmp_path / "wrong").write_text("colour: 5")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
+        # Another test may have started TensorFlow in this process.
+        patch.setattr(server_process, "configure_threads", lambda *_: None)
         result = CliRunner().invoke(main, ["serve", *arguments])
     assert result.exit_code in (1, 2)
     assert isinstance(result.exception, SystemExit), result.exception
