@@ -283,7 +283,9 @@ def test_our_own_pipeline_trains_another_task_than_it_was_made_with(
     assert tfx("run", "create", "--pipeline_name=draw", *parameters, endpoint=api.url).exit_code == 0
     assert api.rows("runs")[0]["runtime_config"] == {"parameters": {"task": "mnist", "steps": 2000}}
     monkeypatch.setenv("TASK", "minst")
-    assert refused(tfx(*creation, endpoint=api.url)).startswith("There is no task 'minst'. Did you mean mnist? The tasks are: ")
+    assert refused(tfx(*creation, endpoint=api.url)).startswith(
+        "There is no task 'minst'. Did you mean mnist? The tasks are: "
+    )
 
 
 def test_an_image_is_built_where_docker_is(
