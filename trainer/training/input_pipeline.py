@@ -78,6 +78,9 @@ def training_batches(
         stored, _ = _stored(serialized, task)
         if any(task.data.crop_margin):
             stored = _crops(stored, randomness.crop_corners(task, step, batch), task)
+        if task.data.horizontal_flip:
+            mirrored = randomness.flips(task, step, batch)[:, None, None, None]
+            stored = tf.where(mirrored, tf.reverse(stored, axis=[2]), stored)
         x = _pixels(stored, task.split_binarisation(task.data.train))
         # Static: the step takes the number of rows from the shape.
         x = tf.ensure_shape(x, [batch, *task.image_shape])

@@ -14,7 +14,7 @@ from trainer.task import GenerativeTask, Task
 ALGORITHM = "philox"
 
 # Streams that share a seed must not share noise.
-_LATENT, _PIXEL, _SAMPLE, _CROP_TOP, _CROP_LEFT = 1, 2, 3, 4, 5
+_LATENT, _PIXEL, _SAMPLE, _CROP_TOP, _CROP_LEFT, _FLIP = 1, 2, 3, 4, 5, 6
 
 
 def training_noise(task: GenerativeTask, step: tf.Tensor, batch: int) -> tf.Tensor:
@@ -40,6 +40,11 @@ def crop_corners(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
         for stream, margin in zip((_CROP_TOP, _CROP_LEFT), task.data.crop_margin, strict=True)
     ]
     return tf.stack(corners, axis=1)
+
+
+def flips(task: Task, step: tf.Tensor, batch: int) -> tf.Tensor:
+    """Draw which images of a training batch are mirrored left to right: [batch] bool."""
+    return tf.random.stateless_uniform([batch], _seed(task, _FLIP, step), 0, 2, tf.int32, alg=ALGORITHM) == 1
 
 
 def row_noise(task: GenerativeTask, seed: tf.Tensor) -> tf.Tensor:

@@ -339,3 +339,33 @@ def test_a_record_that_is_no_example_is_refused(read, tmp_path):
     tiny.write_records(path, [b"not an Example"] * BATCH)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"(?i)could not parse example"):
         read([str(path)])
+
+
+# Mirrored images
+
+FLIPPED = dataclasses.replace(INTENSITIES, data=dataclasses.replace(INTENSITIES.data, horizontal_flip=True))
+
+
+def sides(x, images):
+    """Index of each image, and whether it is mirrored."""
+    known = {image.tobytes(): (index, 0) for index, image in enumerate(images)}
+    known |= {image[:, ::-1].tobytes(): (index, 1) for index, image in enumerate(images)}
+    stored = np.round(x * 255).astype(np.uint8).reshape(-1, *FLIPPED.image_shape)
+    return np.array([known[image.tobytes()] for image in stored])
+
+
+def test_training_sees_half_of_the_images_mirrored_and_others_at_each_visit(grey):
+    images, files = grey
+    seen = sides(stream(files, FLIPPED, 230), images)
+    assert abs(seen[:, 1].mean() - 0.5) < 0.05
+    assert all(0.2 < seen[seen[:, 0] == index, 1].mean() < 0.8 for index in range(TOTAL))
+    # Nothing else changes, and only that.
+    np.testing.assert_array_equal(seen[:, 0], sides(stream(files, INTENSITIES, 230), images)[:, 0])
+    whole = stream(files, FLIPPED, 9)
+    np.testing.assert_array_equal(stream(files, FLIPPED, 4, first_step=5), whole[5:])
+
+
+def test_evaluation_mirrors_nothing(grey):
+    images, files = grey
+    x = np.concatenate([x for x, _ in input_pipeline.evaluation_batches(files, FLIPPED, 17)])
+    np.testing.assert_allclose(x * 255, images[:17], rtol=1e-6)
