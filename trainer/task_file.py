@@ -45,6 +45,21 @@ def load(text: str, settings: Sequence[str] = ()) -> Task:
     return given.build()
 
 
+def check_name(name: str) -> None:
+    """Raises ValueError if a task of somebody's own cannot have that name."""
+    if not _NAME.fullmatch(name):
+        better = re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_-")[:60]
+        raise ValueError(
+            f"name is {name!r}: expected small letters, digits, - and _, 60 at most, for it names folders and the "
+            f"served model{f'; {better} would do' if better else ''}."
+        )
+    if name in tasks.NAMES:
+        raise ValueError(
+            f"name is {name}, which is a built-in task's: expected another, so that their models are not taken for "
+            "each other."
+        )
+
+
 class _Value(NamedTuple):
     """A value as it was written, and where."""
 
@@ -264,7 +279,7 @@ class _Builder:
             self._mistakes.append(f"{value.place}: {path} is {field_values.shown(value.node)}: expected {error}.")
             return
         if path == "data.images":
-            converted = _absolute(converted, value.folder)
+            converted = absolute_address(converted, value.folder)
         self._values[path], self._sources[path] = converted, value.source
 
     def _unknown(self, path: str, hints: Iterable[str]) -> str:
@@ -311,20 +326,11 @@ class _Builder:
 
     def _check_name(self) -> None:
         name, written = self._values["name"], self._given.values.get("name")
-        place = (
-            written.place if written else f"{self._given.place}, after which the task is named for want of a `name:`"
-        )
-        if not _NAME.fullmatch(name):
-            better = re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_-")[:60]
-            self._mistakes.append(
-                f"{place}: name is {name!r}: expected small letters, digits, - and _, 60 at most, for it names folders "
-                f"and the served model{f'; {better} would do' if better else ''}."
-            )
-        elif name in tasks.NAMES:
-            self._mistakes.append(
-                f"{place}: name is {name}, which is a built-in task's: expected another, so that their models are not "
-                "taken for each other."
-            )
+        place = written.place if written else f"{self._given.place} (it has no `name:`, so the file's is taken)"
+        try:
+            check_name(name)
+        except ValueError as error:
+            self._mistakes.append(f"{place}: {error}")
 
     def _missing(self, path: str) -> None:
         group, _, name = path.rpartition(".")
@@ -371,8 +377,8 @@ def _task_values(task: Task) -> dict[str, Any]:
     return values
 
 
-def _absolute(address: str, folder: Path) -> str:
-    """Makes a path absolute, for the stages may run in another folder; other addresses stay."""
+def absolute_address(address: str, folder: Path) -> str:
+    """Makes the path of images absolute, for the stages may run in another folder; other addresses stay."""
     if "://" in address or address.startswith("tfds:"):
         return address
     # Not resolve(): a pattern may hold anything, and links are the user's to follow.

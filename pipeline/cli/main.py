@@ -9,6 +9,7 @@ import click
 
 # Module and name of each subcommand, with its line in the group's help.
 SUBCOMMANDS = {
+    "init": ("pipeline.cli.init_command", "init", "Write a task file for your own images."),
     "run": ("pipeline.cli.run_command", "run", "Train, judge and push a model: the whole pipeline on this machine."),
     "compile": ("pipeline.cli.compile_command", "compile_pipeline", "Write the pipeline for Kubeflow, as a package."),
     "report": (

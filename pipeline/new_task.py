@@ -1,0 +1,174 @@
+"""Chooses the values of a task for somebody's images, each with its reason, and writes them as a task file."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from trainer import task_yaml
+
+if TYPE_CHECKING:
+    from components.image_example_gen.first_look import Look
+
+SIDES = (28, 32, 54, 64)
+"""Of the images that the paper's tasks see, and one more."""
+_LARGEST_SIDE_ON_CPU = 32
+_TRAINING_SECONDS = 600
+"""Of a first training: long enough to see something, short enough to change one's mind."""
+_MIN_STEPS, _MAX_STEPS, _MAX_EPOCHS = 500, 20_000, 400
+_BATCH = 100
+_COLOURFUL, _BINARY = 0.05, 0.9
+"""Fractions from which on all are so: of images in colour, of pixels that are nearly black or white."""
+
+
+@dataclasses.dataclass
+class NewTask:
+    """The values of a task file by dotted path, and the comment of each."""
+
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    comments: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def set(self, path: str, value: Any, comment: str = "") -> None:
+        """Sets a value with its reason."""
+        self.values[path] = value
+        if comment:
+            self.comments[path] = comment
+
+    def text(self, name: str) -> str:
+        """Returns the file's content."""
+        head = (
+            f"# The task {name}, written by `draw init` and yours to change: what a line leaves out is as in the task\n"
+            "# that `like` names. `draw tasks FILE` checks it and shows every value; `--set PATH=VALUE` tries one.\n"
+        )
+        return head + task_yaml.lines(self.values, self.comments)
+
+
+def choose(look: Look, images: str, *, classify: bool, has_accelerator: bool) -> NewTask:
+    """Chooses everything but the number of steps. Raises ValueError where the images are too few, or of no classes."""
+    if not look.sights:
+        raise ValueError(_nothing_readable(look, images))
+    count = look.files if look.is_pictures else max(look.files, len(look.sights))
+    if count < 20:
+        raise ValueError(
+            f"There are {count} images in {images}: a task needs more, to learn from some and be judged by others. "
+            "Twenty are the fewest, and some thousands are better."
+        )
+    if classify and len(look.class_names) < 2:
+        raise ValueError(
+            f"The images in {images} are in {len(look.class_names)} folders of a class: a classifier needs two or "
+            "more, a folder for each class, below train/, validation/ and test/ where there are these."
+        )
+    new = NewTask()
+    new.set("like", "cluttered_mnist_small" if classify else "digits", "what is not given here is as there")
+    _choose_data(new, look, images, classify=classify)
+    rows, columns = _choose_shape(new, look, classify=classify, has_accelerator=has_accelerator)
+    _choose_sizes(new, rows, columns, classify=classify, has_accelerator=has_accelerator)
+    new.set("recipe.batch_size", min(_BATCH, max(10, count // 2)), "images a step")
+    return new
+
+
+def choose_steps(new: NewTask, look: Look, seconds_per_step: float | None) -> float | None:
+    """Chooses the number of steps by the time that one takes; returns the seconds of the training, if known."""
+    count = max(look.files, len(look.sights))
+    batch = new.values["recipe.batch_size"]
+    most = min(_MAX_STEPS, max(_MIN_STEPS, _MAX_EPOCHS * count // batch))
+    steps = most
+    if seconds_per_step is not None:
+        steps = max(_MIN_STEPS, min(most, int(_TRAINING_SECONDS / seconds_per_step)))
+    # Two digits are enough for a number that nobody measured.
+    unit = 10 ** (int(math.log10(steps)) - 1)
+    steps = steps // unit * unit
+    seconds = None if seconds_per_step is None else steps * seconds_per_step
+    timed = "" if seconds is None else f", {duration(seconds)} here; more steps make a better model"
+    new.set("recipe.steps", steps, f"{steps * batch / count:,.0f} times each image{timed}")
+    new.set("recipe.validation_interval", max(50, steps // 10), "steps between looks at the validation images")
+    new.set("recipe.validation_examples", 500, "at most")
+    limit = "gate.max_error" if "classes" in new.values else "gate.max_nll_bound"
+    new.set(limit, None, "nobody knows a limit yet: finite and not worse than the last passes")
+    return seconds
+
+
+def duration(seconds: float) -> str:
+    """Returns a time for people."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+def _nothing_readable(look: Look, images: str) -> str:
+    first = "".join(f"\n  {path}: {reason}" for path, reason in look.unreadable[:3])
+    return f"No image in {images} can be read, of {len(look.unreadable):,} that were tried:{first}"
+
+
+def _choose_data(new: NewTask, look: Look, images: str, *, classify: bool) -> None:
+    new.set("data.images", images)
+    split_fields = ("train", "validation", "test")
+    if look.splits:
+        for field, split in zip(split_fields, _named_splits(look), strict=True):
+            if split != field:
+                new.set(f"data.{field}", split, "the folder's name")
+        new.comments["data"] = f"Divided by the folders {', '.join(look.splits)}."
+    else:
+        new.comments["data"] = (
+            "Divided by a hash of each file's name: 80% to learn from, 10% to watch, 10% to judge by."
+        )
+    if len(look.class_names) >= 2:
+        new.set("data.has_labels", True, "a folder for each class")
+        new.set("data.class_names", look.class_names, f"{len(look.class_names)} classes")
+    if classify:
+        new.set("classes", len(look.class_names), "as many as data.class_names")
+    portion = len(look.unreadable) / max(1, len(look.unreadable) + len(look.sights))
+    if portion > 0.01:
+        new.set("data.max_bad", math.ceil(100 * portion + 1) / 100, f"{portion:.1%} could not be read")
+
+
+def _named_splits(look: Look) -> list[str]:
+    """Training, validation and test: those that the folders have, and else the task's own names."""
+    others = [split for split in look.splits if split not in ("train", "test")]
+    return ["train", others[0] if others else "validation", "test"]
+
+
+def _choose_shape(new: NewTask, look: Look, *, classify: bool, has_accelerator: bool) -> tuple[int, int]:
+    """Chooses size, colour and binarisation; returns rows and columns."""
+    colour = statistics.fmean(sight.is_colour for sight in look.sights) > _COLOURFUL
+    channels = 3 if colour else 1
+    (common, times), *_ = collections.Counter(look.sizes).most_common(1)
+    largest = SIDES[-1] if has_accelerator else _LARGEST_SIDE_ON_CPU
+    if times == len(look.sizes) and max(common) <= largest and min(common) >= 8:
+        rows, columns = common
+        new.set("data.resize", "none", "all have this size already")
+        reason = "rows, columns, channels: as they are"
+    else:
+        short = statistics.median(min(size) for size in look.sizes)
+        side = max([side for side in SIDES if side <= min(short, largest)] or [SIDES[0]])
+        rows = columns = side
+        ratios = [width / height for height, width in look.sizes]
+        square = max(ratios) / min(ratios) < 1.02 and 0.9 < ratios[0] < 1.1
+        new.set("data.resize", "stretch" if square else "fit", "they are square" if square else "all of each; or fill")
+        if not square:
+            border = statistics.median(sight.border for sight in look.sights)
+            new.set("data.padding", 255 if border > 127 else 0, "brightness beside it, as that of most borders")
+        host = "" if has_accelerator else "; larger ones want a GPU"
+        reason = f"rows, columns, channels: most are {common[0]} x {common[1]}{host if short > largest else ''}"
+    new.set("image_shape", (rows, columns, channels), reason)
+    extreme = statistics.fmean(sight.extreme for sight in look.sights)
+    if not colour and not classify and extreme > _BINARY:
+        new.set("binarisation", "stochastic_each_epoch", f"{extreme:.0%} of the pixels are nearly black or white")
+    else:
+        new.set("binarisation", "none", "intensities, as they are")
+    return rows, columns
+
+
+def _choose_sizes(new: NewTask, rows: int, columns: int, *, classify: bool, has_accelerator: bool) -> None:
+    n = max(2, min(12, rows // 2, columns // 2))
+    new.set("glimpses", 32 if has_accelerator and not classify else 8, "T: steps in which an image is drawn or read")
+    new.set("lstm_units", 400 if has_accelerator else 256, "units of each network")
+    if classify:
+        new.set("read", n, "N: filters along a side of a glimpse")
+        return
+    new.set("latent_size", 100 if has_accelerator else 50, "numbers of noise a step")
+    new.set("attention.read", n, "N: filters along a side of the window")
+    new.set("attention.write", n)

@@ -1,0 +1,171 @@
+"""`draw init` chooses a task that fits the images and the host, and writes a file that is ready to run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from components.image_example_gen.first_look import Look, Sight, look
+from pipeline import new_task
+from pipeline.cli.main import main
+from trainer import task_file
+from trainer.task import ClassifyingTask, GenerativeTask, Task
+
+GREY = Sight(rows=100, columns=100, is_colour=False, extreme=0.1, border=20.0)
+LOOK = Look(
+    files=1_000,
+    is_pictures=True,
+    sights=(GREY,) * 50,
+    unreadable=(),
+    class_names=(),
+    class_counts=(),
+    splits=(),
+)
+
+
+def _chosen(look: Look = LOOK, *, classify: bool = False, gpu: bool = False, seconds: float | None = 0.1) -> Task:
+    new = new_task.choose(look, "/photos", classify=classify, has_accelerator=gpu)
+    new_task.choose_steps(new, look, seconds)
+    path = Path("chosen.yaml")
+    path.write_text(new.text("chosen"))
+    return task_file.load(str(path))
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _with(**changes: object) -> Look:
+    return dataclasses.replace(LOOK, sights=tuple(sight._replace(**changes) for sight in LOOK.sights))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("size", "gpu", "expected", "resize"),
+    [
+        ((100, 100), False, (32, 32), "stretch"),
+        ((100, 100), True, (64, 64), "stretch"),
+        ((60, 80), True, (54, 54), "fit"),
+        ((28, 28), False, (28, 28), "none"),
+        ((20, 30), False, (20, 30), "none"),
+        ((4, 6), False, (28, 28), "fit"),
+    ],
+)
+def test_the_size_fits_the_images_and_the_host(
+    size: tuple[int, int], gpu: bool, expected: tuple[int, int], resize: str
+) -> None:
+    task = _chosen(_with(rows=size[0], columns=size[1]), gpu=gpu)
+    assert task.image_shape[:2] == expected and task.data.resize.value == resize  # type: ignore[union-attr]
+
+
+def test_colour_and_binarisation_are_read_off_the_images() -> None:
+    assert (_chosen().image_shape[2], _chosen().binarisation.value) == (1, "none")
+    assert _chosen(_with(is_colour=True, extreme=1.0)).image_shape[2] == 3
+    assert _chosen(_with(extreme=0.95)).binarisation.value == "stochastic_each_epoch"
+    assert _chosen(_with(columns=140, border=240.0)).data.padding == 255  # type: ignore[union-attr]
+
+
+def test_the_steps_fit_the_time() -> None:
+    assert _chosen(seconds=0.1).recipe.steps == 4_000  # 400 times each image
+    assert _chosen(seconds=0.5).recipe.steps == 1_200  # ten minutes
+    assert _chosen(seconds=60).recipe.steps == 500
+    assert _chosen(seconds=None).recipe.steps == 4_000
+    assert _chosen(dataclasses.replace(LOOK, files=30)).recipe.batch_size == 15
+
+
+def test_a_new_task_has_no_threshold() -> None:
+    task = _chosen()
+    assert isinstance(task, GenerativeTask) and task.gate.max_nll_bound is None
+
+
+def test_a_classifier_has_the_classes_of_the_folders() -> None:
+    classes = dataclasses.replace(LOOK, class_names=("bolt", "no", "nut"), class_counts=(300, 300, 400))
+    task = _chosen(classes, classify=True)
+    assert isinstance(task, ClassifyingTask) and task.classes == 3 and task.gate.max_error is None
+    assert task.data.class_names == ("bolt", "no", "nut")
+    with pytest.raises(ValueError, match="are in 0 folders of a class: a classifier needs two"):
+        _chosen(classify=True)
+
+
+def test_folders_of_other_names_are_taken() -> None:
+    task = _chosen(dataclasses.replace(LOOK, splits=("train", "val", "test")))
+    assert task.data.splits == ("train", "val", "test")
+
+
+def test_a_portion_of_bad_images_is_allowed_for() -> None:
+    task = _chosen(dataclasses.replace(LOOK, unreadable=(("a.png", "it is broken"),) * 5))
+    assert 0.09 < task.data.max_bad < 0.13  # type: ignore[union-attr]
+
+
+def test_too_few_images_are_told() -> None:
+    with pytest.raises(ValueError, match="There are 7 images in /photos: a task needs more"):
+        _chosen(dataclasses.replace(LOOK, files=7))
+    nothing = dataclasses.replace(LOOK, sights=(), unreadable=(("a.png", "it is broken"),))
+    with pytest.raises(
+        ValueError, match=r"No image in /photos can be read, of 1 that were tried:\n  a.png: it is broken"
+    ):
+        _chosen(nothing)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for number in range(40):
+        pixels = np.random.RandomState(number).randint(0, 256, (50 + number, 60, 3)).astype(np.uint8)
+        (tmp_path / "photos" / f"kind{number % 2}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"kind{number % 2}" / f"{number}.png")
+    (tmp_path / "photos" / "kind0" / "broken.jpg").write_text("no picture")
+    return tmp_path / "photos"
+
+
+def test_a_look_counts(photos: Path) -> None:
+    seen = look(str(photos))
+    assert (seen.files, len(seen.sights), len(seen.unreadable)) == (41, 40, 1)
+    assert (min(seen.sizes), max(seen.sizes)) == ((50, 60), (89, 60))
+    assert all(sight.is_colour for sight in seen.sights)
+    assert dict(zip(seen.class_names, seen.class_counts, strict=True)) == {"kind0": 21, "kind1": 20}
+    assert len(look(str(photos), limit=10).sights) + len(look(str(photos), limit=10).unreadable) == 10
+    np.savez(photos.parent / "a.npz", image=np.zeros((30, 20, 10), np.uint8))
+    assert look(str(photos.parent / "a.npz")).sizes == [(20, 10)] * 30
+
+
+def _init(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["init", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_the_command_writes_a_file_that_is_ready(photos: Path) -> None:
+    status, shown = _init("parts", "--images", "photos", "--no-time")
+    assert status == 0, shown
+    assert "41 images in photos" in shown and "unreadable 1\n" in shown and "broken.jpg: it is no picture" in shown
+    assert shown.endswith("next: draw run --task parts.yaml\n")
+    task = task_file.load("parts.yaml")
+    assert task.data.address == str(photos) and task.image_shape == (32, 32, 3)
+    text = Path("parts.yaml").read_text()
+    assert all("#" in line for line in text.splitlines() if line and not line.endswith((":", "photos", "write: 12")))
+    assert _init("parts", "--images", "photos", "--no-time") == (
+        1,
+        "Error: parts.yaml is there already: choose another name, or overwrite it with --force.\n",
+    )
+    assert _init("parts", "--images", "photos", "--no-time", "--force", "--classify")[0] == 0
+    assert isinstance(task_file.load("parts.yaml"), ClassifyingTask)
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "message"),
+    [
+        ("mnist", "photos", "name is mnist, which is a built-in task's"),
+        ("My Parts", "photos", "my_parts would do"),
+        ("parts", "nowhere", "nowhere, and no file is there"),
+        ("parts", "photos/kind0/broken.jpg", "No image in photos/kind0/broken.jpg can be read"),
+    ],
+)
+def test_a_mistake_writes_nothing(photos: Path, name: str, images: str, message: str) -> None:
+    status, shown = _init(name, "--images", images, "--no-time")
+    assert status == 1 and message in shown
+    assert not list(Path().glob("*.yaml"))
