@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serving.images.image_format import ImageFormat
-from serving.images.preparation import Preparation
+# Pillow, which a client that asks for a window's size has no use for, is imported with the images' formats.
+if TYPE_CHECKING:
+    from serving.images.image_format import ImageFormat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,8 @@ class ExportedTask:
 
     def image_format(self, split: str | None = None) -> ImageFormat:
         """Returns the format of the model's images, or of the stored ones of a split, which may keep intensities."""
+        from serving.images.image_format import ImageFormat
+
         keeps_intensities = self.values["binarisation"] == "stochastic_each_epoch" and split == self._data("train")
         return ImageFormat(
             shape=self.image_shape, margin=self.crop_margin, binary=self.binary and not keeps_intensities
@@ -76,6 +79,8 @@ class ExportedTask:
 
     def input_format(self) -> ImageFormat:
         """Returns the format of images that somebody gives the model, which become what training's images became."""
+        from serving.images.preparation import Preparation
+
         data = self.values["data"]
         preparation = Preparation.from_json(data)
         if preparation is None:

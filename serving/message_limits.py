@@ -61,10 +61,12 @@ def _check(data: bytes, descriptor: Any, max_bytes: int) -> None:
             while position < end:
                 key, position = (data[position], position + 1) if data[position] < 0x80 else _varint(data, position)
                 counted += FIELD_BYTES
-                wire_type = key & 7
+                number, wire_type = key >> 3, key & 7
+                if not number:
+                    raise IndexError("there is no field 0, which some parsers take for the end")
                 if wire_type == _BYTES:
                     size, position = _varint(data, position)
-                    field = fields.get(key >> 3)
+                    field = fields.get(number)
                     if field is not None and field.message_type is not None:
                         messages.append((position, position + size, field.message_type))
                     else:
@@ -78,7 +80,7 @@ def _check(data: bytes, descriptor: Any, max_bytes: int) -> None:
                     raise MessageTakesTooMuch(
                         f"the {len(data):,} bytes of {descriptor.name} would take more than {max_bytes:,} in memory"
                     )
-        except (IndexError, KeyError):  # cut in a number, or a group, which proto3 has not
+        except (IndexError, KeyError):  # cut in a number; or a group, which proto3 has not
             position = -1
         if position != end:
             raise MalformedMessage(f"no {descriptor.name}: its fields do not fit into its {len(data):,} bytes")

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Series
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import numpy as np
@@ -21,7 +21,9 @@ from serving.client.signature_calls import Outputs, SignatureCalls, as_array
 from serving.client.tensor_codec import MOST_DIMENSIONS, dtype_of, from_tensor, shape_of, text_of_shape, to_tensor
 from serving.client.version_pin import VersionGone, VersionPin, version_of
 from serving.exported_task import ExportedTask
-from serving.images.image_format import ImageFormat
+
+if TYPE_CHECKING:
+    from serving.images.image_format import ImageFormat
 
 DEFAULT_SERVER = "127.0.0.1:8500"
 """TF Serving's default port on this host."""
@@ -190,7 +192,12 @@ class Client(SignatureCalls):
 
     def input_format(self) -> ImageFormat | None:
         """Returns how images become the model's; None of a server that tells no task, such as TF Serving."""
-        return self._from_task(lambda task: task.input_format())
+        images = self._from_task(lambda task: task.input_format())
+        if images is not None and images.shape != self.metadata().image_shape:
+            raise errors.UnexpectedAnswer(
+                f"The task that {self.server} tells has images of another shape than it takes."
+            )
+        return images
 
     def window_size(self, side: str) -> int | None:
         """Returns N of the `read` or `write` window; None of a server that tells no task, such as TF Serving."""

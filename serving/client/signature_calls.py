@@ -6,13 +6,15 @@ import abc
 import operator
 from collections.abc import Mapping
 from collections.abc import Sequence as Series
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from serving.client import errors
 from serving.client.answers import Classification, ModelMetadata, Reconstruction, Scores, Sequence
-from serving.images.image_format import ImageFormat
+
+if TYPE_CHECKING:
+    from serving.images.image_format import ImageFormat
 
 Outputs = dict[str, np.ndarray]
 

@@ -322,6 +322,8 @@ class ModelVersions:
 
     def _fail(self, version: int, path: pathlib.Path, error: Exception, content: object) -> None:
         reason = status_error.from_exception(error)
+        # Without the traceback, whose frames hold all that was loaded of the version: 45 MB of a small model.
+        reason = status_error.StatusError(reason.code, reason.message)
         seconds, retry_at, again = _RETRY_SECONDS, math.inf, "when its files change"
         if reason.code not in _FILES_AT_FAULT:
             last = self._failures.get(version)

@@ -39,6 +39,7 @@ METHODS: dict[str, Callable[[Client], object]] = {
     "metadata": lambda client: client.metadata(),
     "status": lambda client: client.status(),
     "window_size": lambda client: client.window_size("write"),
+    "input_format": lambda client: client.input_format(),
 }
 
 
@@ -87,6 +88,7 @@ NONSENSE = {
     "a field longer than the message": b"\x0a\xff\xff\xff\xff\x0f",
     "a number that does not end": b"\x08" + b"\xff" * 30,
     "a group": b"\x0b" * 300,
+    "the field 0": b"\x00\x01" * 300,
     "a name that is no UTF-8": _field(1, _field(1, b"\xff\xfe") + _field(2, b"")),
     "nothing": b"",
     "no values": _answer(image=_tensor()),
@@ -118,7 +120,7 @@ def test_nonsense_is_a_serving_error(answer: bytes, method: str) -> None:
         del request, context
         return answer
 
-    asks_metadata = method in ("metadata", "status", "window_size")
+    asks_metadata = method in ("metadata", "status", "window_size", "input_format")
     script = Script(nonsense, metadata=nonsense if asks_metadata else metadata, status=nonsense)
     with serve(script) as server:
         began = time.monotonic()
@@ -257,14 +259,42 @@ def _of_sample(answer: Callable[..., Any]) -> Callable[..., Any]:
 )
 def test_a_task_that_is_none_is_told_so(task: str) -> None:
     def tell(request: Any, context: grpc.ServicerContext) -> Any:
-        answer = wire.GetModelMetadataResponse()
+        answer = metadata(request, context)
         answer.metadata["task"].value = wire.StringValue(value=task).SerializeToString()
         return answer
 
     with serve(Script(metadata=tell)) as server:
+        assert isinstance(_ask(server, "input_format"), UnexpectedAnswer)
         error = _ask(server, "window_size")
     # Of a model without attention there is no window.
     assert error is None if task == "{}" else isinstance(error, UnexpectedAnswer)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"image_shape": [2, 3]},
+        {"image_shape": [2**20, 2**20, 3]},
+        {"image_shape": ["2", "3", "1"]},
+        {"data": {"resize": "fit", "crop": 7, "test": "t", "crop_margin": [0, 0]}},
+        {"binarisation": None, "data": None},
+    ],
+)
+def test_a_task_with_a_wrong_value_is_told_so(changed: dict[str, Any]) -> None:
+    task = {"image_shape": [2, 3, 1], "binarisation": "none", "data": {"test": "t", "crop_margin": [0, 0]}}
+
+    def tell(told: dict[str, Any]) -> Callable[..., Any]:
+        def answer(request: Any, context: grpc.ServicerContext) -> Any:
+            answer = metadata(request, context)
+            answer.metadata["task"].value = wire.StringValue(value=json.dumps(told)).SerializeToString()
+            return answer
+
+        return answer
+
+    with serve(Script(metadata=tell(task))) as server:
+        assert _ask(server, "input_format") is None
+    with serve(Script(metadata=tell({**task, **changed}))) as server:
+        assert isinstance(_ask(server, "input_format"), UnexpectedAnswer)
 
 
 # Memory

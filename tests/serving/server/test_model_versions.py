@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import pathlib
 import shutil
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -14,7 +16,7 @@ import pytest
 
 from serving.saved_model import GRAPH_FILE
 from serving.server import model_versions, version_folders
-from serving.server.model_versions import All, Latest, ModelVersions, State, VersionPolicy
+from serving.server.model_versions import All, Latest, ModelVersions, State, Status, VersionPolicy
 from serving.server.servable import Servable
 from serving.server.status_error import StatusError
 
@@ -313,3 +315,29 @@ def test_many_threads_acquire_while_versions_come_and_go(
         caller.join()
     assert not failures
     _wait_for(lambda: all(status.state == State.END for v, status in versions.statuses().items() if v != 11))
+
+
+def test_a_version_that_failed_keeps_nothing_of_what_was_loaded(
+    base: pathlib.Path, loads: Loads, watch: Callable[..., ModelVersions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error's traceback holds the frames that raised it, and they the model."""
+
+    class Model:
+        pass
+
+    loaded: list[weakref.ref[Model]] = []
+
+    def fail(*_: object) -> Servable:
+        model = Model()
+        loaded.append(weakref.ref(model))
+        try:
+            raise IndexError("a file is cut")
+        except IndexError as error:
+            raise StatusError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+
+    monkeypatch.setattr(Loads, "__call__", fail)
+    _add(base / "1")
+    versions = watch(base)
+    _wait_for(lambda: versions.statuses().get(1, Status(State.LOADING)).state == State.END)
+    _wait_for(lambda: gc.collect() >= 0 and loaded[0]() is None)
+    assert "a file is cut" in str(versions.statuses()[1].error)
