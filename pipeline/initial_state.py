@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from serving.saved_model import NotASavedModel, newest_version
-
 
 def identify(path: str) -> dict[str, str]:
     """Identifies a file, or a folder's files: its `path`, and its `sha256`.
 
     Of a SavedModel's numbered versions it is the newest. Logs and the like beside checkpoints do not count.
     """
-    # It imports TensorFlow.
+    # They import TensorFlow and NumPy.
     from components.run_report import provenance
+    from serving.saved_model import NotASavedModel, newest_version
 
     with contextlib.suppress(NotASavedModel):
         path = newest_version(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serving.cli.command_line import draw_command
 from serving.native_output import quiet_native_code
 from trainer import task_file
 from trainer.task import Task
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _NAMED = 3
 
 
-@click.command()
+@draw_command()
 @click.argument("name")
 @click.option("--images", required=True, help="A folder, a pattern of files, an archive, or tfds:NAME.")
 @click.option("--classify", is_flag=True, help="Make a classifier of the images' folders, and not a model that draws.")

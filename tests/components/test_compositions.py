@@ -189,7 +189,7 @@ def test_a_source_that_cannot_be_had_is_told(tmp_path: pathlib.Path, monkeypatch
     )
     with pytest.raises(RuntimeError, match=message):
         _open("two_digit_mnist/mnist-20:1.0.0", tmp_path)
-    assert not list((tmp_path / "two_digit_mnist").glob("mnist-20/*"))
+    assert [path.suffix for path in (tmp_path / "two_digit_mnist").glob("mnist-20/*")] == [".lock"]
 
 
 @pytest.mark.slow
