@@ -54,7 +54,8 @@ def test_a_living_holder_is_named_and_a_killed_ones_hold_is_taken_over(tmp_path:
             pytest.fail("two hold the folder")
     finally:
         holder.kill()
-    # Not yet waited for: what is left of it holds nothing.
+    # It has ended, and nobody has waited for it yet: what is left of it holds nothing.
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
     with hold(str(folder), "draw run"):
         assert folder_lock.is_held(str(folder))
     assert not folder_lock.is_held(str(folder)) and not list(folder.iterdir())
