@@ -12,21 +12,21 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import tensorflow_datasets as tfds
-from apache_beam.io.filesystem import FileMetadata
 from apache_beam.pvalue import TaggedOutput
 
 from components.image_example_gen.image_names import ImageNames
 from components.image_example_gen.ingestion_settings import IngestionSettings
 from components.image_example_gen.tf_example import checked_example, example_id
+from serving.cores import cores
 from serving.images.array_files import Label
 from serving.images.bad_image import BadImage
 from serving.images.file_names import ARCHIVES, PICTURE
-from serving.images.file_reader import Lost, Piece, Row, pieces, rows
+from serving.images.file_reader import Lost, Piece, Row, rows
 from serving.images.image_elements import Place, Rejected
 from serving.images.image_format import ImageFormat
 from serving.images.input_files import Inputs, MatchInputs
 from serving.images.preparation import Preparation
-from serving.images.reading import REJECTED, open_file
+from serving.images.reading import REJECTED, CutFiles, lost_rows, open_file
 from trainer.task import Binarisation, ImageFiles
 
 _IN_FLIGHT = 64
@@ -105,7 +105,7 @@ class ReadFiles(beam.PTransform):
         """Spreads pieces of files over the workers; images stay where they are read."""
         folder = self._inputs.folder
         cut = (root | "Match" >> MatchInputs(self._inputs))["files"] | "Cut" >> beam.ParDo(
-            _Cut(self._converter.images)
+            CutFiles(self._converter.images)
         ).with_outputs(REJECTED, main="pieces")
         read = (
             cut.pieces
@@ -162,15 +162,6 @@ class _ConvertTfds(beam.DoFn):
         return self._converter.images.from_pixels(np.asarray(features["image"]))
 
 
-class _Cut(beam.DoFn):
-    def __init__(self, images: ImageFormat) -> None:
-        self._images = images
-
-    def process(self, file: FileMetadata) -> Iterator[Piece | TaggedOutput]:
-        for piece in pieces(file.path, self._images, open_file):
-            yield _lost(file.path, piece) if isinstance(piece, Lost) else piece
-
-
 class _ReadPieces(beam.DoFn):
     """Decodes on all cores: Pillow works outside of Python's lock."""
 
@@ -179,7 +170,7 @@ class _ReadPieces(beam.DoFn):
         self._folder = folder
 
     def setup(self) -> None:
-        self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(cores())
 
     def teardown(self) -> None:
         self._threads.shutdown()
@@ -207,11 +198,11 @@ class _ReadPieces(beam.DoFn):
 
     def _convert(self, piece: Piece, row: Row | Lost) -> Read | Rejected:
         if isinstance(row, Lost):
-            return _rejected(piece.path, row)
+            return lost_rows(piece.path, row)
         name = piece.path.removeprefix(self._folder)
-        identity = piece.row_name(name, row.number).encode(errors="surrogateescape") if row.id is None else row.id
+        identity = piece.row_id(row, name)
         if piece.format in ARCHIVES:
-            name = identity.decode(errors="surrogateescape")
+            name = os.fsdecode(identity)
         place = Place(piece.path, None if piece.format == PICTURE else row.number)
         return self._converter.convert(row.read, name, identity, row.label, place)
 
@@ -219,14 +210,6 @@ class _ReadPieces(beam.DoFn):
 def _tagged(results: Iterable[Read | Rejected]) -> Iterator[Read | TaggedOutput]:
     for result in results:
         yield TaggedOutput(REJECTED, result) if isinstance(result, Rejected) else result
-
-
-def _rejected(path: str, lost: Lost) -> Rejected:
-    return Rejected(None, Place(path, lost.number), lost.reason, lost.rows)
-
-
-def _lost(path: str, lost: Lost) -> TaggedOutput:
-    return TaggedOutput(REJECTED, _rejected(path, lost))
 
 
 def _order(piece: Piece, folder: str) -> int:

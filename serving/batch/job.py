@@ -32,7 +32,7 @@ from serving.batch.publish import Publish
 from serving.batch.sinks import FORMATS, ScoreTables, WriteFiles
 from serving.batch.summary import LEAST_LIKELY, Summarise
 from serving.beam_options import LOCAL_BEAM_ARGUMENTS
-from serving.images.image_elements import Image, Rejected
+from serving.images.image_elements import Image, Place, Rejected
 from serving.images.input_files import PASSED_OVER, Inputs, find_inputs
 from serving.images.reading import REJECTED, ReadImages
 
@@ -225,13 +225,18 @@ class ScoreImages(beam.PTransform):
         if spread:
             parts = (
                 parts
-                | "Key" >> beam.FlatMap(lambda batch: [((part.place.path, part.place.row), part) for part in batch])
+                | "Key" >> beam.FlatMap(lambda batch: [(_key(part.place), part) for part in batch])
                 | "Merge" >> beam.CombinePerKey(merge_parts)
                 | "Whole" >> beam.Values()
                 | "Batch" >> beam.BatchElements(min_batch_size=_TOGETHER, max_batch_size=_TOGETHER)
             )
         sorted_parts = parts | "Sort" >> beam.ParDo(_Sort()).with_outputs(REJECTED, main="scores")
         return {"scores": sorted_parts.scores, REJECTED: sorted_parts[REJECTED]}
+
+
+def _key(place: Place) -> tuple[bytes, int | None]:
+    """A key that every runner computes alike; Beam's coder takes no text that is not UTF-8."""
+    return os.fsencode(place.path), place.row
 
 
 def _work(image: Image, samples: int) -> Iterator[Work]:

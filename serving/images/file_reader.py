@@ -69,11 +69,13 @@ class Piece(NamedTuple):
     """Whether the file has other parts whose rows are numbered from 0 too."""
     gzipped: bool = False
 
-    def row_name(self, name: str, number: int) -> str:
-        """Returns the id of a row that has none, in a file of this name."""
-        if self.format == file_names.PICTURE:
-            return name
-        return f"{name}:{self.part}:{number}" if self.several else f"{name}:{number}"
+    def row_id(self, row: Row, name: str) -> bytes:
+        """Returns the id of a row, or where it has none, the one that follows from the file's name and its place."""
+        if row.id is not None:
+            return row.id
+        if self.format != file_names.PICTURE:
+            name += f":{self.part}:{row.number}" if self.several else f":{row.number}"
+        return os.fsencode(name)
 
 
 def open_local(path: str) -> IO[bytes]:
@@ -298,7 +300,7 @@ def _raise(error: BadImage) -> np.ndarray:
 def _archive(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]:
     archive = posixpath.basename(piece.path)
     for number, member in enumerate(picture_archives.read_members(file, piece.format)):
-        name = posixpath.normpath(posixpath.join(archive, member.name)).encode()
+        name = os.fsencode(posixpath.normpath(posixpath.join(archive, member.name)))
         yield Row(number, name, lambda content=member.content: images.from_picture(content), member.label)  # type: ignore[misc]
 
 

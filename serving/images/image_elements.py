@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -38,9 +39,15 @@ class PassedOver(NamedTuple):
     """A file of the input that is not opened, such as README.txt."""
 
     path: str
+    """As `printable_path` gives it."""
     reason: str
 
 
 def printable_id(identity: bytes) -> str:
     """Decodes an id as the outputs show it, without NUL, which CSV cannot hold."""
     return identity.decode(errors="backslashreplace").replace("\0", "\\x00")
+
+
+def printable_path(path: str) -> str:
+    """Returns a path as people are shown it, also where its bytes are no UTF-8, which Python keeps as surrogates."""
+    return printable_id(os.fsencode(path))

@@ -15,7 +15,7 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.pvalue import TaggedOutput
 
 from serving.images.file_names import no_data
-from serving.images.image_elements import PassedOver
+from serving.images.image_elements import PassedOver, printable_path
 
 PASSED_OVER = "passed_over"
 _WILDCARD = re.compile(r"[*?\[]")
@@ -85,7 +85,7 @@ class MatchInputs(beam.PTransform):
         if len(self._inputs.sources) > 1:
             files = files | "FilesOnce" >> beam.Distinct()
             passed_over = passed_over | "PassedOverOnce" >> beam.Distinct()
-        return {"files": files | "Metadata" >> beam.MapTuple(FileMetadata), PASSED_OVER: passed_over}
+        return {"files": files | "Metadata" >> beam.MapTuple(_file_metadata), PASSED_OVER: passed_over}
 
 
 def passed_over(path: str) -> str | None:
@@ -109,15 +109,19 @@ class _List(beam.DoFn):
     def __init__(self, is_ours: Callable[[str], bool]) -> None:
         self._is_ours = is_ours
 
-    def process(self, source: Source) -> Iterator[tuple[str, int, float] | TaggedOutput]:
+    def process(self, source: Source) -> Iterator[tuple[bytes, int, float] | TaggedOutput]:
         for file, reason in _listed(source):
             if self._is_ours(file.path):
-                yield TaggedOutput(PASSED_OVER, PassedOver(file.path, "it is an output of this job"))
-                continue
+                reason = "it is an output of this job"
             if reason is None:
-                yield file.path, file.size_in_bytes, file.last_updated_in_seconds
+                # As bytes, for Beam's coder takes no text that is not UTF-8, and a name may be any bytes.
+                yield os.fsencode(file.path), file.size_in_bytes, file.last_updated_in_seconds
             else:
-                yield TaggedOutput(PASSED_OVER, PassedOver(file.path, reason))
+                yield TaggedOutput(PASSED_OVER, PassedOver(printable_path(file.path), reason))
+
+
+def _file_metadata(path: bytes, size: int, updated: float) -> FileMetadata:
+    return FileMetadata(os.fsdecode(path), size, updated)
 
 
 def _listed(source: Source) -> Iterator[tuple[FileMetadata, str | None]]:

@@ -43,7 +43,7 @@ class ReadImages(beam.PTransform):
     def expand(self, root: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
         """Spreads pieces of files over the workers; images stay where they are read."""
         matched = root | "Match" >> MatchInputs(self._inputs)
-        cut = matched["files"] | "Cut" >> beam.ParDo(_Cut(self._images)).with_outputs(REJECTED, main="pieces")
+        cut = matched["files"] | "Cut" >> beam.ParDo(CutFiles(self._images)).with_outputs(REJECTED, main="pieces")
         read = (
             cut.pieces
             | "Spread" >> beam.Reshuffle()
@@ -56,13 +56,16 @@ class ReadImages(beam.PTransform):
         }
 
 
-class _Cut(beam.DoFn):
+class CutFiles(beam.DoFn):
+    """Cuts files into pieces that workers can read, and gives what is lost of them as REJECTED."""
+
     def __init__(self, images: ImageFormat) -> None:
         self._images = images
 
     def process(self, file: FileMetadata) -> Iterator[Piece | TaggedOutput]:
+        """Yields the pieces of one file."""
         for piece in pieces(file.path, self._images, open_file):
-            yield _rejected(file.path, piece) if isinstance(piece, Lost) else piece
+            yield TaggedOutput(REJECTED, lost_rows(file.path, piece)) if isinstance(piece, Lost) else piece
 
 
 class _Read(beam.DoFn):
@@ -74,9 +77,9 @@ class _Read(beam.DoFn):
         name = piece.path.removeprefix(self._folder)
         for row in rows(piece, self._images, open_file):
             if isinstance(row, Lost):
-                yield _rejected(piece.path, row)
+                yield TaggedOutput(REJECTED, lost_rows(piece.path, row))
                 continue
-            identity = piece.row_name(name, row.number).encode() if row.id is None else row.id
+            identity = piece.row_id(row, name)
             place = Place(piece.path, None if piece.format == PICTURE else row.number)
             try:
                 yield Image(identity, self._images.drawn(row.read(), identity), place)
@@ -84,5 +87,6 @@ class _Read(beam.DoFn):
                 yield TaggedOutput(REJECTED, Rejected(row.id, place, str(error)))
 
 
-def _rejected(path: str, lost: Lost) -> TaggedOutput:
-    return TaggedOutput(REJECTED, Rejected(None, Place(path, lost.number), lost.reason, lost.rows))
+def lost_rows(path: str, lost: Lost) -> Rejected:
+    """Returns what is lost of a file as rejected rows."""
+    return Rejected(None, Place(path, lost.number), lost.reason, lost.rows)

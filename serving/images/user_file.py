@@ -26,8 +26,7 @@ def read_images(path: str | os.PathLike[str], images: ImageFormat) -> np.ndarray
             if isinstance(row, Lost):
                 raise BadImage(_message(path, row.number, row.reason))
             try:
-                identity = piece.row_name(os.path.basename(path), row.number).encode() if row.id is None else row.id
-                pixels.append(images.drawn(row.read(), identity))
+                pixels.append(images.drawn(row.read(), piece.row_id(row, os.path.basename(path))))
             except BadImage as error:
                 raise BadImage(_message(path, None if piece.rows == 1 else row.number, str(error))) from error
     if not pixels:

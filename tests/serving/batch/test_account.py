@@ -101,6 +101,27 @@ def test_an_id_of_any_bytes_is_written(file_format: str, versions: Path, images:
         assert shown == ["nul\\x00", "line\nbreak", '"quote",', "\\xff\\xfe", " ", "ü☃"]
 
 
+@pytest.mark.parametrize("samples", [1, 1_001])
+def test_a_name_of_any_bytes_is_scored_or_told(
+    samples: int, versions: Path, images: np.ndarray, tmp_path: Path
+) -> None:
+    folder = os.fsencode(tmp_path / "in")
+    os.mkdir(folder)
+    for name, content in ((b"\xff-good.npy", images[:2]), (b"\xff-bad.npy", images[:1, :3])):
+        with open(os.path.join(folder, name), "wb") as file:
+            np.save(file, content)
+    (tmp_path / "in" / os.fsdecode(b"\xff.txt")).touch()
+    output = tmp_path / "out"
+    status, said = _draw(
+        versions, output, "--input", tmp_path / "in", "--samples", str(samples), "--max-bad", "1", "--format", "csv"
+    )
+    assert status == 0, said
+    (scores,) = tmp_path.glob("out-scores-*")
+    with scores.open(encoding="utf-8") as file:
+        assert sorted(row["id"] for row in csv.DictReader(file)) == ["\\xff-good.npy:0", "\\xff-good.npy:1"]
+    assert "\\xff.txt" in said
+
+
 def test_a_full_disk_names_the_file(
     versions: Path, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,7 +65,7 @@ def read(path: Path, images: ImageFormat = GREY) -> Reading:
             if isinstance(row, Lost):
                 reading.lost.append(row)
                 continue
-            name = piece.row_name(path.name, row.number) if row.id is None else row.id.decode()
+            name = piece.row_id(row, path.name).decode()
             try:
                 reading.images[name] = row.read()
             except BadImage as error:
