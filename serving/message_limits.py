@@ -1,29 +1,36 @@
-"""Protobuf messages from strangers, parsed only where the memory that they would take is bounded."""
+"""Protobuf messages from strangers, counted before they are parsed.
+
+A limit of bytes on the wire is none of memory or of time: 60 MB can hold 30 million empty messages, which take 5 GB and
+seconds.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
 FIELD_BYTES = 1024
 """What a field counts beside its content: an empty message takes some 200 bytes, a Python object for it as much."""
+FIXED_BYTES = {
+    FieldDescriptor.TYPE_DOUBLE: 8,
+    FieldDescriptor.TYPE_FIXED32: 4,
+    FieldDescriptor.TYPE_FIXED64: 8,
+    FieldDescriptor.TYPE_FLOAT: 4,
+    FieldDescriptor.TYPE_SFIXED32: 4,
+    FieldDescriptor.TYPE_SFIXED64: 8,
+}
+"""Bytes of a number on the wire, by its type; all other numbers have at least one."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_FIXED_WIRE_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _VARINT_BYTES = 8
 """A byte of packed varints may become a number of eight."""
-_FIXED_TYPES = {
-    FieldDescriptor.TYPE_BYTES,
-    FieldDescriptor.TYPE_DOUBLE,
-    FieldDescriptor.TYPE_FIXED32,
-    FieldDescriptor.TYPE_FIXED64,
-    FieldDescriptor.TYPE_FLOAT,
-    FieldDescriptor.TYPE_SFIXED32,
-    FieldDescriptor.TYPE_SFIXED64,
-    FieldDescriptor.TYPE_STRING,
-}
+_MAX_DEPTH = 64
+"""Messages within each other; protobuf's own limit is 100."""
 
 
 class MalformedMessage(ValueError):
@@ -31,59 +38,109 @@ class MalformedMessage(ValueError):
 
 
 class MessageTakesTooMuch(ValueError):
-    """The message would take more memory than it may."""
+    """The message counts more than it may."""
+
+
+class Measure(NamedTuple):
+    """What the fields of a message count."""
+
+    field: int
+    """Each by itself."""
+    content: Callable[[FieldDescriptor | None], tuple[int, int]]
+    """Numbers (a, b) of a field that is no message: its n bytes, where they have a length, count n * a // b more.
+
+    The field is None where the class has none of that number.
+    """
+
+
+def _memory(field: FieldDescriptor | None) -> tuple[int, int]:
+    is_as_sent = field is None or field.cpp_type == FieldDescriptor.CPPTYPE_STRING or field.type in FIXED_BYTES
+    return (1 if is_as_sent else _VARINT_BYTES), 1
+
+
+MEMORY = Measure(FIELD_BYTES, _memory)
+"""About the bytes that a message takes in memory."""
 
 
 def parse(message_class: Any, data: bytes, *, max_bytes: int) -> Any:
     """Parses a message that takes at most about `max_bytes` of memory; nothing is built of one that takes more.
 
-    A limit of bytes on the wire is none of memory: 60 MB can hold 30 million empty messages, which take 5 GB.
-
     Raises:
       MalformedMessage: if `data` is no message of the class.
       MessageTakesTooMuch: if it has too many fields, or too much in them.
     """
-    _check(data, message_class.DESCRIPTOR, max_bytes)
+    kind = message_class.DESCRIPTOR
+    if not counts_at_most(data, kind, MEMORY, max_bytes):
+        raise MessageTakesTooMuch(
+            f"the {len(data):,} bytes of {kind.name} would take more than {max_bytes:,} in memory"
+        )
     try:
         return message_class.FromString(data)
     except (DecodeError, ValueError) as error:  # ValueError: a string that is not UTF-8, in protobuf's pure Python
-        raise MalformedMessage(f"no {message_class.DESCRIPTOR.name}: {error}") from error
+        raise MalformedMessage(f"no {kind.name}: {error}") from error
 
 
-def _check(data: bytes, descriptor: Any, max_bytes: int) -> None:
-    """Walks the fields of all messages in `data` until they count more than `max_bytes`."""
-    counted = 0
-    messages = [(0, len(data), descriptor)]
-    while messages:
-        position, end, kind = messages.pop()
-        fields = kind.fields_by_number
-        try:
-            while position < end:
-                key, position = (data[position], position + 1) if data[position] < 0x80 else _varint(data, position)
-                counted += FIELD_BYTES
-                number, wire_type = key >> 3, key & 7
-                if not number:
-                    raise IndexError("there is no field 0, which some parsers take for the end")
-                if wire_type == _BYTES:
-                    size, position = _varint(data, position)
-                    field = fields.get(number)
-                    if field is not None and field.message_type is not None:
-                        messages.append((position, position + size, field.message_type))
-                    else:
-                        counted += size * (1 if field is None or field.type in _FIXED_TYPES else _VARINT_BYTES)
-                    position += size
-                elif wire_type == _VARINT:
-                    _, position = _varint(data, position)
-                else:
-                    position += _FIXED_SIZES[wire_type]
-                if counted > max_bytes:
-                    raise MessageTakesTooMuch(
-                        f"the {len(data):,} bytes of {descriptor.name} would take more than {max_bytes:,} in memory"
-                    )
-        except (IndexError, KeyError):  # cut in a number; or a group, which proto3 has not
-            position = -1
-        if position != end:
-            raise MalformedMessage(f"no {descriptor.name}: its fields do not fit into its {len(data):,} bytes")
+def counts_at_most(data: bytes, kind: Descriptor, measure: Measure, limit: int) -> bool:
+    """Walks the fields of all messages in `data` until they count more than `limit`, or lie too deep.
+
+    Raises MalformedMessage where the bytes are no message of that kind.
+    """
+    try:
+        return _counts_at_most(data, kind, measure, limit)
+    except (IndexError, KeyError):  # cut in a number; or a group, which proto3 has not
+        raise MalformedMessage(f"no {kind.name}: its fields do not fit into its {len(data):,} bytes") from None
+
+
+def _counts_at_most(data: bytes, kind: Descriptor, measure: Measure, limit: int) -> bool:
+    counted, field_counts, unknown = 0, measure.field, measure.content(None)
+    around: list[tuple[int, Mapping[int, Any]]] = []  # ends and fields of the messages that this one lies in
+    position, end, contents = 0, len(data), _contents(kind, measure)
+    while True:
+        while position == end:
+            if not around:
+                return True
+            end, contents = around.pop()
+        counted += field_counts
+        key = data[position]
+        position += 1
+        if key > 127:
+            key, position = _varint(data, position - 1)
+        number, wire_type = key >> 3, key & 7
+        if not number:
+            raise IndexError("there is no field 0, which some parsers take for the end")
+        if wire_type == _LENGTH:
+            size = data[position]
+            position += 1
+            if size > 127:
+                size, position = _varint(data, position - 1)
+            after = position + size
+            if after > end:
+                raise IndexError("a field is longer than its message")
+            content = contents.get(number, unknown)
+            if isinstance(content, tuple):
+                counted += size * content[0] // content[1]
+                position = after
+            else:
+                around.append((end, contents))
+                end, contents = after, _contents(content, measure)
+                if len(around) == _MAX_DEPTH:
+                    return False
+        elif wire_type == _VARINT:
+            while data[position] > 127:
+                position += 1
+            position += 1
+        else:
+            position += _FIXED_WIRE_BYTES[wire_type]
+        if counted > limit:
+            return False
+        if position > end:
+            raise IndexError("a number is longer than its message")
+
+
+@functools.cache
+def _contents(kind: Descriptor, measure: Measure) -> Mapping[int, Descriptor | tuple[int, int]]:
+    """What each field that has a length holds, by its number: a message, or what its bytes count."""
+    return {field.number: field.message_type or measure.content(field) for field in kind.fields}
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from serving.images.bad_image import BadImage
 from serving.protos import declare
 
 # tensorflow/core/example/{example,feature}.proto, in which a Feature's lists are a oneof: the same on the wire.
-_EXAMPLE = declare(
+EXAMPLE = declare(
     """
     message BytesList { repeated bytes value = 1; }
     message FloatList { repeated float value = 1; }
@@ -22,6 +22,7 @@ _EXAMPLE = declare(
     """,
     package="draw.example",
 )["Example"]
+"""The class tf.train.Example, without TensorFlow."""
 
 
 class ExampleFeatures:
@@ -30,7 +31,7 @@ class ExampleFeatures:
     def __init__(self, serialised: bytes) -> None:
         """Parses it. Raises BadImage if it is no tf.Example."""
         try:
-            self._features = _EXAMPLE.FromString(serialised).features.feature
+            self._features = EXAMPLE.FromString(serialised).features.feature
         except DecodeError as error:
             raise BadImage("the record is no tf.Example") from error
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from serving.protos import declare
+from serving.images.example_features import EXAMPLE
 
 MAX_ELEMENTS = 16 * 2**20
 """Values and lists of a body, to be counted before any is made."""
@@ -19,20 +19,6 @@ _MAX_NAMES = 1_000
 _MAX_DIMS = 32
 """NumPy 1 has no more, and NumPy 2 iterates over no more."""
 _FEATURE_LISTS = {int: "int64_list", float: "float_list", bytes: "bytes_list"}
-
-# Of tensorflow/core/example: example.proto and feature.proto.
-_CLASSES = declare(
-    """
-    message BytesList { repeated bytes value = 1; }
-    message FloatList { repeated float value = 1; }
-    message Int64List { repeated int64 value = 1; }
-    message Feature { BytesList bytes_list = 1; FloatList float_list = 2; Int64List int64_list = 3; }
-    message Features { map<string, Feature> feature = 1; }
-    message Example { Features features = 1; }
-    """,
-    package="draw.serving.rest",
-)
-_Example: Any = _CLASSES["Example"]
 
 
 class PredictBody(NamedTuple):
@@ -173,7 +159,7 @@ def _bytes(alias: str, scalar: Any) -> bytes:
 def _example(features: Any) -> bytes:
     if not isinstance(features, dict):
         raise ValueError("An example must be an object of features.")
-    example = _Example()
+    example = EXAMPLE()
     for name, value in features.items():
         scalars: Sequence[Any] = value if isinstance(value, list) else [value]
         if any(isinstance(scalar, str | dict) for scalar in scalars):

@@ -7,16 +7,15 @@ fields take seconds and gigabytes. So the messages come as bytes, and are counte
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 
+from serving import message_limits
 from serving.server import status_error
 from serving.server.memory_budget import MemoryBudget
 
@@ -28,7 +27,6 @@ _UNCOUNTED_BYTES = 16 * 2**10
 _INLINE_FIELDS = 1_000
 _INLINE_BYTES = 2**20
 """A message is counted, parsed and printed on the event loop up to these; a larger one on a thread."""
-_MAX_DEPTH = 64
 _MESSAGE_SECONDS = 30.0
 """That a call's message may take to arrive."""
 _SMALL_REQUEST_BYTES = 64 * 2**10
@@ -36,20 +34,15 @@ _SMALL_REQUEST_BYTES = 64 * 2**10
 _COPIES = 3
 """Of a message in memory at a time: what gRPC read or writes, protobuf's, and the arrays."""
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+
+def _parsing(field: FieldDescriptor | None) -> tuple[int, int]:
+    if field is None or field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return 0, 1
+    return 1, _VALUES_PER_FIELD * message_limits.FIXED_BYTES.get(field.type, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Fields:
-    """What counting needs to know of a message type."""
-
-    messages: Mapping[int, _Fields | descriptor.Descriptor]
-    packed: Mapping[int, int]
-    """The least bytes of a value, by the number of the field."""
-
-
-class TooManyFields(Exception):
-    """A message that has more fields than may be counted."""
+_PARSING = message_limits.Measure(1, _parsing)
+"""The time that a message takes to be parsed, in fields."""
 
 
 class MessageLimits(grpc.aio.ServerInterceptor):
@@ -155,90 +148,16 @@ def parse_message(message_class: Any, raw: bytes, *, counted: bool = False) -> A
         raise _no_message(message_class.DESCRIPTOR, raw) from None
 
 
-def _has_few_fields(kind: descriptor.Descriptor, raw: bytes, limit: int) -> bool:
+def _has_few_fields(kind: Descriptor, raw: bytes, limit: int) -> bool:
     """Returns whether a message has at most so many fields. Raises StatusError where the bytes are none."""
     try:
-        _count(raw, 0, len(raw), _fields(kind), limit, _MAX_DEPTH)
-    except TooManyFields:
-        return False
-    except (IndexError, ValueError):
+        return message_limits.counts_at_most(raw, kind, _PARSING, limit)
+    except message_limits.MalformedMessage:
         raise _no_message(kind, raw) from None
-    return True
 
 
-def _count(raw: bytes, at: int, end: int, fields: _Fields, left: int, depth: int) -> int:
-    """Counts the fields from `at` to `end` off `left`, and returns what is left."""
-    if not depth:
-        raise TooManyFields
-    messages, packed = fields.messages, fields.packed
-    while at < end:
-        left -= 1
-        if left < 0:
-            raise TooManyFields
-        tag = raw[at]
-        at += 1
-        if tag > 127:
-            tag, at = _varint(raw, at - 1)
-        wire, number = tag & 7, tag >> 3
-        if wire == _LENGTH:
-            size = raw[at]
-            at += 1
-            if size > 127:
-                size, at = _varint(raw, at - 1)
-            after = at + size
-            if after > end:
-                raise ValueError
-            if number in messages:
-                nested = messages[number]
-                left = _count(raw, at, after, _fields(nested), left, depth - 1)
-            elif number in packed:
-                left -= size // packed[number] // _VALUES_PER_FIELD
-                if left < 0:
-                    raise TooManyFields
-            at = after
-        elif wire == _VARINT:
-            while raw[at] > 127:
-                at += 1
-            at += 1
-        elif wire == _FIXED32:
-            at += 4
-        elif wire == _FIXED64:
-            at += 8
-        else:
-            # A group, which no message here has; what it holds could be taken for fields of this message.
-            raise ValueError
-    if at > end:
-        raise ValueError
-    return left
-
-
-def _no_message(kind: descriptor.Descriptor, raw: bytes) -> status_error.StatusError:
+def _no_message(kind: Descriptor, raw: bytes) -> status_error.StatusError:
     return status_error.invalid(f"The request's {len(raw)} bytes are no {kind.full_name}.")
-
-
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    """Reads a number of at most ten bytes; returns it and where the next field is."""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = raw[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise ValueError
-
-
-@functools.cache
-def _fields(kind: descriptor.Descriptor) -> _Fields:
-    messages, packed = {}, {}
-    for field in kind.fields:
-        if field.message_type is not None:
-            messages[field.number] = field.message_type
-        elif field.cpp_type != field.CPPTYPE_STRING:
-            width = {field.TYPE_FLOAT: 4, field.TYPE_FIXED32: 4, field.TYPE_SFIXED32: 4}
-            width |= {field.TYPE_DOUBLE: 8, field.TYPE_FIXED64: 8, field.TYPE_SFIXED64: 8}
-            packed[field.number] = width.get(field.type, 1)
-    return _Fields(messages, packed)
 
 
 def _small_only(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

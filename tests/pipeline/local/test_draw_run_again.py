@@ -116,7 +116,7 @@ def test_a_stage_that_fails_says_why_and_where_the_log_is(tmp_path: Path) -> Non
     assert failed == "Error: Stage ImageExampleGen failed."
     assert "'digits:1.0.0'" in reason
     assert "Traceback" in Path(log.removeprefix("The full log is ")).read_text(encoding="utf-8")
-    assert finished.stdout.endswith(" 2/10 ImageExampleGen ...........\n")
+    assert finished.stdout.endswith(" 1/10 ImageExampleGen ..........\n")
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     with start("draw", "run", "--data-dir", "data", folder=tmp_path) as running:
         assert running.stdout is not None
         shown = ""
-        while " 2/10 ImageExampleGen" not in shown and (character := running.stdout.read(1)):
+        while " 1/10 ImageExampleGen" not in shown and (character := running.stdout.read(1)):
             shown += character
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate()
