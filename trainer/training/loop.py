@@ -92,9 +92,11 @@ def train(
             done = call.done
             steps = max(1, min(2 * steps, round(call.steps * _CALL_SECONDS / call.seconds)))
             progress.after_call(trainer, call)
+            # Looked at once: a SIGTERM while the chief writes is for the next call, or nothing would be saved for it.
+            is_last = terminated.is_set()
             if chief:
-                chief.after_call(trainer, call, last=terminated.is_set())
-            if terminated.is_set():
+                chief.after_call(trainer, call, last=is_last)
+            if is_last:
                 report(f"SIGTERM: step {done:,} of {task.recipe.steps:,} is saved; the same run goes on from there")
                 raise SystemExit(TERMINATED)
     if chief and not progress.validation:  # Nothing was left to train.

@@ -227,18 +227,19 @@ def test_a_run_whose_newest_files_are_damaged_ends_as_an_uninterrupted_one(
     assert checkpoints(tmp_path / "run")[-2:] == [30, 31]
 
 
-def test_sigterm_saves_a_checkpoint_from_which_it_resumes_to_the_same_bits(data, tmp_path, uninterrupted):
+@pytest.mark.parametrize("during", ["train", "validate"])
+def test_sigterm_saves_a_checkpoint_from_which_it_resumes_to_the_same_bits(data, tmp_path, uninterrupted, during):
     task = dataclasses.replace(TASK, recipe=dataclasses.replace(TASK.recipe, checkpoint_seconds=1e9))
     before = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
-        real = TRAINER.train
+        real = getattr(TRAINER, during)
 
-        def terminated(self, batches, steps):
-            if int(self.state.step) >= 12:
+        def terminated(self, *arguments):
+            if 12 <= int(self.state.step) < 31:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return real(self, batches, steps)
+            return real(self, *arguments)
 
-        patch.setattr(TRAINER, "train", terminated)
+        patch.setattr(TRAINER, during, terminated)
         with pytest.raises(SystemExit) as ended:
             train(task, data, tmp_path / "run")
     assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) == before
