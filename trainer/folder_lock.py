@@ -20,6 +20,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from serving import process_identity
+
 FILE = "owner.json"
 BEAT_SECONDS = 10.0
 DEAD_SECONDS = 60.0
@@ -62,8 +64,8 @@ class Owner:
             activity=activity[:100],
             host=socket.gethostname()[:100],
             pid=os.getpid(),
-            started=_start_of(os.getpid()) or "",
-            place=_place(),
+            started=process_identity.start_of(os.getpid()) or "",
+            place=process_identity.place(),
             since=f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}",
         )
 
@@ -81,9 +83,9 @@ class Owner:
 
     def is_alive(self) -> bool | None:
         """Whether the process runs; None where this process cannot see it."""
-        if self.place != _place():
+        if self.place != process_identity.place():
             return None
-        return _start_of(self.pid) == self.started
+        return process_identity.start_of(self.pid) == self.started
 
     def __str__(self) -> str:
         return f"{self.activity}, process {self.pid} on {self.host}, since {self.since}"
@@ -248,7 +250,7 @@ class _LocalFile:
                 with contextlib.suppress(_NoLocks):
                     _lock(file)
                 # Else its last owner has removed it since it was opened.
-                if _is_same_file(file, self._path):
+                if process_identity.is_file_at(file, self._path):
                     yield file
                     return
             finally:
@@ -316,31 +318,5 @@ def _lock(file: int) -> None:
         raise
 
 
-def _is_same_file(file: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
 def _read(file: int) -> Owner | None:
     return Owner.from_text(os.pread(file, _BYTES, 0).decode(errors="replace"))
-
-
-def _start_of(pid: int) -> str | None:
-    """When the process started, in the kernel's ticks; None where there is none, or only its remains."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            # The name, in brackets, may hold anything.
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else fields[19]
-
-
-def _place() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return socket.gethostname()

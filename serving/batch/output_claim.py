@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
+from serving import process_identity
+
 _HEARTBEAT_SECONDS = 60.0
 _DEAD_AFTER_SECONDS = 900.0
 """Without a sign of life. Only of a job on another host, whose process cannot be seen, or in a bucket."""
@@ -140,7 +142,7 @@ def _claim_local(places: Places) -> None:
         with open(places.claim, "a+b") as file:
             # So that of two jobs that see the same dead one the first alone takes over.
             fcntl.flock(file, fcntl.LOCK_EX)
-            if not _is_file_at(file.fileno(), places.claim):
+            if not process_identity.is_file_at(file.fileno(), places.claim):
                 continue  # Its owner has just ended.
             file.seek(0)
             _refuse_if_alive(places, _parse(file.read()), time.time() - os.fstat(file.fileno()).st_mtime)
@@ -162,7 +164,7 @@ def _refuse_if_alive(places: Places, holder: dict[str, Any], silent_seconds: flo
     if not holder:
         return
     if holder["host"] == _host():
-        alive = holder["started"] is not None and _start_time(holder["pid"]) == holder["started"]
+        alive = holder["started"] is not None and process_identity.start_of(holder["pid"]) == holder["started"]
     else:
         alive = silent_seconds < _DEAD_AFTER_SECONDS
     if alive:
@@ -193,7 +195,7 @@ def _own(token: str) -> bytes:
         "token": token,
         "host": _host(),
         "pid": pid,
-        "started": _start_time(pid),
+        "started": process_identity.start_of(pid),
         "user": user,
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
@@ -201,29 +203,7 @@ def _own(token: str) -> bytes:
 
 
 def _host() -> str:
-    """Names the machine, since its start, and the space of process ids: a container has its own."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{socket.gethostname()}/{boot}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _start_time(pid: int) -> str | None:
-    """Returns when a process was started, in ticks; None if there is none: a new process may get an old one's id."""
-    try:
-        # The name, in parentheses, may have spaces in it.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return None if fields[0] == "Z" else fields[19]
-
-
-def _is_file_at(descriptor: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+    return f"{socket.gethostname()}/{process_identity.place()}"
 
 
 def _read(path: str) -> dict[str, Any]:
