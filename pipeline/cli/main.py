@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
+from typing import Any
 
 import click
 
@@ -37,6 +39,28 @@ SUBCOMMANDS = {
     "tasks": ("pipeline.cli.tasks_command", "tasks", "List the tasks and what each is made of."),
 }
 
+# The extra of draw-tfx that a subcommand needs; the others need `server`, and the client's only for --model.
+EXTRAS = {
+    "score-batch": "batch",
+    "compile": "kubeflow",
+    **dict.fromkeys(("init", "run", "report", "figures", "train", "tasks"), "pipeline"),
+}
+CLIENT_EXTRA = "server"
+# The extra of what the client's commands import for one kind of file.
+EXTRAS_OF_PACKAGES = {"apache_beam": "batch", "pyarrow": "batch"}
+
+
+def _advice(command: str, error: ModuleNotFoundError) -> str | None:
+    """Says which extra brings a package that is not installed; None for any other fault of an import."""
+    package = (error.name or "").partition(".")[0]
+    if not package or importlib.util.find_spec(package):
+        return None
+    extra = EXTRAS.get(command) or EXTRAS_OF_PACKAGES.get(package, CLIENT_EXTRA)
+    return (
+        f"`draw {command}` needs the package {package}, which is not installed. The extra {extra} brings it: "
+        f"pip install 'draw-tfx[{extra}]'"
+    )
+
 
 class LazyGroup(click.Group):
     """A group whose subcommands are imported when they are called."""
@@ -62,7 +86,17 @@ class LazyGroup(click.Group):
             raise click.UsageError(
                 f"There is no command {args[0]!r}." + (f" Did you mean {near[0]}?" if near else ""), ctx
             )
+        ctx.invoked_subcommand = args[0]  # before its import, which may fail
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invokes the subcommand. Raises ClickException where a package is not installed."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if advice := _advice(ctx.invoked_subcommand or "", error):
+                raise click.ClickException(advice) from error
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Lists the subcommands without importing them."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+import re
 import shutil
 import sys
 from importlib import metadata
@@ -17,13 +19,15 @@ from serving.native_output import quiet_native_code
 
 DISTRIBUTION = "draw-tfx"
 _PACKAGES = ("tfx", "tensorflow", "apache-beam", "kfp", "tensorflow-datasets", "grpcio", "protobuf", "numpy")
+_EXTRAS = ("server", "batch", "pipeline", "kubeflow")
+_ABSENT = "not installed"
 
 
 @draw_command()
 def doctor() -> None:
     """Show what this installation can do: versions, devices, models, disk. Made for reports of a fault.
 
-    Exits with 1 where TensorFlow does not start.
+    Exits with 1 where TensorFlow is installed and does not start.
     """
     _line("draw", _version(DISTRIBUTION))
     _line("python", f"{platform.python_version()}, {sys.executable}")
@@ -33,7 +37,12 @@ def doctor() -> None:
     _line("disk here", f"{usage.free / 1e9:,.0f} of {usage.total / 1e9:,.0f} GB free")
     for name in _PACKAGES:
         _line(name, _version(name))
+    for extra, lacking in _extras().items():
+        _line(f"extra {extra}", f"lacks {', '.join(lacking)}" if lacking else "complete")
     _line("models", ", ".join(pretrained.names()) or f"none: `pip install {pretrained.DISTRIBUTION}` brings them")
+    if importlib.util.find_spec("tensorflow") is None:
+        _line("devices", "not known without TensorFlow: pip install 'draw-tfx[server]'")
+        return
     try:
         with quiet_native_code():
             devices = _devices()
@@ -47,7 +56,23 @@ def _version(distribution: str) -> str:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return _ABSENT
+
+
+def _extras() -> dict[str, list[str]]:
+    """Returns what is not installed of each extra; nothing where the distribution itself is not."""
+    try:
+        requirements = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return {}
+    lacking: dict[str, list[str]] = {}
+    for requirement in requirements:
+        name, extra = re.match(r"[\w.-]+", requirement), re.search(r"extra == ['\"](\w+)['\"]", requirement)
+        if name and extra and extra[1] in _EXTRAS:
+            absent = lacking.setdefault(extra[1], [])
+            if _version(name[0]) == _ABSENT and name[0] not in absent:
+                absent.append(name[0])
+    return lacking
 
 
 def _devices() -> list[str]:

@@ -95,6 +95,8 @@ def pieces(path: str, images: ImageFormat, open_file: Opener) -> Iterator[Piece 
     """
     try:
         yield from _pieces(path, images, open_file)
+    except ModuleNotFoundError:
+        raise  # a library that is not installed is no fault of the file
     # Damaged files make their libraries raise almost anything; whatever it is, it is the file's.
     except Exception as error:
         yield Lost(None, None, f"it cannot be read: {_reason(error)}")
@@ -113,6 +115,8 @@ def rows(piece: Piece, images: ImageFormat, open_file: Opener) -> Iterator[Row |
             for row in _READERS[piece.format](content, piece, images):
                 yield row
                 number = row.number + 1
+    except ModuleNotFoundError:
+        raise
     except Exception as error:
         reason = _reason(error)
         if piece.rows is None or number >= piece.first + piece.rows:
