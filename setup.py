@@ -170,9 +170,15 @@ setup(
             "cryptography",
             "hypothesis",
             "import-linter",
+            # The kernel of the notebook in examples/, which nbclient runs.
+            "ipykernel",
             # Its models are the schema of the manifests in serving/config.
             "kubernetes",
+            # The site of docs/, with the reference of the client.
+            "mkdocs-material",
+            "mkdocstrings[python]",
             "mypy",
+            "nbclient",
             # Drives the host's Chromium through the report and the live page.
             "playwright",
             "pytest",
