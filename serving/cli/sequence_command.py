@@ -31,8 +31,11 @@ from trainer import tasks
     type=click.IntRange(2, 1000),
     help="N, the filters along a side of the write window.  [default: that of the model]",
 )
+@click.option("--columns", type=IMAGES, help="Drawings in a row.  [default: so that no place is empty]")
 @asks_a_model
-def sequence(model: SignatureCalls, count: int, seed: int, output: Path, window_size: int | None) -> None:
+def sequence(
+    model: SignatureCalls, count: int, seed: int, output: Path, window_size: int | None, columns: int | None
+) -> None:
     """Show how the model draws: an animation, with the write window as a rectangle.
 
     The wider the rectangle's border, the more precise are the window's filters.
@@ -42,7 +45,7 @@ def sequence(model: SignatureCalls, count: int, seed: int, output: Path, window_
     canvas, window = model.sample_sequence(count, seed=seed)
     if window is not None and window_size is None:
         window_size = model.window_size("write") or _write_window_size(model.model)
-    write_animation(output, canvas, window, window_size=window_size)
+    write_animation(output, canvas, window, window_size=window_size, columns=columns)
     click.echo(f"{output}  {count:,} drawings of {canvas.shape[1]} steps, seed {seed}")
 
 

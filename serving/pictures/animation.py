@@ -35,6 +35,7 @@ def write_animation(
     window: np.ndarray | None,
     *,
     window_size: int | None,
+    columns: int | None = None,
     frame_seconds: float = 0.15,
     last_seconds: float = 1.5,
 ) -> None:
@@ -45,6 +46,7 @@ def write_animation(
       canvas: [n, T, H, W, C] in [0, 1], C 1 or 3.
       window: [n, T, 5] (centre x, centre y, stride, variance, intensity) in pixels; None for no rectangle.
       window_size: N, the filters along a side of the window.
+      columns: drawings in a row; None for rows that are full and about as many as columns, if there can be such.
       frame_seconds: how long a step is shown.
       last_seconds: how long the finished drawing is shown, without a rectangle.
 
@@ -63,7 +65,7 @@ def write_animation(
         pixels, palette = _indexed(pixels)
         grey, red = _COLOURS, _COLOURS + 1
     factor = enlargement(canvas.shape[2:4], _SMALLEST_SIDE)
-    columns = math.ceil(math.sqrt(len(canvas)))
+    columns = columns or _full_rows(len(canvas))
     widths = None if window is None else frame_widths(window[..., 3], _WIDEST_FRAME)
     frames = []
     steps = canvas.shape[1]
@@ -84,6 +86,12 @@ def write_animation(
         **ANIMATIONS[kind],
     }
     save_whole(path, lambda file: frames[0].save(file, **options))
+
+
+def _full_rows(count: int) -> int:
+    """Returns the columns of a sheet that is wider than high and has no empty place, or else of a square one."""
+    square = math.ceil(math.sqrt(count))
+    return next((columns for columns in range(square, min(count, 2 * square) + 1) if count % columns == 0), square)
 
 
 def _indexed(pixels: np.ndarray) -> tuple[np.ndarray, list[int]]:

@@ -64,7 +64,7 @@ def test_drawings_stand_side_by_side_and_keep_their_colours(tmp_path: Path) -> N
     canvas = np.zeros((3, 2, 56, 84, 3), np.float32)
     canvas[1, :, :, :, 1] = 1.0
     canvas[2, :, :, :, 2] = 0.6
-    write_animation(tmp_path / "drawing.gif", canvas, None, window_size=None)
+    write_animation(tmp_path / "drawing.gif", canvas, None, window_size=None, columns=2)
     frames, _ = _frames(tmp_path / "drawing.gif")
     # Two columns of 252, two rows of 168, gaps of 4.
     assert frames.shape[1:] == (340, 508, 3)
@@ -115,3 +115,17 @@ def test_windows_without_their_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="size N is not known"):
         write_animation(tmp_path / "a.gif", np.zeros((1, 2, 8, 8, 1)), np.zeros((1, 2, 5)), window_size=None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "rows_and_columns"),
+    [(8, None, (2, 4)), (9, None, (3, 3)), (3, None, (1, 3)), (7, None, (3, 3)), (1, None, (1, 1)), (8, 8, (1, 8))],
+)
+def test_rows_are_full_where_they_can_be(
+    tmp_path: Path, count: int, columns: int | None, rows_and_columns: tuple[int, int]
+) -> None:
+    canvas = np.zeros((count, 1, 84, 84, 1), np.float32)
+    write_animation(tmp_path / "drawing.webp", canvas, None, window_size=None, columns=columns)
+    frames, _ = _frames(tmp_path / "drawing.webp")
+    rows, across = rows_and_columns
+    assert frames.shape[1:3] == (172 * rows - 4, 172 * across - 4)
