@@ -56,6 +56,9 @@ format: $(INSTALLED)  ## rewrites the sources in the house style
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
+site: $(INSTALLED)  ## builds docs/ and the reference of the client into build/site, which opens without a network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
+
 wheel: $(INSTALLED)  ## builds the wheels of a release into dist: the code, and the pretrained models
 	@rm -rf build/lib build/bdist.* dist  # setuptools would pack what an earlier build left behind.
 	@cd pretrained && rm -rf build
@@ -84,4 +87,4 @@ $(ACCELERATORS): requirements/accelerators.txt
 	@$(UV) pip sync --quiet --python build/accelerators/bin/python $<
 	@touch $@
 
-.PHONY: help run report figures test test-all bench lint format wheel lock clean
+.PHONY: help run report figures test test-all bench lint format site wheel lock clean

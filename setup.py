@@ -116,6 +116,7 @@ setup(
     long_description=README.read_text(encoding="utf-8") if README.exists() else None,
     long_description_content_type="text/markdown",
     author="The DRAW-TFX authors",
+    project_urls={"Paper": "https://arxiv.org/abs/1502.04623"},
     license="Apache-2.0",
     license_files=["LICENSE"],
     classifiers=[
@@ -177,6 +178,8 @@ setup(
             # The site of docs/, with the reference of the client.
             "mkdocs-material",
             "mkdocstrings[python]",
+            # mkdocstrings 1.0 calls its highlighter as it was until 12.
+            "pymdown-extensions<12",
             "mypy",
             "nbclient",
             # Drives the host's Chromium through the report and the live page.

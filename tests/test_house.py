@@ -66,8 +66,20 @@ print(*sorted(imported))
 
 
 DOCUMENTS = [
-    *_files(*PRODUCT, "tests", suffixes=(".md", ".sh", ".yaml")),
-    *map(Path, ("README.md", "BUILD.md", "Makefile", "pyproject.toml", ".dockerignore", ".ci/run")),
+    *_files(*PRODUCT, "docs", "tests", suffixes=(".md", ".sh", ".yaml")),
+    *map(
+        Path,
+        (
+            "README.md",
+            "BUILD.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "Makefile",
+            "pyproject.toml",
+            ".dockerignore",
+            ".ci/run",
+        ),
+    ),
 ]
 FOLDERS = "|".join((*PACKAGES, "pretrained", "requirements", "tests"))
 NAMED = re.compile(rf"(?<![\w./*-])(?:{FOLDERS})/[\w./-]*\w")

@@ -12,7 +12,12 @@ import pytest
 from tests import tiny
 
 BIN = Path(sys.executable).parent
-DOCUMENTS = ("README.md", "BUILD.md", *(f"docs/{path.name}" for path in (tiny.ROOT / "docs").glob("*.md")))
+DOCUMENTS = (
+    "README.md",
+    "BUILD.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{path.name}" for path in (tiny.ROOT / "docs").glob("*.md")),
+)
 SOURCES = ("components", "pipeline", "serving", "trainer")
 
 
