@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 MODEL = "digits"
 START_SECONDS = 120.0
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 class Served(NamedTuple):
@@ -26,7 +27,6 @@ class Served(NamedTuple):
     pid: int
     grpc_port: int
     rest_port: int
-    """0 where REST is not offered."""
 
 
 def export_untrained(directory: pathlib.Path, *, seed: int) -> None:
@@ -48,15 +48,18 @@ def publish(source: pathlib.Path, version: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def serve(base: pathlib.Path, *flags: str) -> Iterator[Served]:
-    """Serves the versions in `base` on free ports; yields when the server answers.
+def serve(base: pathlib.Path, *flags: str, code: pathlib.Path = ROOT) -> Iterator[Served]:
+    """Serves the versions in `base` on free ports by the `code` of a checkout; yields when the server answers.
 
     Raises RuntimeError where it does not start, or does not end as it should.
     """
-    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "serve", str(base), "--port=0"]
+    command = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "serve", str(base)]
+    command += ["--port=0", f"--rest_api_port={_free_port()}"]
     # A file, for nobody reads while the load runs, and a full pipe would stop the server.
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen([*command, *flags], cwd=_ROOT, stderr=log)
+        process = subprocess.Popen(
+            [*command, *flags], cwd=code, env={**os.environ, "PYTHONPATH": str(code)}, stderr=log
+        )
         try:
             yield _started(process, log.fileno())
         finally:
@@ -69,9 +72,9 @@ def serve(base: pathlib.Path, *flags: str) -> Iterator[Served]:
 def _started(process: subprocess.Popen[bytes], log: int) -> Served:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        match = re.search(r"Serving gRPC at \S+:(\d+)(?:, REST at \S+?:(\d+))?", _read(log))
+        match = re.search(r"Serving gRPC at \S+:(\d+).*REST at \S+?:(\d+)", _read(log))
         if match:
-            return Served(process.pid, int(match[1]), int(match[2] or 0))
+            return Served(process.pid, int(match[1]), int(match[2]))
         time.sleep(0.1)
     raise RuntimeError(f"The server did not start: {_read(log)}")
 
@@ -79,3 +82,9 @@ def _started(process: subprocess.Popen[bytes], log: int) -> Served:
 def _read(file: int) -> str:
     # Leaves the offset alone: the server writes through the same open file.
     return os.pread(file, 1 << 20, 0).decode(errors="replace")
+
+
+def _free_port() -> int:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        return int(reserved.getsockname()[1])

@@ -18,7 +18,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -287,7 +286,7 @@ def main() -> int:
         publish(weights[1], base / "1")
         results = {load.name: Results() for load in LOADS}
         began = time.monotonic()
-        with serve(base, "--enable_batching", f"--rest_api_port={_free_port()}", *arguments.flag) as served:
+        with serve(base, "--enable_batching", *arguments.flag) as served:
             swapper = Swapper(base, weights, served, arguments.swap_seconds)
             gauge = Gauge(served)
             callers = [
@@ -379,12 +378,6 @@ def _report(results: dict[str, Results], swapper: Swapper, gauge: Gauge, seconds
         "growth": growth,
         "faults": faults,
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        return int(reserved.getsockname()[1])
 
 
 if __name__ == "__main__":

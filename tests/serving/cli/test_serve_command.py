@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +73,21 @@ def test_what_is_wrong_is_told_in_a_line(tmp_path: Path, arguments: list[str], m
         patch.chdir(tmp_path)
         # Another test may have started TensorFlow in this process.
         patch.setattr(server_process, "configure_threads", lambda *_: None)
+        patch.setattr(server_process, "freeze_imports", lambda: None)
         result = CliRunner().invoke(main, ["serve", *arguments])
     assert result.exit_code in (1, 2)
     assert isinstance(result.exception, SystemExit), result.exception
     assert re.search(message, result.output), result.output
+
+
+def test_a_full_garbage_collection_does_not_stop_the_server() -> None:
+    try:
+        server_process.freeze_imports()
+        began = time.perf_counter()
+        gc.collect()
+        assert time.perf_counter() - began < 0.1
+    finally:
+        gc.unfreeze()
 
 
 def _port(process: subprocess.Popen[str], lines: list[str]) -> int:
