@@ -17,7 +17,7 @@ _PAGES = {
 }
 _PICTURES = (".github/drawing.webp",)
 _LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)")
-_MARK = re.compile(r"^<!-- not run: .*? -->\n", re.MULTILINE)
+_MARK = re.compile(r"^<!-- (?:not run|first): .*? -->\n", re.MULTILINE)
 
 
 def on_files(files: Files, *, config: Any) -> Files:

@@ -16,7 +16,8 @@ DOCUMENTS = sorted(
 )
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_REASON = re.compile(r"<!-- not run: (.+?) -->\s*\Z", re.DOTALL)
+_REASON = re.compile(r"<!-- not run: ([^\n]+?) -->\n\Z")
+_FIRST = re.compile(r"^<!-- first: (.+?) -->$", re.MULTILINE)
 _END = {"|", "||", "&", "&&", ";", ">", ">>", "<", "--"}
 
 
@@ -79,8 +80,11 @@ def calls(command: str) -> Iterator[Call]:
 
 
 def session(document: str) -> str:
-    """Returns the script that a reader's shell would be given: all blocks in order, but for those with a reason."""
-    script = []
+    """Returns the script that a reader's shell would be given: all blocks in order, but for those with a reason.
+
+    What the reader of a page has done already is in a comment, `<!-- first: COMMAND -->`.
+    """
+    script = _FIRST.findall((ROOT / document).read_text(encoding="utf-8"))
     for block in blocks(document):
         if block.reason is not None:
             continue
