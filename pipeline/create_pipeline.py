@@ -120,7 +120,7 @@ def create_pipeline(
     trainer = train(task, locations, ingestion, init_from)
     baselines = [find_baseline(trainer)] if resolve_baseline else []
     judgement = judge(task, ingestion, trainer, baselines, pushed_models=locations.serving_dir)
-    delivery = deliver(locations, ingestion, trainer, judgement)
+    delivery = deliver(locations, ingestion, trainer, judgement, init_from)
     scorers = [] if score_samples is None else [score_split(score_samples, ingestion, trainer, delivery)]
     return Pipeline(
         pipeline_name=pipeline_name,
@@ -208,7 +208,9 @@ def judge(
     return Judgement(evaluator.with_id(task.kind.evaluator), serving_check.with_id(SERVING_CHECK))
 
 
-def deliver(locations: Locations, ingestion: Ingestion, trainer: TaskTrainer, judgement: Judgement) -> Delivery:
+def deliver(
+    locations: Locations, ingestion: Ingestion, trainer: TaskTrainer, judgement: Judgement, init_from: str | None
+) -> Delivery:
     """Pushes a model that has both blessings, and reports on the run whatever they say."""
     pusher = TaskPusher(
         model_blessing=judgement.evaluator.outputs["blessing"],
@@ -223,6 +225,7 @@ def deliver(locations: Locations, ingestion: Ingestion, trainer: TaskTrainer, ju
         evaluation=judgement.evaluator.outputs["evaluation"],
         infra_blessing=judgement.serving_check.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
+        init_from=init_from,
     ).with_id(RUN_REPORT)
     return Delivery(pusher, run_report)
 

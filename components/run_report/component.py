@@ -21,7 +21,9 @@ class RunReport(
         "infra_blessing": standard_artifacts.InfraBlessing,
         "pushed_model": standard_artifacts.PushedModel,
     },
+    properties={"init_from": str},
     outputs={"report": artifact.RunReport},
+    defaults={"init_from": None},
 ):
     """Writes the page of a run, whether its model was pushed or refused.
 
@@ -36,6 +38,7 @@ class RunReport(
       evaluation: the gate's evaluation, with its split.
       infra_blessing: the serving check's verdict.
       pushed_model: where the model was pushed to, if it was.
+      init_from: where training started, for the command that repeats the run; None for random weights.
 
     Outputs:
       report: `components.RunReport`, a folder with report.html.

@@ -34,7 +34,7 @@ class Executor(BaseExecutor):
         Args:
           input_dict: the component's inputs.
           output_dict: `report`.
-          exec_properties: empty.
+          exec_properties: `init_from`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         inputs = {key: artifact_utils.get_single_instance(artifacts) for key, artifacts in input_dict.items()}
@@ -53,6 +53,7 @@ class Executor(BaseExecutor):
             counts={split: _count(artifact_utils.get_split_uri([statistics], split)) for split in splits},
             unservable=_unservable(blessing),
             pushed_to=_full_path(pushed.get_string_custom_property(_PUSHED_DESTINATION_KEY)),
+            init_from=exec_properties.get("init_from"),
         )
         page = report_page.render(run)
         report = artifact_utils.get_single_instance(output_dict["report"])

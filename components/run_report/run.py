@@ -42,6 +42,8 @@ class Run:
     """Reason for which the serving check refused the model; None if it passed."""
     pushed_to: str | None
     """Folder that TF Serving reads; None if the model was not pushed."""
+    init_from: str | None
+    """Where training started; None for random weights."""
 
     @functools.cached_property
     def task(self) -> Task:

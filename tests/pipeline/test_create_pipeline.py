@@ -154,6 +154,13 @@ def test_training_starts_from_the_newest_version_of_a_model(tmp_path: Path) -> N
         assert state == {"path": str(tmp_path / "10"), "sha256": hashlib.sha256(b"new").hexdigest()}
 
 
+def test_the_report_says_where_training_started(tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    path.write_bytes(b"weights")
+    nodes = _compile(tasks.get("digits"), init_from=str(path))
+    assert str(_parameter(nodes["RunReport"], "init_from")) == str(path)
+
+
 def test_gate_judges_against_the_baseline(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
     judge = nodes[evaluator]
     # The split is the one on which the model's own task decides.

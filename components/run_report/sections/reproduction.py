@@ -35,6 +35,8 @@ def _command(run: Run) -> str:
     options = []
     if limit is not None and limit != getattr(task.gate, task.kind.limit):
         options = [f"--{task.kind.limit.replace('_', '-')}", f"{limit:g}"]
+    if run.init_from is not None:
+        options += ["--init-from", run.init_from]
     if task.name not in tasks.NAMES:
         # What is written beside the model is a task file too.
         return shlex.join(["draw", "run", "--task", os.path.join(run.model_dir, TASK_FILE), *options])

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tfx.utils import import_utils
 
 from components.run_report import data_cards, event_curves
 from components.run_report.artifact import RunReport
+from components.run_report.sections import reproduction
 from tests import tiny
 from tests.components.run_report.conftest import COUNTS, RECIPE, TASKS, TinyRun, artifact, evaluated, finished_run
 from trainer import tasks
@@ -180,6 +182,13 @@ def test_colour_without_attention_has_no_windows_and_is_no_compression_cost(tmp_
     assert [player["windows"] for player in _figures(page, "player")] == [[], []]
     assert "This model has no attention" in page
     assert "It is no compression cost" in page and "What it costs" not in page
+
+
+def test_the_command_is_that_of_the_run() -> None:
+    run: Any = SimpleNamespace(
+        task=tasks.get("mnist"), evaluation={"max_nll_bound": 90.0}, init_from="weights/state.npz"
+    )
+    assert reproduction._command(run) == "draw run --task mnist --max-nll-bound 90 --init-from weights/state.npz"
 
 
 def test_every_task_says_what_its_data_are() -> None:
