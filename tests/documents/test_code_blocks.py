@@ -103,7 +103,7 @@ def test_subcommands_are_all_in_the_documents() -> None:
 
 
 def _home(folder: Path) -> Path:
-    """A reader's home, with what the documents take to be there: photographs, arrays, a cluster's file."""
+    """A reader's home, with photographs, and digits of 0 and 1 in an array."""
     generator = np.random.default_rng(0)
     for name, count in (("parts", 300), ("new", 12)):
         pictures = folder / "photos" / name
@@ -114,6 +114,8 @@ def _home(folder: Path) -> Path:
             draw = ImageDraw.Draw(picture)
             (draw.ellipse if number % 2 else draw.rectangle)((x, y, x + size, y + size), outline=255, width=2)
             picture.save(pictures / f"{number:03}.png")
+    digits = np.kron(generator.random((5, 14, 14)) > 0.8, np.ones((2, 2))).astype(np.uint8)
+    np.savez(folder / "digits.npz", image=digits)
     return folder
 
 
@@ -145,6 +147,7 @@ def _isolated(script: list[str]) -> list[str]:
 _PRELUDE = """
 set -euo pipefail
 trap 'echo "== the session ends with $?"' EXIT
+curl() { command curl --fail "$@"; }
 short="STEPS=30 MAX_NLL_BOUND=1000000"
 make() { env $short make --old-file=.venv/.installed "$@"; }
 draw() {
