@@ -15,11 +15,15 @@ import numpy as np
 
 from serving.examples import read_records
 from serving.images.example_features import ExampleFeatures
+from serving.noise import seed_noise
 from serving.saved_model import Arrays, SavedModel, Signature
 from serving.warmup_file import Request, write_warmup
 
 SCORES = ("nll_bound", "reconstruction", "kl", "log_weight")
 """Outputs of `score` and `score_examples` with one number an example; `kl_per_step` has one a step."""
+
+_LATENTS = (("decode", "z"), ("decode_sequence", "z"), ("encode", "eps"))
+"""Signatures that take latent variables or their noise, and by which name."""
 
 _RELATIVE_TOLERANCE = 1e-4
 """A share of an output's greatest value: the rounding of float32 by which rows of different batches may differ."""
@@ -110,6 +114,45 @@ def _check_generative(signatures: Mapping[str, Signature], ask: Callable[..., Ar
         canvas = ask("sample_sequence", seed=seeds).get("canvas", np.empty(0))
         _expect_images(
             "sample_sequence", {"image": canvas[:, -1] if canvas.ndim == 5 else canvas}, len(seeds), image_shape
+        )
+    _check_latents(signatures, ask, seeds, images["image"], scaled)
+
+
+def _check_latents(
+    signatures: Mapping[str, Signature],
+    ask: Callable[..., Arrays],
+    seeds: np.ndarray,
+    drawn: np.ndarray,
+    image: np.ndarray,
+) -> None:
+    """Checks decode and encode where there are any: with the noise of the seeds they are sample and score."""
+    shapes = [signatures[name].inputs[key].shape for name, key in _LATENTS if name in signatures]
+    if not shapes:
+        return
+    if len(set(shapes)) > 1 or shapes[0] is None or len(shapes[0]) != 3 or None in shapes[0][1:]:
+        raise CheckFailed(f"The latent variables have the shapes {shapes}; expected the same [n, T, Z] in all.")
+    _, steps, latents = shapes[0]
+    noise = seed_noise(seeds, int(steps or 0), int(latents or 0))
+    if "decode" in signatures:
+        _expect_same("decode", ask("decode", z=noise), "image", drawn, "sample")
+    if "decode_sequence" in signatures:
+        canvas = ask("decode_sequence", z=noise).get("canvas", np.empty(0))
+        last = canvas[:, -1] if canvas.ndim == 5 else canvas
+        _expect_same("decode_sequence", {"canvas": last}, "canvas", drawn, "sample")
+    if "encode" in signatures:
+        bound = signatures["score"].run({"image": image, "seed": seeds})["nll_bound"]
+        _expect_same("encode", ask("encode", image=image, eps=noise), "nll_bound", bound, "score")
+
+
+def _expect_same(name: str, outputs: Arrays, key: str, expected: np.ndarray, other: str) -> None:
+    if key not in outputs or outputs[key].shape != expected.shape:
+        shapes = {name: value.shape for name, value in outputs.items()}
+        raise CheckFailed(f"{name}: it gives {shapes}; expected {key} {expected.shape}.")
+    difference, allowed = np.abs(outputs[key] - expected).max(), _RELATIVE_TOLERANCE * np.abs(expected).max()
+    if not difference <= allowed:
+        raise CheckFailed(
+            f"{name}: {key} differs from that of {other} with the same noise by up to {difference:.3g}; allowed is "
+            f"{allowed:.3g}."
         )
 
 

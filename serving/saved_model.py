@@ -31,6 +31,11 @@ _KINDS = {
     **dict.fromkeys(
         ("sample", "sample_sequence", "score", "score_examples", "reconstruct"), "only a generative model has it"
     ),
+    **dict.fromkeys(
+        ("decode", "decode_sequence", "encode"),
+        "only a generative model has it, and one that was exported before there were latent variables gets it by "
+        "`draw run --init-from MODEL --steps 0`",
+    ),
     **dict.fromkeys(("classify", "classify_examples"), "only a classifier has it"),
 }
 """Which models have a signature of our contract."""

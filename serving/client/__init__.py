@@ -2,6 +2,7 @@
 
 from serving.client.answers import (
     Classification,
+    Latents,
     ModelMetadata,
     Reconstruction,
     Scores,
@@ -36,6 +37,7 @@ __all__ = [
     "Classification",
     "Client",
     "DeadlineExceeded",
+    "Latents",
     "MessageTooLarge",
     "ModelMetadata",
     "ModelNotFound",

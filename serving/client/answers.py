@@ -46,6 +46,21 @@ class Reconstruction(NamedTuple):
     write_window: np.ndarray | None
 
 
+class Latents(NamedTuple):
+    """The latent variables of images, and what they cost."""
+
+    z: np.ndarray
+    """[n, T, Z] float32: mu + sigma eps, which `decode` draws."""
+    mu: np.ndarray
+    """[n, T, Z] float32."""
+    log_sigma: np.ndarray
+    """[n, T, Z] float32."""
+    kl_per_step: np.ndarray
+    """[n, T] float32, nats."""
+    nll_bound: np.ndarray
+    """[n] float32, nats; `Scores.nll_bound` of the same noise."""
+
+
 class Classification(NamedTuple):
     """Classes of images."""
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from serving.client import errors
-from serving.client.answers import Classification, ModelMetadata, Reconstruction, Scores, Sequence
+from serving.client.answers import Classification, Latents, ModelMetadata, Reconstruction, Scores, Sequence
+from serving.client.channel import MAX_MESSAGE_BYTES
+from serving.noise import seed_noise
 
 if TYPE_CHECKING:
     from serving.images.image_format import ImageFormat
@@ -31,6 +33,9 @@ _SHAPES = {
     "log_weight": "n",
     "probabilities": "n classes",
     "label": "n",
+    "z": "n T Z",
+    "mu": "n T Z",
+    "log_sigma": "n T Z",
 }
 """The contract's outputs. A letter is one size in all outputs of an answer; all are float32 but the label, int64."""
 
@@ -118,9 +123,62 @@ class SignatureCalls(abc.ABC):
     ) -> Sequence:
         """Draws images as `sample` does, and returns every step."""
         inputs = {"seed": _given_seeds(n, seed, seeds)}
-        outputs = self.predict("sample_sequence", inputs, timeout_seconds=timeout_seconds, expected=("canvas",))
+        return self._sequence("sample_sequence", inputs, timeout_seconds)
+
+    def noise(self, n: int | None = None, *, seed: int = 0, seeds: np.ndarray | None = None) -> np.ndarray:
+        """Draws standard normal noise, [n, T, Z] float32: what the model itself draws of these seeds.
+
+        `decode` of it gives `sample`'s images, and `encode` with it as `eps` gives `score`'s bounds.
+        """
+        given = _given_seeds(n, seed, seeds)
+        if given.ndim != 2 or given.shape[1] != 2 or given.dtype != np.int64 or not len(given):
+            raise errors.BadInput(
+                f"The seeds are {given.dtype} {list(given.shape)}; expected int64 [n, 2], n at least 1."
+            )
+        return seed_noise(given, *self.latent_shape())
+
+    def decode(self, z: np.ndarray, *, timeout_seconds: float | None = None) -> np.ndarray:
+        """Draws the images of latent variables [n, T, Z]: [n, H, W, C] float32, mean probabilities or intensities."""
+        inputs = {"z": _latents(z, "z")}
+        outputs = self.predict("decode", inputs, timeout_seconds=timeout_seconds, expected=("image",))
+        return _checked(outputs)["image"]
+
+    def decode_sequence(self, z: np.ndarray, *, timeout_seconds: float | None = None) -> Sequence:
+        """Draws the images of latent variables as `decode` does, and returns every step."""
+        return self._sequence("decode_sequence", {"z": _latents(z, "z")}, timeout_seconds)
+
+    def encode(
+        self, image: np.ndarray, *, eps: np.ndarray | None = None, timeout_seconds: float | None = None
+    ) -> Latents:
+        """Finds the latent variables of each image.
+
+        Args:
+          image: [n, H, W, C] float32 in [0, 1], and 0 or 1 for a binarised task.
+          eps: the noise of z, [n, T, Z], standard normal; None for zeros, with which z is the mean of its posterior.
+          timeout_seconds: in place of the model's own; a model in this process takes the time it needs.
+        """
+        pixels = _pixels(image)
+        given = np.zeros((len(pixels), *self.latent_shape()), np.float32) if eps is None else _latents(eps, "eps")
+        inputs = {"image": pixels, "eps": given}
+        outputs = self.predict("encode", inputs, timeout_seconds=timeout_seconds, expected=Latents._fields)
         _checked(outputs)
-        return Sequence(outputs["canvas"], outputs.get("write_window"))
+        return Latents(**{name: outputs[name] for name in Latents._fields})
+
+    def latent_shape(self) -> tuple[int, int]:
+        """Returns T, the time-steps, and Z, the latent variables of each. Raises SignatureNotFound for none."""
+        signatures = self.metadata().signatures
+        if "decode" not in signatures:
+            raise errors.SignatureNotFound(
+                f"The model {self.model} has no signature 'decode', only {sorted(signatures)}: a generative model that "
+                "was exported before there were latent variables gets it by `draw run --init-from MODEL --steps 0`."
+            )
+        spec = signatures["decode"].inputs.get("z")
+        if spec is None or spec.shape is None or len(spec.shape) != 3:
+            raise errors.UnexpectedAnswer(f"The model's decode takes no z [n, T, Z], but {spec}.")
+        _, steps, latents = spec.shape
+        if not steps or not latents or not 0 < 4 * steps * latents <= MAX_MESSAGE_BYTES:
+            raise errors.UnexpectedAnswer(f"The model's decode takes z of {steps} steps of {latents}.")
+        return steps, latents
 
     def score(
         self,
@@ -158,6 +216,10 @@ class SignatureCalls(abc.ABC):
         return Reconstruction(
             outputs["image"], outputs["canvas"], outputs.get("read_window"), outputs.get("write_window")
         )
+
+    def _sequence(self, signature: str, inputs: Mapping[str, np.ndarray], timeout_seconds: float | None) -> Sequence:
+        outputs = _checked(self.predict(signature, inputs, timeout_seconds=timeout_seconds, expected=("canvas",)))
+        return Sequence(outputs["canvas"], outputs.get("write_window"))
 
     def classify(self, image: np.ndarray, *, timeout_seconds: float | None = None) -> Classification:
         """Classifies images [n, H, W, C] float32 in [0, 1]."""
@@ -222,6 +284,16 @@ def _given_seeds(n: int | None, seed: int, seeds: np.ndarray | None) -> np.ndarr
 def _image_and_seeds(image: np.ndarray, seed: int, seeds: np.ndarray | None) -> dict[str, np.ndarray]:
     pixels = _pixels(image)
     return {"image": pixels, "seed": seed_rows(seed, len(pixels)) if seeds is None else as_array(seeds, "seeds")}
+
+
+def _latents(value: np.ndarray, name: str) -> np.ndarray:
+    """Converts floats to float32."""
+    array = as_array(value, name)
+    if array.ndim != 3 or len(array) == 0 or not np.issubdtype(array.dtype, np.floating):
+        raise errors.BadInput(
+            f"{name} is {array.dtype} of the shape {list(array.shape)}; expected floats [n, T, Z], n at least 1."
+        )
+    return array.astype(np.float32)
 
 
 def _pixels(image: np.ndarray) -> np.ndarray:

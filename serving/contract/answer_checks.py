@@ -7,36 +7,56 @@ import numpy as np
 from serving.client import BadInput, seed_rows, wire
 from serving.client.tensor_codec import from_tensor
 from serving.contract.tested_server import ContractBroken, Outputs, Server, require_same
+from serving.noise import seed_noise
 
 ROWS = 5
 SEED = 1502
 
-_NEEDS_IMAGE = ("score", "reconstruct", "classify")
-_NEEDS_SEED = ("sample", "sample_sequence", "score", "reconstruct")
+_INPUTS: dict[str, tuple[str, ...]] = {
+    "sample": ("seed",),
+    "sample_sequence": ("seed",),
+    "score": ("image", "seed"),
+    "reconstruct": ("image", "seed"),
+    "classify": ("image",),
+    "decode": ("z",),
+    "decode_sequence": ("z",),
+    "encode": ("image", "eps"),
+}
+SIGNATURES = tuple(_INPUTS)
+"""Those of the contract that take numbers, and no tf.Examples."""
 
 
 def valid_inputs(server: Server, signature: str, rows: int = ROWS) -> dict[str, np.ndarray]:
-    """Makes the inputs of a valid request: images of zeros and ones, which every task takes."""
-    inputs = {}
-    if signature in _NEEDS_SEED:
-        inputs["seed"] = seed_rows(SEED, rows)
-    if signature in _NEEDS_IMAGE:
-        shape = server.metadata.image_shape
-        if shape is None:
-            raise BadInput(f"{signature} takes images of no fixed size.")
-        inputs["image"] = np.random.default_rng(SEED).integers(0, 2, (rows, *shape)).astype(np.float32)
-    return inputs
+    """Makes the inputs of a valid request: images of zeros and ones, which every task takes, and the seeds' noise."""
+    make = {"seed": _seeds, "image": _images, "z": _noise, "eps": _noise}
+    return {name: make[name](server, signature, rows) for name in _INPUTS[signature]}
+
+
+def _seeds(server: Server, signature: str, rows: int) -> np.ndarray:
+    del server, signature
+    return seed_rows(SEED, rows)
+
+
+def _images(server: Server, signature: str, rows: int) -> np.ndarray:
+    shape = server.metadata.image_shape
+    if shape is None:
+        raise BadInput(f"{signature} takes images of no fixed size.")
+    return np.random.default_rng(SEED).integers(0, 2, (rows, *shape)).astype(np.float32)
+
+
+def _noise(server: Server, signature: str, rows: int) -> np.ndarray:
+    del signature
+    return seed_noise(seed_rows(SEED, rows), *server.latent_shape())
 
 
 def metadata_has_the_signatures_of_the_contract(server: Server) -> None:
     """Checks names and dtypes of the inputs."""
-    expected = {name: valid_inputs(server, name) for name in (*_NEEDS_SEED, "classify")}
-    present = [name for name in expected if name in server.metadata.signatures]
+    present = _signatures(server)
     if not present:
-        raise ContractBroken(f"There is none of {sorted(expected)}, only {sorted(server.metadata.signatures)}.")
+        raise ContractBroken(f"There is none of {sorted(SIGNATURES)}, only {sorted(server.metadata.signatures)}.")
     for name in present:
         inputs = server.signature(name).inputs
-        wanted = {key: value.dtype for key, value in expected[name].items()}
+        wanted = {key: value.dtype for key, value in valid_inputs(server, name).items()}
         if {key: spec.dtype for key, spec in inputs.items()} != wanted:
             raise ContractBroken(f"{name} takes {inputs}; expected {wanted}.")
 
@@ -116,6 +136,20 @@ def scores_add_up(server: Server) -> None:
         )
 
 
+def latent_variables_are_those_of_the_seeds(server: Server) -> None:
+    """Checks that decode of the seeds' noise is sample, and the bound of encode with it is score's."""
+    for name, other, key in (
+        ("decode", "sample", "image"),
+        ("decode_sequence", "sample_sequence", "canvas"),
+        ("encode", "score", "nll_bound"),
+        ("encode", "score", "kl_per_step"),
+    ):
+        if {name, other} <= server.metadata.signatures.keys():
+            latent = server.answer(name, valid_inputs(server, name))[key]
+            seeded = server.answer(other, valid_inputs(server, other))[key]
+            require_same(seeded, latent, f"{key} of {name} with the seeds' noise and of {other}")
+
+
 def a_label_is_the_most_probable_class(server: Server) -> None:
     """Checks labels and probabilities, which sum to 1."""
     if "classify" not in server.metadata.signatures:
@@ -149,6 +183,7 @@ CHECKS = (
     seeds_make_the_difference,
     images_are_means,
     scores_add_up,
+    latent_variables_are_those_of_the_seeds,
     a_label_is_the_most_probable_class,
     an_output_filter_keeps_what_it_names,
 )
@@ -156,7 +191,7 @@ CHECKS = (
 
 def _signatures(server: Server) -> list[str]:
     """Returns the signatures of the contract that the model has."""
-    return [name for name in (*_NEEDS_SEED, "classify") if name in server.metadata.signatures]
+    return [name for name in SIGNATURES if name in server.metadata.signatures]
 
 
 def _first(server: Server) -> str:

@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 
 from serving.client import wire
-from serving.contract.answer_checks import valid_inputs
+from serving.contract.answer_checks import SIGNATURES, valid_inputs
 from serving.contract.tested_server import ContractBroken, Server, describe, require_same
 
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -112,6 +112,18 @@ def pixels_out_of_range_are_invalid(server: Server) -> None:
             server.refuses(f"{name}: a pixel of {value}", _INVALID, server.request(name, {**inputs, "image": image}))
 
 
+def latents_out_of_range_are_invalid(server: Server) -> None:
+    """Checks latent variables and noise that are infinite, not a number, or far from any standard normal."""
+    for name in _signatures(server):
+        inputs = valid_inputs(server, name, 2)
+        for key in inputs.keys() & {"z", "eps"}:
+            for value in (np.nan, np.inf, -np.inf, 3e38):
+                latents = inputs[key].copy()
+                latents[1, -1, 0] = value
+                request = server.request(name, {**inputs, key: latents})
+                server.refuses(f"{name}: a number of {key} that is {value}", _INVALID, request)
+
+
 def malformed_tensors_are_invalid(server: Server) -> None:
     """Checks content that does not fill the shape, impossible sizes, no dtype, and bytes that are no examples."""
     for name in _signatures(server):
@@ -163,6 +175,7 @@ CHECKS = (
     names_that_are_not_the_signatures_are_invalid,
     bad_arrays_are_invalid,
     pixels_out_of_range_are_invalid,
+    latents_out_of_range_are_invalid,
     malformed_tensors_are_invalid,
     a_message_of_5_mb_arrives,
     the_server_answers_as_before,
@@ -170,8 +183,7 @@ CHECKS = (
 
 
 def _signatures(server: Server) -> list[str]:
-    names = ("sample", "sample_sequence", "score", "reconstruct", "classify")
-    return [name for name in names if name in server.metadata.signatures]
+    return [name for name in SIGNATURES if name in server.metadata.signatures]
 
 
 def _any_signature(server: Server) -> str:

@@ -31,6 +31,10 @@ class Server:
         """Returns the inputs and outputs of a signature."""
         return self.metadata.signatures[name]
 
+    def latent_shape(self) -> tuple[int, int]:
+        """Returns T and Z of a generative model's latent variables."""
+        return self._client.latent_shape()
+
     def ask(self, method: str, request: Any) -> Any:
         """Returns the answer to any request. Raises grpc.RpcError if it is refused."""
         return self._client.ask(method, request)

@@ -27,6 +27,7 @@ from tests.serving.scripted_server import Script, available, echo, metadata, ser
 
 QUICK = Retry(attempts=2, first_seconds=0.01)
 IMAGE = np.zeros((2, 2, 3, 1), np.float32)
+LATENTS = np.zeros((2, 4, 5), np.float32)
 
 METHODS: dict[str, Callable[[Client], object]] = {
     "sample": lambda client: client.sample(2),
@@ -35,6 +36,11 @@ METHODS: dict[str, Callable[[Client], object]] = {
     "score": lambda client: client.score(IMAGE),
     "reconstruct": lambda client: client.reconstruct(IMAGE),
     "classify": lambda client: client.classify(IMAGE),
+    "decode": lambda client: client.decode(LATENTS),
+    "decode_sequence": lambda client: client.decode_sequence(LATENTS),
+    "encode": lambda client: client.encode(IMAGE, eps=LATENTS),
+    "encode without noise": lambda client: client.encode(IMAGE),
+    "noise": lambda client: client.noise(2),
     "predict": lambda client: client.predict("other", {"seed": seed_rows(0, 2)}),
     "metadata": lambda client: client.metadata(),
     "status": lambda client: client.status(),
@@ -162,6 +168,23 @@ def test_nonsense_metadata_are_a_serving_error(name: str, signatures: Any) -> No
             assert client.metadata().image_shape is None
 
 
+@pytest.mark.parametrize("shape", [(-1, 4), (-1, 4, -1), (-1, 0, 5), (-1, 2**31, 2**31), (-1, 4, 5, 6), None], ids=str)
+def test_latent_variables_that_no_memory_holds_are_a_serving_error(shape: tuple[int, ...] | None) -> None:
+    def promises(request: Any, context: grpc.ServicerContext) -> Any:
+        answer = metadata(request, context)
+        signatures = wire.SignatureDefMap.FromString(answer.metadata["signature_def"].value)
+        latents = signatures.signature_def["decode"].inputs["other" if shape is None else "z"]
+        latents.dtype = 1
+        for size in shape or (-1, 4, 5):
+            latents.tensor_shape.dim.add(size=size)
+        answer.metadata["signature_def"].value = signatures.SerializeToString()
+        return answer
+
+    with serve(Script(metadata=promises)) as server:
+        for method in ("noise", "encode without noise"):
+            assert isinstance(_ask(server, method), UnexpectedAnswer)
+
+
 def test_the_contract_of_a_typed_method_holds_whatever_the_metadata_say() -> None:
     """A server may promise any shape; `score` and the others give theirs, and a label is one of the classes."""
     signatures = wire.SignatureDefMap()
@@ -184,6 +207,13 @@ def test_the_contract_of_a_typed_method_holds_whatever_the_metadata_say() -> Non
         },
         "reconstruct": {"image": np.zeros((2, 3, 3, 1), np.float32), "canvas": np.zeros((2, 4, 2, 3, 1), np.float32)},
         "classify": {"probabilities": np.full((2, 10), 0.1, np.float32), "label": np.array([3, 10])},
+        "decode": {"image": np.zeros((2, 6), np.float32)},
+        "decode_sequence": {"canvas": np.zeros((2, 4, 2, 3), np.float32)},
+        "encode": {
+            **dict.fromkeys(("z", "mu", "log_sigma"), np.zeros((2, 4, 5), np.float32)),
+            "kl_per_step": np.zeros((2, 3), np.float32),
+            "nll_bound": np.zeros(2, np.float32),
+        },
     }
 
     def answer(request: Any, context: grpc.ServicerContext) -> Any:

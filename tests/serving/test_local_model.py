@@ -35,6 +35,9 @@ def test_every_signature_answers_as_on_a_server(local: LocalModel, tiny_server: 
             (local.sample_sequence(3, seed=3), client.sample_sequence(3, seed=3)),
             (local.score(images, seed=5), client.score(images, seed=5)),
             (local.reconstruct(images[:3], seed=5), client.reconstruct(images[:3], seed=5)),
+            (local.encode(images), client.encode(images)),
+            (local.decode(local.noise(67, seed=3)), client.sample(67, seed=3)),
+            (local.decode_sequence(local.noise(3, seed=3)), client.sample_sequence(3, seed=3)),
         ]:
             for mine, theirs in zip(here, there, strict=True):
                 np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
@@ -64,6 +67,30 @@ def test_a_signature_that_is_not_there(local: LocalModel) -> None:
         local.classify(np.zeros((1, 7, 5, 1), np.float32))
     with pytest.raises(BadInput, match="takes"):
         local.predict("sample", {"seeds": np.zeros((1, 2), np.int64)})
+
+
+@pytest.mark.parametrize(
+    ("z", "message"),
+    [
+        (np.zeros((2, 6, 3), np.float32), r"z has the shape \[2, 6, 3\]; expected \[n, 6, 2\]"),
+        (np.zeros((2, 6, 2), np.int64), r"z is int64 of the shape \[2, 6, 2\]; expected floats \[n, T, Z\]"),
+        (np.zeros((0, 6, 2), np.float32), "n at least 1"),
+        (np.full((1, 6, 2), np.nan), "Every latent variable must be a number"),
+        ([[1.0], [2.0, 3.0]], "z is no array|z is object"),
+    ],
+)
+def test_bad_latents_are_refused_with_the_reason(local: LocalModel, z: np.ndarray, message: str) -> None:
+    for decode in (local.decode, local.decode_sequence):
+        with pytest.raises(BadInput, match=message):
+            decode(z)
+
+
+def test_noise_takes_seeds_alone(local: LocalModel) -> None:
+    seeds = np.array([[5, 0], [5, 1]])
+    np.testing.assert_array_equal(local.noise(seeds=seeds), local.noise(2, seed=5))
+    for bad in (seeds[0], seeds.astype(np.float64), seeds[:, :1], seeds[:0]):
+        with pytest.raises(BadInput, match=r"expected int64 \[n, 2\], n at least 1"):
+            local.noise(seeds=bad)
 
 
 # The commands

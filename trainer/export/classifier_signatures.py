@@ -35,7 +35,7 @@ class ClassifierSignatures(Signatures):
         # Nothing is computed before: another operation that fails on the same input would hide the reason.
         with tf.control_dependencies(checks):
             image = tf.identity(image)
-        classification = ram.classify(self._weights, image, self._task, trace=True)
+        classification = ram.classify(self._weights, image, self._task, trace=True, scan=self._scan)
         return {
             "probabilities": tf.nn.softmax(classification.logits),
             "label": tf.argmax(classification.logits, axis=1),

@@ -14,7 +14,11 @@ from trainer.export.generative_signatures import GenerativeSignatures
 from trainer.export.signatures import Signatures
 from trainer.task import ClassifyingTask, GenerativeTask, Task
 
-_SIGNATURES = {GenerativeTask: GenerativeSignatures, ClassifyingTask: ClassifierSignatures}
+SIGNATURES: Mapping[type[Task], type[Signatures]] = {
+    GenerativeTask: GenerativeSignatures,
+    ClassifyingTask: ClassifierSignatures,
+}
+"""The signatures of each kind of task."""
 
 
 def export(task: Task, weights: Mapping[str, np.ndarray], directory: str) -> None:
@@ -33,5 +37,8 @@ def export(task: Task, weights: Mapping[str, np.ndarray], directory: str) -> Non
 
 
 def signatures(task: Task, weights: Mapping[str, np.ndarray], task_file: str) -> Signatures:
-    """Builds the module that is exported; `task_file` holds the resolved task."""
-    return _SIGNATURES[type(task)](task, weights, task_file)
+    """Builds the module that is exported; `task_file` holds the resolved task, which becomes an asset."""
+    variables = {name: tf.Variable(value, trainable=False, name=name) for name, value in weights.items()}
+    module = SIGNATURES[type(task)](task, variables)
+    module.task_json = tf.saved_model.Asset(task_file)
+    return module

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.task import Task
+from trainer.training import recurrence
+from trainer.training.recurrence import Weights
 
 Outputs = dict[str, tf.Tensor]
 
@@ -24,12 +25,10 @@ class Signatures(tf.Module, abc.ABC):
     METHODS: ClassVar[Mapping[str, str]] = {}
     """The method names of signatures that TF Serving calls by another method than Predict."""
 
-    def __init__(self, task: Task, weights: Mapping[str, np.ndarray], task_file: str) -> None:
-        """`weights` by the names of the model; `task_file` is the resolved task, which becomes an asset."""
+    def __init__(self, task: Task, weights: Weights, *, scan: Callable[..., Any] = recurrence.scan) -> None:
+        """`weights` by the names of the model; `scan` is as for `draw.infer`."""
         super().__init__(name="draw")
-        self._task = task
-        self._weights = {name: tf.Variable(value, trainable=False, name=name) for name, value in weights.items()}
-        self.task_json = tf.saved_model.Asset(task_file)
+        self._task, self._weights, self._scan = task, dict(weights), scan
         for name, specification in self.inputs(task).items():
             function = tf.function(getattr(self, f"_{name}"), input_signature=specification, autograph=False)
             setattr(self, name, function)
@@ -38,6 +37,11 @@ class Signatures(tf.Module, abc.ABC):
     @abc.abstractmethod
     def inputs(task: Any) -> Mapping[str, list[tf.TensorSpec]]:
         """What each signature takes, the default signature first. NAME is computed by the method `_NAME`."""
+
+    def compute(self, name: str, *inputs: tf.Tensor) -> Outputs:
+        """Computes a signature's outputs in the graph that is being built."""
+        outputs: Outputs = getattr(self, f"_{name}")(*inputs)
+        return outputs
 
     def functions(self) -> dict[str, Any]:
         """The functions by the names under which a server finds them."""
@@ -66,5 +70,5 @@ def require_pixels(image: tf.Tensor, task: Task) -> tf.Operation:
 
 
 def by_row(trace: tf.Tensor) -> tf.Tensor:
-    """[T, n, ...] to [n, T, ...]."""
+    """[T, n, ...] to [n, T, ...], or back."""
     return tf.transpose(trace, [1, 0, *range(2, trace.shape.rank)])

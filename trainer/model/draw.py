@@ -17,6 +17,9 @@ from trainer.task import GenerativeTask
 from trainer.training import recurrence
 from trainer.training.recurrence import Linear, Outputs, Weights
 
+_LATENTS = ("z", "mu", "log_sigma")
+"""What a step traces of the latent variables."""
+
 
 class State(NamedTuple):
     """What one time-step hands to the next: the canvas [n, B, A, C], and outputs h and cells s of the LSTMs, [n, H]."""
@@ -45,6 +48,12 @@ class Inference(NamedTuple):
     """[T, n, 5], see `attention.pixels`; None without attention."""
     write_windows: tf.Tensor | None = None
     """[T, n, 5], see `attention.pixels`; None without attention."""
+    z: tf.Tensor | None = None
+    """The latent variables that were drawn, Eq. 6. [T, n, Z]"""
+    mu: tf.Tensor | None = None
+    """Eq. 1. [T, n, Z]"""
+    log_sigma: tf.Tensor | None = None
+    """Eq. 2. [T, n, Z]"""
 
     @property
     def nll_bound(self) -> tf.Tensor:
@@ -96,11 +105,13 @@ def infer(
     task: GenerativeTask,
     *,
     trace: bool = False,
+    latents: bool = False,
     scan: Callable[..., tuple[State, Outputs]] = recurrence.scan,
 ) -> Inference:
     """Eqs. 1-11 over T steps. x: [n, B, A, C] in [0, 1]; eps: [T, n, Z], standard normal.
 
-    `scan` runs the recurrence: one of those of `trainer.training.recurrence`.
+    `trace` asks for the canvases and windows, `latents` for z, mu and log_sigma. `scan` runs the recurrence: one of
+    those of `trainer.training.recurrence`.
     """
 
     def at(lin: Linear, t: tf.Tensor, state: State) -> tuple[State, Outputs]:
@@ -111,6 +122,8 @@ def infer(
     shapes: dict[str, list[int]] = {"kl": [], "log_ratio": []}
     if trace:
         shapes |= _trace_shapes(task, *task.window_sizes)
+    if latents:
+        shapes |= {name: [task.latent_size] for name in _LATENTS}
     state, outputs = scan(at, weights, start(weights, recurrence.row_count(x)), task.glimpses, shapes)
     reconstruction = loss.reconstruction_loss(x, state.c)
     return Inference(
@@ -120,11 +133,19 @@ def infer(
         canvas=state.c,
         canvases=outputs.get("canvas"),
         **_windows(outputs, task),
+        **{name: outputs.get(name) for name in _LATENTS},
     )
 
 
-def generate(weights: Weights, z: tf.Tensor, task: GenerativeTask, *, trace: bool = False) -> Generation:
-    """Eqs. 13-16: z is the noise itself. z: [T, n, Z], standard normal."""
+def generate(
+    weights: Weights,
+    z: tf.Tensor,
+    task: GenerativeTask,
+    *,
+    trace: bool = False,
+    scan: Callable[..., tuple[State, Outputs]] = recurrence.scan,
+) -> Generation:
+    """Eqs. 13-16: z is the noise itself. z: [T, n, Z], standard normal. `scan` is as for `infer`."""
 
     def at(lin: Linear, t: tf.Tensor, state: State) -> tuple[State, Outputs]:
         net = network.for_task(task, lin)
@@ -132,7 +153,7 @@ def generate(weights: Weights, z: tf.Tensor, task: GenerativeTask, *, trace: boo
         return state, {**net.trace, "canvas": state.c}
 
     shapes = _trace_shapes(task, *task.window_sizes.keys() & {"write"}) if trace else {}
-    state, outputs = recurrence.scan(at, weights, start(weights, tf.shape(z)[1]), task.glimpses, shapes)
+    state, outputs = scan(at, weights, start(weights, tf.shape(z)[1]), task.glimpses, shapes)
     return Generation(canvas=state.c, canvases=outputs.get("canvas"), **_windows(outputs, task))
 
 

@@ -47,9 +47,13 @@ class Network(abc.ABC):
         return lstm(self._lin("encoder", *inputs, h_enc), s_enc)
 
     def sample(self, h_enc: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
-        """Eqs. 1, 2 and 6: z = mu + sigma eps. h_enc: [n, H]; eps and z: [n, Z]. Traces `kl` and `log_ratio` [n]."""
+        """Eqs. 1, 2 and 6: z = mu + sigma eps. h_enc: [n, H]; eps and z: [n, Z].
+
+        Traces `z`, `mu` and `log_sigma` [n, Z], and `kl` and `log_ratio` [n].
+        """
         mu, log_sigma = tf.split(self._lin("latent", h_enc), 2, axis=1)  # log sigma, not log sigma^2
         z = mu + tf.exp(log_sigma) * eps
+        self.trace |= {"z": z, "mu": mu, "log_sigma": log_sigma}
         self.trace["kl"] = loss.kl_divergence(mu, log_sigma)
         self.trace["log_ratio"] = loss.log_importance_ratio(eps, z, log_sigma)
         return z

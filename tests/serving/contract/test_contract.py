@@ -141,6 +141,12 @@ def _bad_default(method: str, request: Any, answer: Any) -> Any:
     return answer
 
 
+def _other_decoder(method: str, request: Any, answer: Any) -> Any:
+    if method == wire.PREDICT and request.model_spec.signature_name == "decode":
+        answer.outputs["image"].CopyFrom(to_tensor(from_tensor(answer.outputs["image"], "image")[::-1]))
+    return answer
+
+
 INTERNAL = grpc.StatusCode.INTERNAL
 
 
@@ -155,6 +161,11 @@ INTERNAL = grpc.StatusCode.INTERNAL
         (answer_checks.images_are_means, _outputs(lambda _, array: array + 1), "sample: image reaches"),
         (answer_checks.images_are_means, _outputs(_half), "The last canvas"),
         (answer_checks.scores_add_up, _outputs(_half), "nll_bound and its parts"),
+        (
+            answer_checks.latent_variables_are_those_of_the_seeds,
+            _other_decoder,
+            "image of decode with the seeds' noise",
+        ),
         (answer_checks.an_output_filter_keeps_what_it_names, _no_filter, r"asked for \w+ alone, got"),
         (answer_checks.scores_add_up, _outputs(lambda _, array: array * np.float32(np.nan)), "is not finite"),
         (answer_checks.scores_add_up, _outputs(lambda _, array: array[1:]), "for 5 rows; expected"),
@@ -220,6 +231,16 @@ def test_every_method_on_the_real_model(tiny_server: str) -> None:
         np.testing.assert_allclose(reconstruction.canvas[:, -1], reconstruction.image, atol=3e-7)
         assert reconstruction.read_window is not None and reconstruction.write_window is not None
         assert not np.allclose(reconstruction.read_window, reconstruction.write_window)
+        z = client.noise(3, seed=8)
+        assert z.shape == (3, 6, 2)
+        np.testing.assert_allclose(client.decode(z), client.sample(3, seed=8), atol=1e-6)
+        for mine, seeded in zip(client.decode_sequence(z), sequence, strict=True):
+            np.testing.assert_allclose(mine, seeded, rtol=1e-5, atol=1e-5)
+        latents = client.encode(images, eps=client.noise(4, seed=2))
+        np.testing.assert_allclose(latents.nll_bound, scores.nll_bound, rtol=1e-5)
+        np.testing.assert_allclose(latents.kl_per_step, scores.kl_per_step, rtol=1e-4, atol=1e-5)
+        mean = client.encode(images)
+        np.testing.assert_array_equal(mean.z, mean.mu)
         (status,) = client.status()
         assert status == (model_server.VERSION, "AVAILABLE", "")
         metadata = client.metadata()

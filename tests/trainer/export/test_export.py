@@ -15,7 +15,13 @@ from trainer.task import Attention, Task
 from trainer.training import randomness
 
 ROWS = 5
-NAMES = {"serving_default", "sample", "sample_sequence", "score", "score_examples", "reconstruct"}
+SEEDED = {"serving_default", "sample", "sample_sequence", "score", "reconstruct"}
+LATENT = {"decode", "decode_sequence", "encode"}
+NAMES = SEEDED | LATENT | {"score_examples"}
+
+
+_FIELDS = {"seed": "seed", "image": "x", "examples": "examples", "z": "z", "eps": "z"}
+"""Where a case has each input."""
 
 
 class Exported:
@@ -34,14 +40,13 @@ class Exported:
         # Pixels as bytes hold them, so that an example and an image can be the same.
         self.raw = np.round(self.case.x * (1 if task.binary else 255)).astype(np.uint8)
         self.x = self.raw.astype(np.float32) if task.binary else self.raw.astype(np.float32) / 255
+        self.z = np.random.default_rng(12).standard_normal((ROWS, task.glimpses, task.latent_size)).astype(np.float32)
         self.ids = [f"example-{index}" for index in range(ROWS)]
         self.examples = np.array([tiny.serialize(*pair) for pair in zip(self.raw, self.ids, strict=True)], object)
 
     def call(self, name, rows=slice(None), **changes):
         """A signature's outputs on the rows that are asked for."""
-        inputs = {"examples": self.examples} if name == "score_examples" else {"seed": self.seed}
-        if name in ("score", "reconstruct"):
-            inputs["image"] = self.x
+        inputs = {key: getattr(self, _FIELDS[key]) for key in self.model.signatures[name].structured_input_signature[1]}
         inputs = {key: tf.constant(value[rows]) for key, value in {**inputs, **changes}.items()}
         return {key: value.numpy() for key, value in self.model.signatures[name](**inputs).items()}
 
@@ -70,11 +75,14 @@ def test_signatures_have_the_names_shapes_and_types_of_the_contract(exported):
     seed = tf.TensorSpec([None, 2], tf.int64, name="seed")
     image = tf.TensorSpec([None, *task.image_shape], tf.float32, name="image")
     strings = tf.TensorSpec([None], tf.string, name="examples")
+    z, eps = (tf.TensorSpec([None, task.glimpses, task.latent_size], tf.float32, name=name) for name in ("z", "eps"))
     inputs = {name: signatures[name].structured_input_signature[1] for name in NAMES}
     assert inputs == {
         **{name: {"seed": seed} for name in ("serving_default", "sample", "sample_sequence")},
         **{name: {"image": image, "seed": seed} for name in ("score", "reconstruct")},
         "score_examples": {"examples": strings},
+        **{name: {"z": z} for name in ("decode", "decode_sequence")},
+        "encode": {"image": image, "eps": eps},
     }
     T, shape = task.glimpses, task.image_shape
     bounds = dict.fromkeys(("nll_bound", "reconstruction", "kl", "log_weight"), (ROWS,)) | {"kl_per_step": (ROWS, T)}
@@ -88,6 +96,13 @@ def test_signatures_have_the_names_shapes_and_types_of_the_contract(exported):
         "score": bounds,
         "score_examples": bounds,
         "reconstruct": {"image": (ROWS, *shape), **canvas, **windows},
+        "decode": {"image": (ROWS, *shape)},
+        "decode_sequence": {**canvas, **write},
+        "encode": {
+            **dict.fromkeys(("z", "mu", "log_sigma"), (ROWS, T, task.latent_size)),
+            "kl_per_step": (ROWS, T),
+            "nll_bound": (ROWS,),
+        },
     }
     for name, outputs in expected.items():
         result = exported.call(name)
@@ -148,6 +163,36 @@ def test_reconstruct_is_the_references_canvas_with_the_rows_noise(exported, forw
             np.testing.assert_allclose(result[name], windows, rtol=1e-3, atol=1e-3)
 
 
+def noise_of(model):
+    """The noise of the rows' seeds, [n, T, Z]."""
+    return np.swapaxes(randomness.row_noise(model.task, tf.constant(model.seed)).numpy(), 0, 1)
+
+
+def test_decode_of_the_seeds_noise_is_sample(exported):
+    z = noise_of(exported)
+    np.testing.assert_allclose(exported.call("decode", z=z)["image"], exported.call("sample")["image"], atol=1e-6)
+    for name, value in exported.call("sample_sequence").items():
+        np.testing.assert_allclose(exported.call("decode_sequence", z=z)[name], value, rtol=1e-5, atol=1e-5)
+
+
+def test_encode_is_the_references_posterior_and_scores_bound(exported, forward):
+    result = exported.call("encode", eps=noise_of(exported))
+    for name, expected in (("z", forward.z), ("mu", forward.mu), ("log_sigma", np.log(forward.sigma))):
+        np.testing.assert_allclose(result[name], np.swapaxes(expected, 0, 1), rtol=1e-4, atol=1e-4, err_msg=name)
+    score = exported.call("score")
+    for name in ("nll_bound", "kl_per_step"):
+        np.testing.assert_allclose(result[name], score[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_decoding_what_was_encoded_is_the_reconstruction(exported):
+    eps = noise_of(exported)
+    z = exported.call("encode", eps=eps)["z"]
+    np.testing.assert_allclose(exported.call("decode", z=z)["image"], exported.call("reconstruct")["image"], atol=1e-5)
+    # Without noise, z is the mean.
+    result = exported.call("encode", eps=0 * eps)
+    np.testing.assert_array_equal(result["z"], result["mu"])
+
+
 def test_score_examples_is_score_with_the_seeds_of_the_ids(exported):
     seed = randomness.seeds_for_ids(tf.constant(exported.ids)).numpy()
     expected = exported.call("score", seed=seed)
@@ -198,7 +243,7 @@ def test_the_mean_importance_weight_is_the_likelihood(tmp_path):
 # Seeds and rows
 
 
-@pytest.mark.parametrize("name", sorted(NAMES - {"score_examples"}))
+@pytest.mark.parametrize("name", sorted(SEEDED))
 def test_the_same_seed_gives_the_same_bits_and_another_seed_another_row(exported, name):
     first, again = exported.call(name), exported.call(name)
     for key, value in first.items():
@@ -263,6 +308,29 @@ def test_other_numbers_of_seeds_than_images_are_refused(exported, name):
 def test_an_empty_batch_is_refused(exported, name):
     with pytest.raises(tf.errors.InvalidArgumentError, match="batch is empty: send at least one"):
         exported.call(name, slice(0))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1.1e6, -3e38])
+def test_latents_beyond_all_bounds_are_refused(exported, value):
+    z = exported.z.copy()
+    z[2, 1, 0] = value
+    for name in ("decode", "decode_sequence"):
+        refused(exported, name, "Every latent variable must be a number from -1e", z=z)
+    refused(exported, "encode", "Every latent variable must be a number", image=exported.x, eps=z)
+
+
+def test_great_latents_give_numbers(exported):
+    z = 1e6 * np.sign(exported.z)
+    for name, inputs in (("decode_sequence", {"z": z}), ("encode", {"eps": z})):
+        result = exported.call(name, **inputs)
+        assert name == "encode" or ((result["canvas"] >= 0) & (result["canvas"] <= 1)).all()
+        assert all(not np.isnan(value).any() for value in result.values())
+
+
+def test_encode_refuses_images_as_score_does(exported, binary):
+    refused(binary, "encode", "must be 0 or 1.*binarised", image=spoilt(binary, 0.5), eps=binary.z)
+    reason = rf"`image` and `eps` must have the same number of rows(.|\n)*{ROWS}(.|\n)*1"
+    refused(exported, "encode", reason, image=exported.x, eps=exported.z[:1])
 
 
 @SCORING
