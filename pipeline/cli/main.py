@@ -31,6 +31,11 @@ SUBCOMMANDS = {
     "score": ("serving.cli.score_command", "score", "Score images: the bound of each in nats, and its parts."),
     "score-batch": ("serving.cli.score_batch_command", "score_batch", "Score any number of images, with Beam."),
     "reconstruct": ("serving.cli.reconstruct_command", "reconstruct", "Reconstruct images: a sheet of pairs."),
+    "interpolate": (
+        "serving.cli.interpolate_command",
+        "interpolate",
+        "Show how one image becomes another: a film of what lies between.",
+    ),
     "classify": ("serving.cli.classify_command", "classify", "Classify images: the likeliest class of each."),
     "status": ("serving.cli.status_command", "status", "Show which versions a model server has, and their signatures."),
     "check-server": ("serving.cli.check_server_command", "check_server", "Check that a server keeps to the contract."),
