@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 _STRAIGHT = 1e-3
@@ -28,5 +30,5 @@ def between(first: np.ndarray, last: np.ndarray, points: int) -> np.ndarray:
 
 def through(points: np.ndarray, frames: int) -> np.ndarray:
     """Returns a path through z [n, T, Z] in order, so many frames from each to the next: [(n - 1) frames + 1, T, Z]."""
-    arcs = [between(first, last, frames + 1)[:-1] for first, last in zip(points[:-1], points[1:], strict=True)]
+    arcs = [between(first, last, frames + 1)[:-1] for first, last in itertools.pairwise(points)]
     return np.concatenate([*arcs, np.asarray(points[-1:], np.float32)])

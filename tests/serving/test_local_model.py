@@ -138,6 +138,7 @@ def test_commands_take_a_name_or_a_folder_and_no_server(models: Path, tmp_path: 
         ("sequence", "-o", "drawing.gif"),
         ("score", "images.npz", "-o", "scores.csv"),
         ("reconstruct", "images.npz", "-o", "pairs.png"),
+        ("interpolate", "images.npz", "-o", "film.gif", "--frames", 2),
         ("score-batch", "--input", "images.npz", "--output", "batch/out", "--format", "csv"),
     ):
         result = _draw(*arguments, "--model", named)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -146,7 +147,64 @@ class NoCanvas(Drawing):
         return {"canvas": self.sample(seed)["image"][:, :, :, 0]}
 
 
-@pytest.mark.parametrize("kind", [KnownBound, BinaryOnly, Drawing])
+class Latent(KnownBound):
+    """Has the signatures of latent variables: its image is their sum, and its bound the image's ink."""
+
+    LATENTS = (3, 4)
+    SHIFT = 0.0
+
+    def sample(self, seed: tf.Tensor) -> Outputs:
+        noise = tf.map_fn(
+            lambda row: tf.random.stateless_normal(self.LATENTS, row, alg="philox"),
+            seed,
+            fn_output_signature=tf.float32,
+        )
+        return {"image": self.image(noise)}
+
+    def image(self, z: tf.Tensor) -> tf.Tensor:
+        return tf.sigmoid(tf.reduce_sum(z, axis=[1, 2]))[:, None, None, None] * tf.ones(IMAGE_SHAPE)
+
+    def decode(self, z: tf.Tensor) -> Outputs:
+        return {"image": self.image(z) * (1 - self.SHIFT)}
+
+    def decode_sequence(self, z: tf.Tensor) -> Outputs:
+        return {"canvas": tf.stack([self.image(z) / 2, self.image(z)], axis=1)}
+
+    def encode(self, image: tf.Tensor, eps: tf.Tensor) -> Outputs:
+        del eps
+        return {"nll_bound": self.score(image, tf.zeros([tf.shape(image)[0], 2], tf.int64))["nll_bound"]}
+
+    def save(self, directory: pathlib.Path, names: Sequence[str] = ("sample", "score", "score_examples")) -> None:
+        z, eps = (tf.TensorSpec([None, *self.LATENTS], tf.float32, name=name) for name in ("z", "eps"))
+        image = tf.TensorSpec([None, *IMAGE_SHAPE], tf.float32, name="image")
+        self.more = {
+            "decode": tf.function(self.decode, input_signature=[z]),
+            "decode_sequence": tf.function(self.decode_sequence, input_signature=[z]),
+            "encode": tf.function(self.encode, input_signature=[image, eps]),
+        }
+        super().save(directory, names, self.more)
+
+
+class OtherDecoder(Latent):
+    SHIFT = 0.1
+
+
+class UnfinishedSequence(Latent):
+    def decode_sequence(self, z: tf.Tensor) -> Outputs:
+        return {"canvas": tf.stack([self.image(z), self.image(z) / 2], axis=1)}
+
+
+class NoSequence(Latent):
+    def decode_sequence(self, z: tf.Tensor) -> Outputs:
+        return {"image": self.image(z)}
+
+
+class OtherBound(Latent):
+    def encode(self, image: tf.Tensor, eps: tf.Tensor) -> Outputs:
+        return {"nll_bound": super().encode(image, eps)["nll_bound"] + 1}
+
+
+@pytest.mark.parametrize("kind", [KnownBound, BinaryOnly, Drawing, Latent])
 def test_a_good_model_passes(kind: type[KnownBound], requests: list[bytes], tmp_path: pathlib.Path) -> None:
     kind().save(tmp_path)
     check(str(tmp_path), requests)
@@ -177,6 +235,10 @@ def test_grey_images_are_scaled(tmp_path: pathlib.Path) -> None:
         (NoiseInTheBound, "score: kl differs when the same is asked again"),
         (TooBrightSequence, r"sample_sequence: image reaches from .* to 1\.\d+; expected 0 to 1"),
         (TooBrightReconstruction, r"reconstruct: image reaches from .* to 1\.\d+; expected 0 to 1"),
+        (OtherDecoder, r"decode: image differs from that of sample with the same noise by up to 0\.\d+"),
+        (UnfinishedSequence, "decode_sequence: canvas differs from that of sample"),
+        (NoSequence, r"decode_sequence: it gives {'canvas': .*}; expected canvas \(3, 28, 28, 1\)"),
+        (OtherBound, "encode: nll_bound differs from that of score with the same noise by up to 1; allowed is"),
         (NoCanvas, r"sample_sequence: image is float32 \(3, 28, 28\); expected float32 \(3, 28, 28, 1\)"),
     ],
 )
