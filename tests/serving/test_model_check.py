@@ -154,12 +154,10 @@ class Latent(KnownBound):
     SHIFT = 0.0
 
     def sample(self, seed: tf.Tensor) -> Outputs:
-        noise = tf.map_fn(
-            lambda row: tf.random.stateless_normal(self.LATENTS, row, alg="philox"),
-            seed,
-            fn_output_signature=tf.float32,
-        )
-        return {"image": self.image(noise)}
+        def noise(row: tf.Tensor) -> tf.Tensor:
+            return tf.random.stateless_normal(self.LATENTS, row, alg="philox")
+
+        return {"image": self.image(tf.map_fn(noise, seed, fn_output_signature=tf.float32))}
 
     def image(self, z: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(tf.reduce_sum(z, axis=[1, 2]))[:, None, None, None] * tf.ones(IMAGE_SHAPE)
