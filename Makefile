@@ -17,6 +17,7 @@ IMAGE_LOCK := $(RESOLVE) --extra all --constraint requirements/tfx1.21.txt --pyt
 	--python-platform x86_64-manylinux_2_40
 
 TASK ?= digits
+MODEL ?= mnist
 
 export PYTHON
 
@@ -74,6 +75,14 @@ lock:  ## resolves setup.py into the locks; LOCK_FLAGS=--upgrade takes newer ver
 	@$(RESOLVE) $(LOCK_FLAGS) requirements/accelerators.in --output-file requirements/accelerators.txt \
 		--python-version 3.10 --universal
 
+browser: $(INSTALLED)  ## builds build/browser/page: a page on which MODEL draws without a server (needs npm)
+	@$(BIN)/draw export "$(MODEL)" --output build/browser/onnx
+	@mkdir -p build/browser/npm && cp docs/browser/package.json docs/browser/package-lock.json build/browser/npm
+	@npm ci --prefix build/browser/npm --ignore-scripts --no-audit --no-fund --silent
+	@node docs/browser/build.mjs build/browser/onnx build/browser/npm/node_modules \
+		"$$($(BIN)/python -c 'import importlib.util as u; print(*u.find_spec("onnxruntime").submodule_search_locations)')" \
+		build/browser/page
+
 clean:  ## removes build outputs and caches; keeps .venv and runs
 	@rm -rf build dist *.egg-info __pycache__ .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find $(SOURCES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -87,4 +96,4 @@ $(ACCELERATORS): requirements/accelerators.txt
 	@$(UV) pip sync --quiet --python build/accelerators/bin/python $<
 	@touch $@
 
-.PHONY: help run report figures test test-all bench lint format site wheel lock clean
+.PHONY: help run report figures test test-all bench lint format site wheel lock browser clean

@@ -108,6 +108,13 @@ KUBEFLOW = [
     "kfp>=2.5,<3",
     "pydantic>=2.7,<3",
 ]
+ONNX = [
+    *_MODEL,
+    # Not tf2onnx, whose protobuf is that of the older line alone.
+    "onnx>=1.17",
+    "onnxruntime>=1.20",
+    "pyyaml>=6",
+]
 
 setup(
     name="draw-tfx",
@@ -166,7 +173,10 @@ setup(
         "all": KUBEFLOW,
         # NVIDIA's libraries, which TensorFlow's wheel leaves out.
         "gpu": ["tensorflow[and-cuda]"],
+        # `draw export`.
+        "onnx": ONNX,
         "dev": [
+            *ONNX,
             # A test's own certificates.
             "cryptography",
             "hypothesis",

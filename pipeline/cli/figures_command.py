@@ -14,7 +14,6 @@ from serving.cli.command_line import draw_command
 from serving.cli.number_options import INT64
 from serving.cli.place_options import LocalPath, TensorFlowPattern, local
 from serving.native_output import quiet_native_code
-from trainer.task import Task
 
 if TYPE_CHECKING:
     from pipeline.paper.figures import FigureInputs
@@ -65,9 +64,10 @@ def _inputs_from_run(settings: RunFolder) -> FigureInputs:
     """Takes the last model that a run judged, with its examples and logs."""
     from pipeline.paper.figures import FigureInputs
     from pipeline.paper.last_evaluation import last_evaluation
+    from trainer.export import exporter
 
     evaluation = last_evaluation(settings.metadata_path)
-    task = _exported_task(evaluation.model_dir)
+    task = exporter.read_task(evaluation.model_dir)
     return FigureInputs(
         task=task,
         model_dir=evaluation.model_dir,
@@ -83,13 +83,7 @@ def _inputs_from_model(directory: str) -> FigureInputs:
     from pipeline.paper.figures import FigureInputs
     from serving import pretrained
     from serving.saved_model import newest_version
+    from trainer.export import exporter
 
     model_dir = Path(newest_version(local(pretrained.resolve(directory))))
-    return FigureInputs(task=_exported_task(model_dir), model_dir=model_dir, name=f"Model {model_dir.name}")
-
-
-def _exported_task(model_dir: Path) -> Task:
-    path = model_dir / "assets" / "task.json"
-    if not path.exists():
-        raise ValueError(f"The SavedModel {model_dir} has no assets/task.json: expected one that `draw run` exported.")
-    return Task.from_json(path.read_text(encoding="utf-8"))
+    return FigureInputs(task=exporter.read_task(model_dir), model_dir=model_dir, name=f"Model {model_dir.name}")

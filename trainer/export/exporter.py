@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import tempfile
 from collections.abc import Mapping
@@ -34,6 +35,14 @@ def export(task: Task, weights: Mapping[str, np.ndarray], directory: str) -> Non
         for name, method in module.METHODS.items():
             updater.replace_method_name(name, method)
         updater.save()
+
+
+def read_task(directory: str | os.PathLike[str]) -> Task:
+    """Reads the task of a SavedModel. Raises ValueError if it has none."""
+    path = pathlib.Path(directory, "assets", "task.json")
+    if not path.exists():
+        raise ValueError(f"The SavedModel {directory} has no assets/task.json: expected one that `draw run` exported.")
+    return Task.from_json(path.read_text(encoding="utf-8"))
 
 
 def signatures(task: Task, weights: Mapping[str, np.ndarray], task_file: str) -> Signatures:

@@ -1,17 +1,15 @@
 /** The page: which model and version it shows, and what becomes of it when the server loads another. */
 
+import { Cards } from "./cards.js";
 import { Model, listModels } from "./server.js";
 import { tell } from "./trouble.js";
-import { Try } from "./try.js";
-import { Watch } from "./watch.js";
 
 const LOOK_EVERY = 5000;
 const NEWEST = "newest";
 
 const find = (id) => document.getElementById(id);
-const [about, choice, models, versions, trouble] = ["about", "choice", "model", "version", "trouble"].map(find);
-const watch = new Watch(find("watch"), failed);
-const attempt = new Try(find("try"), () => watch.seed, failed);
+const [choice, models, versions, trouble] = ["choice", "model", "version", "trouble"].map(find);
+const cards = new Cards(failed);
 
 let listed = {};
 let shown = null;
@@ -82,19 +80,13 @@ async function show() {
   tell(trouble);
   if (!model.shape) throw Object.assign(new Error(`The model ${name} takes no images: this page is for DRAW.`), { status: 0 });
   shown = model;
-  const [rows, columns, channels] = model.shape;
-  about.textContent = `${model.title}: ${columns} × ${rows} pixels${channels === 3 ? " in colour" : ""}`;
-  find("try-title").textContent = model.has("classify") ? "Have it look" : "Draw yourself";
-  if (model.has("sample_sequence")) watch.open(model);
-  attempt.open(model);
+  cards.open(model);
   return true;
 }
 
 function close() {
-  watch.close();
-  attempt.close();
+  cards.close();
   shown = null;
-  about.textContent = "";
 }
 
 models.addEventListener("change", () => {

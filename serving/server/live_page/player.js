@@ -14,6 +14,9 @@ export class Player {
     this.button = root.querySelector(".play");
     this.slider = root.querySelector(".step");
     this.of = root.querySelector(".of");
+    this.speed = root.querySelector(".speed");
+    // A drawing that plays goes on at the new speed.
+    this.speed.addEventListener("change", () => this.#timer && this.#run());
     this.button.addEventListener("click", () => (this.#timer ? this.stop() : this.play()));
     this.slider.addEventListener("input", () => {
       this.stop();
@@ -44,20 +47,24 @@ export class Player {
     this.stop();
     this.slider.max = steps;
     this.slider.value = steps;
-    this.slider.disabled = this.button.disabled = steps === 1;
+    this.slider.disabled = this.button.disabled = this.speed.disabled = steps === 1;
     this.#tell();
   }
 
   /** From the first step to the last. */
   play() {
-    this.stop();
     this.step = 1;
+    this.#run();
+  }
+
+  #run() {
+    this.stop();
     this.button.textContent = "Pause";
     const steps = Number(this.slider.max);
     this.#timer = setInterval(() => {
       this.step = this.step + 1;
       if (this.step >= steps) this.stop();
-    }, Math.min(250, (1000 * SECONDS) / steps));
+    }, Math.min(250, (1000 * SECONDS) / steps) / Number(this.speed.value));
   }
 
   stop() {

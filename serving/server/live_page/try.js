@@ -11,7 +11,7 @@ import { tell } from "./trouble.js";
 /** After so many milliseconds without a stroke the steps are asked for; the score follows the pen. */
 const QUIET = 200;
 /** Of the model's noise: the score is of the very reconstruction that is shown. */
-const SEED = [[0, 0]];
+export const NOISE = [0, 0];
 
 export class Try {
   #lane = new Lane();
@@ -20,11 +20,12 @@ export class Try {
   #steps = null;
   #changes = 0;
 
-  /** `seed()` is that of the model's own drawing; `failed(error, trouble)` is as Watch's. */
-  constructor(section, seed, failed) {
+  /** `seed()` is that of the model's own drawing; `failed(error, trouble)` and `changed()` are as Watch's. */
+  constructor(section, seed, failed, changed) {
     const find = (selector) => section.querySelector(selector);
     this.section = section;
     this.failed = failed;
+    this.changed = changed;
     this.trouble = find(".error");
     this.pad = new Pad(find("[data-picture=pad]"), () => this.#changed());
     this.rebuilt = new Picture(find("[data-picture=rebuilt]"), "The model's reconstruction");
@@ -84,6 +85,11 @@ export class Try {
     this.section.hidden = true;
   }
 
+  /** What is drawn, [rows][columns][channels]; null where nothing is. */
+  get image() {
+    return this.#model && !this.pad.empty ? this.pad.pixels() : null;
+  }
+
   /** Asks anew. */
   #changed() {
     this.#changes += 1;
@@ -93,6 +99,7 @@ export class Try {
     this.rebuilt.root.classList.add("stale");
     this.#steps = null;
     tell(this.trouble);
+    this.changed();
     if (this.pad.empty) {
       this.#lane.cancel();
       this.#stepsLane.cancel();
@@ -155,7 +162,7 @@ export class Try {
   }
 
   #inputs() {
-    return { image: [this.pad.pixels()], seed: SEED };
+    return { image: [this.pad.pixels()], seed: [NOISE] };
   }
 
   #begin(steps, show) {

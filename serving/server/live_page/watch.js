@@ -13,10 +13,12 @@ export class Watch {
   #model = null;
   #sequence = null;
 
-  /** `failed(error, trouble)` hears of what the server refuses, and where to tell it. */
-  constructor(section, failed) {
-    this.section = section;
-    this.failed = failed;
+  /**
+   * `failed(error, trouble)` hears of what the model refuses, and where to tell it; `changed()` is called where the
+   * drawing becomes another.
+   */
+  constructor(section, failed, changed) {
+    Object.assign(this, { section, failed, changed });
     this.trouble = section.querySelector(".error");
     this.picture = new Picture(section.querySelector("[data-picture=drawn]"), "The model's drawing");
     this.player = new Player(section.querySelector(".player"), (step) => this.#show(step));
@@ -57,6 +59,7 @@ export class Watch {
     this.seed = from.valueAsNumber;
     this.player.stop();
     if (!this.#model) return;
+    this.changed();
     // While the seed moves, the finished image alone: SVHN's is 0.2 MB of JSON, and its 32 steps are 6.
     this.#lane.ask((signal) => this.#glance(signal));
   }

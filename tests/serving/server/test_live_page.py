@@ -14,8 +14,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from serving import latent_path
 from serving.client import Client
 from serving.images.picture_decoder import decode_picture
+from serving.noise import seed_noise
 from serving.pictures.windows import rectangle
 from serving.server import Server, ServerConfig, models_from_folder
 from tests import chromium, tiny
@@ -164,6 +166,66 @@ def test_the_same_seed_shows_the_same_drawing_and_each_of_its_steps(server: Serv
     page.get_by_role("button", name="Take its drawing").click()
     expect(page.locator("#nll_bound")).not_to_have_text("–")
     _shows(page.locator("canvas.pad"), np.rint(canvases[0, -1]))
+
+
+def test_the_page_draws_the_noise_that_the_model_draws(server: Server, visit: Opener) -> None:
+    page = visit(server, "?model=tiny")
+    seeds = [[0, 0], [7, 0], [2**53 - 1, 1], [-5, 2**40]]
+    drawn = page.evaluate(
+        "async (seeds) => { const { seedNoise } = await import('/live/noise.js');"
+        " return seeds.map((seed) => seedNoise(seed, 3, 5)); }",
+        seeds,
+    )
+    np.testing.assert_allclose(drawn, seed_noise(np.array(seeds), 3, 5), atol=2e-6)
+
+
+def test_the_way_from_the_models_drawing_to_ones_own(server: Server, visit: Opener) -> None:
+    page = visit(server, "?model=tiny")
+    expect(page.locator("#between")).to_be_hidden()
+    image = _stroke(page)
+    with _client(server) as client:
+        ends = [client.noise(1, seed=7)[0], client.encode(image, eps=client.noise(1, seed=0)).z[0]]
+        path = client.decode(latent_path.between(*ends, 5))
+        np.testing.assert_allclose(path[-1], client.reconstruct(image).image[0], atol=1e-5)
+        other = client.sample(seeds=np.array([[8, 0]]))[0]
+    slider, drawn = page.locator("#share"), page.locator("[data-picture=between] canvas")
+    for percent, expected in ((0, path[0]), (75, path[3]), (100, path[4])):
+        slider.fill(str(percent))
+        expect(drawn).to_have_attribute("aria-label", f"A drawing {percent}% of the way from the model's own to yours")
+        _shows(drawn, expected)
+    # With another drawing of the model's, the way begins elsewhere; without one's own there is none.
+    slider.fill("0")
+    expect(drawn).to_have_attribute("aria-label", re.compile("drawing 0%"))
+    page.locator("#seed").press("ArrowRight")
+    page.wait_for_function(
+        "expected => { const c = document.querySelector('[data-picture=between] canvas');"
+        " return Math.abs(c.getContext('2d').getImageData(0, 0, 1, 1).data[0] - expected) < 1; }",
+        arg=float(255 * other[0, 0, 0]),
+    )
+    _shows(drawn, other)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#between")).to_be_hidden()
+    page.locator("#model").select_option("looks")
+    expect(page.locator(".probabilities")).to_be_visible()
+    expect(page.locator("#between")).to_be_hidden()
+
+
+def test_a_drawing_plays_at_the_speed_that_is_chosen(server: Server, visit: Opener) -> None:
+    page = visit(server, "?model=tiny")
+    expect(page.locator("#watch .of")).to_have_text(f"{STEPS} of {STEPS}")
+    seconds = {}
+    for speed in ("0.25", "2"):
+        page.locator("#watch .speed").select_option(speed)
+        seconds[speed] = page.evaluate(
+            """async () => {
+                const [button, begin] = [document.querySelector("#watch .play"), performance.now()];
+                button.click();
+                while (button.textContent === "Pause") await new Promise((done) => setTimeout(done, 10));
+                return (performance.now() - begin) / 1000;
+            }"""
+        )
+    # Five steps of a quarter of a second each at the usual speed.
+    assert seconds["0.25"] >= 4.9 and seconds["2"] < 0.6 * seconds["0.25"]
 
 
 def test_a_drawing_plays_by_itself_only_for_one_who_wants_motion(server: Server, visit: Opener) -> None:

@@ -1,0 +1,51 @@
+"""`draw export`: a model for runtimes other than TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from serving import pretrained
+from serving.cli.command_line import draw_command
+from serving.cli.place_options import LocalPath, local
+from serving.native_output import quiet_native_code
+
+
+@draw_command()
+@click.argument("model")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["onnx", "triton"]),
+    default="onnx",
+    show_default=True,
+    help="ONNX files, or a model repository of NVIDIA Triton with them.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=LocalPath(file_okay=False, path_type=Path),
+    help="Folder that they are written to.",
+)
+def export(model: str, layout: str, output: Path) -> None:
+    """Write a model as ONNX, each file held against the SavedModel first.
+
+    MODEL is a pretrained model (see `draw models`) or a SavedModel's folder. A generative model becomes decode.onnx,
+    decode_sequence.onnx and encode.onnx, a classifier classify.onnx, for any number of rows.
+    """
+    try:
+        with quiet_native_code():
+            from pipeline.portable import onnx_export
+            from serving.saved_model import newest_version
+
+            directory = newest_version(local(pretrained.resolve(model)))
+            for exported in onnx_export.export(directory, output, triton=layout == "triton"):
+                size = exported.path.stat().st_size / 1e6
+                click.echo(
+                    f"{exported.path}  {size:.1f} MB, equal to the SavedModel to {exported.difference:.1g} in "
+                    f"{onnx_export.ROWS} rows"
+                )
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,1 @@
+"""Exported models for runtimes other than TensorFlow."""
