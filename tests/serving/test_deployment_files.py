@@ -102,9 +102,19 @@ def test_kustomization_names_every_file() -> None:
     assert {path for text in arguments for path in re.findall(r"=/config/(.+)", text)} == set(generated["files"])
 
 
-def test_the_inference_service_keeps_to_kserves_schema() -> None:
+@pytest.mark.parametrize(
+    ("name", "model_format", "storage", "version"),
+    [
+        ("inference-service", "tensorflow", r"pvc://[a-z-]+/digits", r"\d+\.\d+\.\d+"),
+        # Triton's versions are a year, a month, and the image with Python's backend.
+        ("triton-inference-service", "triton", r"pvc://[a-z-]+/triton", r"\d\d\.\d\d-py3"),
+    ],
+)
+def test_the_inference_services_keep_to_kserves_schema(
+    name: str, model_format: str, storage: str, version: str
+) -> None:
     """Fields of serving.kserve.io/v1beta1, from KServe's Control Plane API; a model's others are a container's."""
-    service = _read("kserve/inference-service.yaml")
+    service = _read(f"kserve/{name}.yaml")
     assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     assert service.keys() == {"apiVersion", "kind", "metadata", "spec"}
     assert service["spec"].keys() <= {"predictor", "transformer", "explainer"}
@@ -123,10 +133,10 @@ def test_the_inference_service_keeps_to_kserves_schema() -> None:
         assert type(value) is extension[name], name
     assert predictor["scaleMetric"] in ("cpu", "memory", "concurrency", "rps")
     assert predictor["minReplicas"] <= predictor["maxReplicas"]
-    model_format = model.pop("modelFormat")
-    assert model_format == {"name": "tensorflow"}
-    assert re.fullmatch(r"pvc://[a-z-]+/\w+", model.pop("storageUri"))
-    assert re.fullmatch(r"\d+\.\d+\.\d+", model.pop("runtimeVersion"))
+    assert model.pop("modelFormat") == {"name": model_format}
+    assert re.fullmatch(storage, model.pop("storageUri"))
+    assert re.fullmatch(version, model.pop("runtimeVersion"))
+    assert model.pop("protocolVersion", "v1") == ("v2" if model_format == "triton" else "v1")
     kubernetes_api.strict("V1Container", {"name": "kserve-container", **model}, "model")
     (port,) = model["ports"]
     assert (port["name"], port["containerPort"]) == ("h2c", 9000)
