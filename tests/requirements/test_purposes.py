@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = {"3.10": "requirements/tfx1.16-py310.txt"}
 NEWER_LOCK = "requirements/tfx1.21.txt"
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
-CLIENT_COMMANDS = ("sample", "sequence", "score", "reconstruct", "classify", "status", "check-server")
+CLIENT_COMMANDS = ("sample", "sequence", "score", "reconstruct", "interpolate", "classify", "status", "check-server")
 
 
 @functools.cache
@@ -117,6 +117,8 @@ def test_doctor_works_where_there_is_no_tensorflow() -> None:
         (["score-batch", "--model", "mnist", "--input", "a.npz", "--output", "b"], "apache_beam", "batch"),
         (["run"], "yaml", "pipeline"),
         (["compile", "--help"], "pydantic", "kubeflow"),
+        (["export", "mnist", "-o", "build/none"], "onnx", "onnx"),
+        (["export", "mnist", "-o", "build/none"], "onnxruntime", "onnx"),
     ],
 )
 def test_a_command_without_its_extra_names_it(words: list[str], package: str, extra: str) -> None:

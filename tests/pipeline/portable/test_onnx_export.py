@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,18 +146,6 @@ def test_a_model_of_before_says_how_it_gets_latent_variables(attention: Path, tm
     assert result.exit_code == 1
     assert "has no signature 'decode'" in result.output and "draw run --init-from MODEL --steps 0" in result.output
     assert not (tmp_path / "out").exists()
-
-
-def test_without_the_extra_it_says_what_to_install(attention: Path, tmp_path: Path) -> None:
-    program = """
-import sys
-sys.modules["onnx"] = None
-from pipeline.cli.main import main
-main(sys.argv[1:])
-"""
-    arguments = [sys.executable, "-c", program, "export", str(attention), "-o", str(tmp_path)]
-    result = subprocess.run(arguments, cwd=tiny.ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == 1 and "pip install 'draw-tfx[onnx]'" in result.stderr, result.stderr
 
 
 # The operations, by themselves
