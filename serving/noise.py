@@ -35,7 +35,7 @@ def seed_noise(seeds: np.ndarray, steps: int, latents: int) -> np.ndarray:
 def _row_noise(seeds: np.ndarray, numbers: int) -> np.ndarray:
     words = np.ascontiguousarray(seeds, np.int64).view(np.uint64)
     halves = [part for word in (words[:, 0], words[:, 1]) for part in (word & _WORD, word >> _HALF)]
-    scrambled = _philox(halves, [np.uint64(part) for part in _SCRAMBLING_KEY])
+    scrambled = _philox(halves, [np.array(part, np.uint64) for part in _SCRAMBLING_KEY])
     key = [part[:, None] for part in scrambled[:2]]
     block = np.arange(-(-numbers // 4), dtype=np.uint64)[None]
     # A block's number is in the counter's lower half, and the seed in its upper one.

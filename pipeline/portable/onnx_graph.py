@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,7 +143,7 @@ class Writer:
         self._loops = {result.ref(): loop for loop in loops for result in loop.results}
         self._weights = weights or {}
         self._initializers: dict[Any, onnx.TensorProto] = {} if outer is None else outer._initializers
-        self._count = outer._count if outer else iter(range(2**31))
+        self._count: Iterator[int] = outer._count if outer else itertools.count()
 
     def initializers(self) -> list[onnx.TensorProto]:
         """Returns the weights and constants that were asked for."""

@@ -101,7 +101,7 @@ def _log1p(op: tf.Operation, emit: Emitter) -> list[str]:
     if x.op.type == "Exp":
         # As the cross-entropy has it: exact where adding 1 would lose the exponential.
         return emit.node("Softplus", [emit.value(x.op.inputs[0])])
-    return emit.node("Log", emit.node("Add", [emit.value(x), emit.constant(np.float32(1))]))
+    return emit.node("Log", emit.node("Add", [emit.value(x), emit.constant(np.array(1, np.float32))]))
 
 
 def _mat_mul(op: tf.Operation, emit: Emitter) -> list[str]:
