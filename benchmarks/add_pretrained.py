@@ -1,5 +1,8 @@
 """`python -m benchmarks.add_pretrained TASK`: the last model of a run becomes the pretrained model of its task.
 
+With --again the model that is there already is exported once more, with the signatures of today, and keeps its weights,
+its numbers and its other assets.
+
 Copies the SavedModel to pretrained/TASK/1, and writes what it reaches as metrics.json and, in words, as README.md. How
 it was trained is a JSON list of stages, each with `command`, `steps`, `batch_size`, `hours` and `hardware`.
 """
@@ -20,7 +23,9 @@ import numpy as np
 from components.run_report.data_cards import BY_BUILDER
 from pipeline.paper.last_evaluation import LastEvaluation, last_evaluation
 from serving.pretrained import METRICS_FILE
-from serving.saved_model import SavedModel
+from serving.saved_model import DEFAULT_SIGNATURE, SavedModel, signature_definitions
+from trainer.export import exporter
+from trainer.training import initial_weights
 
 _VERSION = "1"
 _PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
@@ -79,11 +84,36 @@ def add(evaluation: LastEvaluation, facts: Mapping[str, Any], target: Path) -> N
         "interval_95": evaluation.metrics[name].get("interval_95"),
         "check": check(SavedModel(scratch / _VERSION)),
         "seed": evaluation.task["recipe"]["seed"],
-        "sha256": hashes(scratch / _VERSION),
         **facts,
     }
+    _finish(scratch, metrics, evaluation.task, target)
+
+
+def export_again(target: Path) -> None:
+    """Exports the model in `target` once more: the same weights and task, with the signatures of today.
+
+    Raises ValueError if its answers are others.
+    """
+    old = target / _VERSION
+    metrics = json.loads((target / METRICS_FILE).read_text(encoding="utf-8"))
+    scratch = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    exporter.export(exporter.read_task(old), initial_weights.read_weights(str(old)), str(scratch / _VERSION))
+    # Such as the reference of its scores, and the task with the names of its time.
+    shutil.copytree(old / "assets", scratch / _VERSION / "assets", dirs_exist_ok=True)
+    value = check(SavedModel(scratch / _VERSION))
+    if not math.isclose(value, metrics["check"], rel_tol=1e-4):
+        raise ValueError(f"{target}: exported again it answers {value}; expected {metrics['check']}.")
+    task = json.loads((old / "assets" / "task.json").read_text(encoding="utf-8"))
+    _finish(scratch, metrics, task, target)
+
+
+def _finish(scratch: Path, metrics: Mapping[str, Any], task: Mapping[str, Any], target: Path) -> None:
+    """Writes numbers and card beside the model in `scratch`, which takes the place of `target`."""
+    names = [name for name in signature_definitions(scratch / _VERSION) if name != DEFAULT_SIGNATURE]
+    metrics = {**metrics, "signatures": names, "sha256": hashes(scratch / _VERSION)}
     (scratch / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    (scratch / "README.md").write_text(card(metrics, evaluation.task), encoding="utf-8")
+    (scratch / "README.md").write_text(card(metrics, task), encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     scratch.rename(target)
 
@@ -99,7 +129,7 @@ def card(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> str:
             "## Model details",
             "",
             f"DRAW (Gregor et al., 2015, arXiv:1502.04623), task `{metrics['task']}`. {metrics['remark']}".strip(),
-            "License: Apache-2.0.",
+            f"Signatures: {', '.join(f'`{name}`' for name in metrics['signatures'])}. License: Apache-2.0.",
             "",
             "## Intended use",
             "",
@@ -166,12 +196,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task")
     parser.add_argument("--pipeline-root", type=Path, default=Path("runs"))
-    parser.add_argument("--training", type=Path, required=True, help="the JSON file of stages")
-    parser.add_argument("--validation", type=float, required=True, help="the bound or error while training, at its end")
+    parser.add_argument("--again", action="store_true", help="export what is there once more; the rest does not count")
+    parser.add_argument("--training", type=Path, help="the JSON file of stages")
+    parser.add_argument("--validation", type=float, help="the bound or error while training, at its end")
     parser.add_argument("--train", type=float, help="the bound or error of the training batches at the end")
     parser.add_argument("--scores", type=Path, help="a summary of the batch job of the test split, with many samples")
     parser.add_argument("--remark", default="")
     options = parser.parse_args()
+    if options.again:
+        export_again(_PRETRAINED / options.task)
+        return
+    if options.training is None or options.validation is None:
+        parser.error("a model of a run needs --training and --validation.")
     evaluation = last_evaluation(options.pipeline_root / options.task / "metadata.db")
     facts: dict[str, Any] = {
         "training": json.loads(options.training.read_text(encoding="utf-8")),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 
 from benchmarks import add_pretrained
 from serving import pretrained
-from serving.saved_model import SavedModel
+from serving.saved_model import DEFAULT_SIGNATURE, SavedModel, signature_definitions
+from trainer.training import initial_weights
 
 ROOT = Path(__file__).resolve().parents[2] / "pretrained"
 NAMES = sorted(path.parent.name for path in ROOT.glob(f"*/{pretrained.METRICS_FILE}"))
@@ -48,6 +51,34 @@ def test_the_files_are_those_of_the_card(name: str) -> None:
         assert f"`1/{file}` | `{digest}`" in card
     for stage in metrics["training"]:
         assert f"| `{stage['command']}` | {stage['steps']:,} | {stage['batch_size']} |" in card
+
+
+def test_the_card_names_the_signatures(name: str) -> None:
+    names = {*signature_definitions(ROOT / name / "1")} - {DEFAULT_SIGNATURE}
+    assert names >= ({"classify"} if name.startswith("cluttered") else {"decode", "decode_sequence", "encode"})
+    card = (ROOT / name / "README.md").read_text(encoding="utf-8")
+    assert f"Signatures: {', '.join(f'`{each}`' for each in sorted(names))}." in card
+
+
+def test_exported_again_a_model_keeps_its_weights_and_its_other_assets(tmp_path: Path) -> None:
+    old, target = ROOT / "cluttered_mnist", tmp_path / "cluttered_mnist"
+    shutil.copytree(old, target)
+    (target / "1" / "assets" / "more.json").write_text("{}")
+    add_pretrained.export_again(target)
+    before, after = (json.loads((folder / pretrained.METRICS_FILE).read_text()) for folder in (old, target))
+    assert after["sha256"] == add_pretrained.hashes(target / "1")
+    assert {name for name in after["sha256"] if name.startswith("assets/")} >= {"assets/more.json", "assets/task.json"}
+    assert (target / "1/assets/task.json").read_bytes() == (old / "1/assets/task.json").read_bytes()
+    for key in ("value", "training", "check"):
+        assert after[key] == before[key]
+    weights = [initial_weights.read_weights(str(folder / "1")) for folder in (old, target)]
+    for key, value in weights[0].items():
+        np.testing.assert_array_equal(value, weights[1][key])
+    # A model that answers otherwise stays where it is.
+    (target / pretrained.METRICS_FILE).write_text(json.dumps({**after, "check": 2 * after["check"]}))
+    with pytest.raises(ValueError, match="exported again it answers"):
+        add_pretrained.export_again(target)
+    assert add_pretrained.hashes(target / "1") == after["sha256"]
 
 
 def test_the_weights_are_those_that_were_measured(name: str) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from components.run_report.run import Run
+from serving.saved_model import DEFAULT_SIGNATURE, signature_definitions
 from trainer.task import GIVEN, ClassifyingTask, GenerativeTask
 
 
@@ -34,6 +35,7 @@ def _sizes(run: Run) -> dict[str, str]:
     sizes |= {f"{name} N": str(size) for name, size in task.window_sizes.items()} or {"attention": "none"}
     if isinstance(task, ClassifyingTask):
         sizes["classes"] = str(task.classes)
+    sizes["signatures"] = ", ".join(name for name in signature_definitions(run.model_dir) if name != DEFAULT_SIGNATURE)
     return sizes
 
 
