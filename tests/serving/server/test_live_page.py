@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from serving import latent_path
 from serving.client import Client
@@ -20,7 +20,7 @@ from serving.images.picture_decoder import decode_picture
 from serving.noise import seed_noise
 from serving.pictures.windows import rectangle
 from serving.server import Server, ServerConfig, models_from_folder
-from tests import chromium, tiny
+from tests import chromium, page_canvas, tiny
 from tests.serving import model_server
 from trainer.task import ImageFiles, Resize
 
@@ -81,41 +81,13 @@ def visit(browser: Browser) -> Iterator[Opener]:
     assert not complaints
 
 
-def _pixels(canvas: Locator) -> np.ndarray:
-    """[H, W, 3] uint8: what a canvas shows."""
-    numbers, rows, columns = canvas.evaluate(
-        "c => [[...c.getContext('2d').getImageData(0, 0, c.width, c.height).data], c.height, c.width]"
-    )
-    return np.array(numbers, np.uint8).reshape(rows, columns, 4)[..., :3]
-
-
-def _shows(canvas: Locator, image: np.ndarray) -> None:
-    """Fails where a canvas does not show the image [H, W, C], in [0, 1]."""
-    np.testing.assert_allclose(_pixels(canvas), np.broadcast_to(255 * image, (*image.shape[:2], 3)), atol=0.51)
-
-
-def _stroke(page: Page) -> np.ndarray:
-    """Draws a line over the pad; returns the image [1, H, W, 1] that is on it then."""
-    pad = page.locator("canvas.pad")
-    pad.scroll_into_view_if_needed()
-    box = pad.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.8 * box["height"], steps=5)
-    page.mouse.up()
-    image = _pixels(pad)[None, ..., :1] / np.float32(255)
-    assert set(np.unique(image)) == {0, 1} and image.mean() < 0.7
-    return image.astype(np.float32)
-
-
 def _client(server: Server, model: str = "tiny") -> Client:
     return Client(f"127.0.0.1:{server.grpc_port}", model=model)
 
 
 def test_a_stroke_is_scored_and_rebuilt_as_the_server_does_the_same_pixels(server: Server, visit: Opener) -> None:
     page = visit(server, "?model=tiny")
-    image = _stroke(page)
+    image = page_canvas.stroke(page)
     with _client(server) as client:
         scores, rebuilt = client.score(image), client.reconstruct(image)
     expect(page.locator("#nll_bound")).to_have_text(f"{scores.nll_bound[0]:.1f}")
@@ -128,12 +100,12 @@ def test_a_stroke_is_scored_and_rebuilt_as_the_server_does_the_same_pixels(serve
     expect(page.locator("#try .of")).to_have_text(f"{STEPS} of {STEPS}")
     page.locator(".bar").nth(1).click()
     expect(page.locator("#try .of")).to_have_text(f"2 of {STEPS}")
-    _shows(page.locator("[data-picture=rebuilt] canvas"), rebuilt.canvas[0, 1])
+    page_canvas.shows(page.locator("[data-picture=rebuilt] canvas"), rebuilt.canvas[0, 1])
     _outlines(page, "[data-picture=pad] rect.read", rebuilt.read_window[0, 1], tiny.SMALL_N)
     _outlines(page, "[data-picture=rebuilt] rect.write", rebuilt.write_window[0, 1], tiny.LARGE_N)
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#nll_bound")).to_have_text("–")
-    assert not _pixels(page.locator("canvas.pad")).any()
+    assert not page_canvas.pixels(page.locator("canvas.pad")).any()
 
 
 def _outlines(page: Page, selector: str, window: np.ndarray, size: int) -> None:
@@ -155,17 +127,17 @@ def test_the_same_seed_shows_the_same_drawing_and_each_of_its_steps(server: Serv
         if key:
             seed.press(key)
         expect(drawn).to_have_attribute("aria-label", re.compile(f"seed {7 + place} after step {STEPS} of {STEPS}$"))
-        _shows(drawn, canvases[place, -1])
+        page_canvas.shows(drawn, canvases[place, -1])
     step.press("Home")
     step.press("ArrowRight")
     expect(drawn).to_have_attribute("aria-label", re.compile(f"seed 7 after step 2 of {STEPS}$"))
-    _shows(drawn, canvases[0, 1])
+    page_canvas.shows(drawn, canvases[0, 1])
     _outlines(page, "[data-picture=drawn] rect.write", windows[0, 1], tiny.LARGE_N)
     page.locator("#watch .strip canvas").nth(3).click()
-    _shows(drawn, canvases[0, 3])
+    page_canvas.shows(drawn, canvases[0, 3])
     page.get_by_role("button", name="Take its drawing").click()
     expect(page.locator("#nll_bound")).not_to_have_text("–")
-    _shows(page.locator("canvas.pad"), np.rint(canvases[0, -1]))
+    page_canvas.shows(page.locator("canvas.pad"), np.rint(canvases[0, -1]))
 
 
 def test_the_page_draws_the_noise_that_the_model_draws(server: Server, visit: Opener) -> None:
@@ -182,7 +154,7 @@ def test_the_page_draws_the_noise_that_the_model_draws(server: Server, visit: Op
 def test_the_way_from_the_models_drawing_to_ones_own(server: Server, visit: Opener) -> None:
     page = visit(server, "?model=tiny")
     expect(page.locator("#between")).to_be_hidden()
-    image = _stroke(page)
+    image = page_canvas.stroke(page)
     with _client(server) as client:
         ends = [client.noise(1, seed=7)[0], client.encode(image, eps=client.noise(1, seed=0)).z[0]]
         path = client.decode(latent_path.between(*ends, 5))
@@ -192,7 +164,7 @@ def test_the_way_from_the_models_drawing_to_ones_own(server: Server, visit: Open
     for percent, expected in ((0, path[0]), (75, path[3]), (100, path[4])):
         slider.fill(str(percent))
         expect(drawn).to_have_attribute("aria-label", f"A drawing {percent}% of the way from the model's own to yours")
-        _shows(drawn, expected)
+        page_canvas.shows(drawn, expected)
     # With another drawing of the model's, the way begins elsewhere; without one's own there is none.
     slider.fill("0")
     expect(drawn).to_have_attribute("aria-label", re.compile("drawing 0%"))
@@ -202,7 +174,7 @@ def test_the_way_from_the_models_drawing_to_ones_own(server: Server, visit: Open
         " return Math.abs(c.getContext('2d').getImageData(0, 0, 1, 1).data[0] - expected) < 1; }",
         arg=float(255 * other[0, 0, 0]),
     )
-    _shows(drawn, other)
+    page_canvas.shows(drawn, other)
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#between")).to_be_hidden()
     page.locator("#model").select_option("looks")
@@ -265,7 +237,7 @@ def test_a_loaded_picture_is_classified_and_its_glimpses_are_shown(
     shares = [f"{place}{100 * share:.1f}%" for place, share in enumerate(result.probabilities[0])]
     expect(page.locator(".probabilities li")).to_have_text(shares)
     expect(page.locator(".probabilities .now")).to_have_text(shares[result.label[0]])
-    np.testing.assert_array_equal(_pixels(page.locator("canvas.pad")), picture)
+    np.testing.assert_array_equal(page_canvas.pixels(page.locator("canvas.pad")), picture)
     expect(page.locator("rect.read")).to_have_count(STEPS)
     page.locator("#try .step").press("Home")
     _outlines(page, "rect.read", result.glimpse_window[0, 0], tiny.SMALL_N)
@@ -311,7 +283,7 @@ def test_a_loaded_picture_has_the_pixels_that_the_commands_score(server: Server,
         page.locator("#clear").click()
         page.locator("#file").set_input_files(path)
         expect(page.locator("#file")).to_have_value("")  # when it is loaded
-        shown = _pixels(page.locator("canvas.pad")).astype(int)
+        shown = page_canvas.pixels(page.locator("canvas.pad")).astype(int)
         # Two decoders of JPEG round differently.
         np.testing.assert_allclose(shown, expected, atol=2 if path.suffix == ".jpg" else 0, err_msg=path.name)
 
@@ -327,7 +299,7 @@ def test_a_loaded_picture_is_prepared_as_the_models_own_were(server: Server, vis
     Image.fromarray(picture).save(tmp_path / "large.png")
     page.locator("#file").set_input_files(tmp_path / "large.png")
     expect(page.locator("#file")).to_have_value("")
-    shown = _pixels(page.locator("canvas.pad")).astype(int)
+    shown = page_canvas.pixels(page.locator("canvas.pad")).astype(int)
     np.testing.assert_allclose(shown[:2, 1:-1], np.broadcast_to((0, 0, 255), (2, COLUMNS - 2, 3)), atol=3)
     np.testing.assert_allclose(shown[5:, 1:-1], np.broadcast_to((255, 0, 0), (2, COLUMNS - 2, 3)), atol=3)
     Image.fromarray(picture[:30]).save(tmp_path / "small.png")
@@ -340,7 +312,7 @@ def test_what_the_server_says_of_an_error_is_shown(server: Server, visit: Opener
     expect(page.locator("#watch .of")).to_have_text(f"{STEPS} of {STEPS}")
     # The page itself sends no pixels that the server refuses.
     page.route("**:predict", lambda route: route.continue_(post_data=route.request.post_data.replace("[1]", "[0.5]")))
-    _stroke(page)
+    page_canvas.stroke(page)
     expect(page.locator("#try .error")).to_contain_text("Every pixel of `image` must be 0 or 1")
     page.locator("#clear").click()
     expect(page.locator("#try .error")).to_be_hidden()
@@ -358,7 +330,7 @@ def test_a_new_version_takes_over_and_what_is_drawn_stays(tiny_folder: Path, tmp
         # A request may meet the version that has just gone.
         page = visit(server, errors="404")
         expect(page.locator("#version")).to_have_text("newest (3)3")
-        image = _stroke(page)
+        image = page_canvas.stroke(page)
         expect(page.locator("#try .of")).to_have_text(f"{STEPS} of {STEPS}")
         shutil.copytree(tiny_folder / "3", tmp_path / "4")
         (tmp_path / "4").rename(tmp_path / "tiny" / "4")
@@ -367,7 +339,7 @@ def test_a_new_version_takes_over_and_what_is_drawn_stays(tiny_folder: Path, tmp
             page.locator("#seed").press("ArrowRight")
         expect(page.locator("#version")).to_have_text("newest (4)4")
         expect(page.locator("#nll_bound")).not_to_have_text("–")
-        _shows(page.locator("canvas.pad"), image[0])
+        page_canvas.shows(page.locator("canvas.pad"), image[0])
 
 
 def test_a_server_of_another_origin_lists_no_models_and_may_refuse_the_page(
@@ -377,7 +349,7 @@ def test_a_server_of_another_origin_lists_no_models_and_may_refuse_the_page(
     expect(page.locator("#trouble")).to_have_text(re.compile("--rest_api_enable_cors_support"))
     with model_server.serve(tiny_folder, rest_api_enable_cors_support=True) as other:
         page = visit(server, f"?server=http://localhost:{other.rest_port}&model=tiny")
-        image = _stroke(page)
+        image = page_canvas.stroke(page)
         with _client(other) as client:
             expect(page.locator("#nll_bound")).to_have_text(f"{client.score(image).nll_bound[0]:.1f}")
         expect(page.locator("#trouble")).to_be_hidden()
