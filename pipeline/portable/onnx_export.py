@@ -78,11 +78,11 @@ def export(directory: str, folder: Path, *, triton: bool = False) -> Iterator[Ex
       ValueError: if the SavedModel has no task, or lacks a signature, as those that were exported before it do.
     """
     task = exporter.read_task(directory)
-    if not triton:
-        _write(folder / "task.json", task.to_json().encode())
     saved_model = SavedModel(directory)
     signatures = {name: saved_model.signature(name) for name in SIGNATURES[type(task)]}
     weights = initial_weights.read_weights(saved_model.directory)
+    if not triton:
+        _write(folder / "task.json", task.to_json().encode())
     inputs = _inputs(task, signatures)
     for name, signature in signatures.items():
         model = onnx_graph.build(task, weights, name, descriptions=_DESCRIPTIONS, properties=_properties(task, name))

@@ -71,7 +71,7 @@ def test_a_film_leads_from_one_drawing_to_another_and_back(
     with Client(tiny_server, model=MODEL) as client:
         latents = client.encode(pixels[:2, ..., None].astype(np.float32))
         ends = client.decode(latents.z)[..., 0]
-    assert not np.allclose(ends[0], ends[1], atol=0.02)
+    assert np.abs(ends[0] - ends[1]).max() > 2 / 255
     with Image.open(tmp_path / "film.webp") as film:
         shown = []
         for place in range(film.n_frames):

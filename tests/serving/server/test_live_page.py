@@ -178,7 +178,7 @@ def test_the_way_from_the_models_drawing_to_ones_own(server: Server, visit: Open
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#between")).to_be_hidden()
     page.locator("#model").select_option("looks")
-    expect(page.locator(".probabilities")).to_be_visible()
+    expect(page.locator("#classes")).to_be_visible()
     expect(page.locator("#between")).to_be_hidden()
 
 
