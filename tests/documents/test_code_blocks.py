@@ -150,6 +150,7 @@ trap 'echo "== the session ends with $?"' EXIT
 curl() { command curl --fail "$@"; }
 short="STEPS=30 MAX_NLL_BOUND=1000000"
 make() { env $short make --old-file=.venv/.installed "$@"; }
+tfx() { env $short tfx "$@"; }
 draw() {
     if [[ $1 == run && "$*" != *steps* ]]; then env $short draw "$@"; else command draw "$@"; fi
 }

@@ -242,13 +242,15 @@ def _found(version: str) -> str:
 def _server(environment: Environment) -> Iterator[str]:
     """HOST:PORT of `draw serve mnist`."""
     with environment.start("serve", "mnist", "--port", "0", "--rest_api_port", "0") as running:
+        log = []
         try:
-            for line in running.stdout or ():
+            for line in running.stderr or ():  # its log
+                log.append(line)
                 if match := re.search(r"127\.0\.0\.1:(\d+)", line):
                     yield match[0]
                     break
             else:
-                pytest.fail(running.stderr.read() if running.stderr else "")
+                pytest.fail("".join(log))
         finally:
             running.terminate()
             running.communicate(timeout=60)
