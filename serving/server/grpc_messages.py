@@ -90,7 +90,9 @@ class MessageLimits(grpc.aio.ServerInterceptor):
             with self._budget.reserve(_COPIES * len(raw)) as memory:
                 request = await self._parse(message_class, raw)
                 del raw
-                answer = await self._serialize(await handler.unary_unary(request, context))
+                response = await handler.unary_unary(request, context)
+                # What may be large comes serialized.
+                answer = response if isinstance(response, bytes) else response.SerializeToString()
                 if len(answer) > _INLINE_BYTES:
                     # Until the caller has read it. Not for each call: gRPC keeps a call that has a callback, and all
                     # that belongs to it, as a circle, and counts it as open until the garbage is collected.
@@ -107,11 +109,6 @@ class MessageLimits(grpc.aio.ServerInterceptor):
             return parse_message(message_class, raw, counted=True)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, parse_message, message_class, raw)
-
-    async def _serialize(self, response: Any) -> bytes:
-        if response.ByteSize() <= _INLINE_BYTES:
-            return response.SerializeToString()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, response.SerializeToString)
 
 
 async def _read_in_time(context: grpc.aio.ServicerContext) -> Any:

@@ -16,13 +16,17 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 _HEAD_SECONDS = 10.0
 _HEAD_BYTES = 64 * 2**10
 _IDLE_SECONDS = 60
 _STALLED_SECONDS = 30.0
 """That a caller may take to read the next 64 KiB of its answer, or to send the rest of a body that was refused."""
+_GONE_SECONDS = 1.0
+"""From the last word of a caller that waits for an answer to each look whether it is still there."""
+_TCP_CLOSE = 7
+"""TCP_INFO's state of a connection that the other side has reset."""
 _BUSY_CONNECTIONS = 64
 """Connections beyond the most that get the answer that there are too many."""
 
@@ -94,6 +98,9 @@ class _Connection(HttpToolsProtocol):
         self._in_body = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._gone_timer: asyncio.TimerHandle | None = None
+        self._answered: RequestResponseCycle | None = None
+        """The request that is being answered; `cycle` is the last, which may wait behind it."""
 
     def connection_made(self, transport: Any) -> None:
         """Makes room for the connection, or answers on it that there is none."""
@@ -114,9 +121,13 @@ class _Connection(HttpToolsProtocol):
         """Stops the timers."""
         self.idle.pop(self, None)
         self._cancel_head_timer()
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
+        for timer in (self._stall_timer, self._gone_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Parses what arrives, and ends a connection whose head is too long."""
@@ -134,7 +145,22 @@ class _Connection(HttpToolsProtocol):
         if self in self.idle or self._in_body:
             return False  # It closes the connection.
         self.cycle.keep_alive = False
+        self._gone_timer = self.loop.call_later(_GONE_SECONDS, self._ask_whether_gone)
         return True
+
+    def _ask_whether_gone(self) -> None:
+        """Sends a line that every caller passes over, for only an answer tells one that reads from one that hung up."""
+        assert self._answered is not None
+        if not self._answered.response_started and self._answered.scope["http_version"] == "1.1":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._end_if_gone()
+
+    def _end_if_gone(self) -> None:
+        connection = self.transport.get_extra_info("socket")
+        if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
+            self.end()
+        else:
+            self._gone_timer = self.loop.call_later(_GONE_SECONDS, self._end_if_gone)
 
     def on_headers_complete(self) -> None:
         """Lets the application answer."""
@@ -142,6 +168,8 @@ class _Connection(HttpToolsProtocol):
         self._cancel_head_timer()
         self.idle.pop(self, None)
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answered = self.cycle
 
     def on_message_complete(self) -> None:
         """Waits for the next request where this one was refused before its body came."""
@@ -152,6 +180,8 @@ class _Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Waits for the next request, and for no longer than a moment for the rest of a body that was refused."""
+        if self.pipeline:
+            self._answered = self.pipeline[-1][0]
         super().on_response_complete()
         if not self.transport.is_closing() and self.cycle.response_complete:
             self._await_head()

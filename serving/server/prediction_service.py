@@ -32,10 +32,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._predictor = predictor
         self._observer = observer
 
-    async def Predict(
-        self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext
-    ) -> predict_pb2.PredictResponse:
-        """Answers with the outputs of a signature."""
+    async def Predict(self, request: predict_pb2.PredictRequest, context: grpc.aio.ServicerContext) -> bytes:
+        """Answers with the outputs of a signature, in a serialized PredictResponse."""
         return await self._answer(request, request.model_spec.name, "predict", context, self._predictor.predict)
 
     async def Classify(

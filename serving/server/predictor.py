@@ -34,6 +34,11 @@ _CLASSIFY_METHOD = "tensorflow/serving/classify"
 _PREDICT_METHOD = "tensorflow/serving/predict"
 
 _INLINE_BYTES = 2**18
+_MAX_DIMS = 32
+_EXAMPLE_BYTES = 4096
+"""An example's, about: an image."""
+_MAX_CLASSES = 200_000
+"""Of an answer to Classify over gRPC: each is a message, and protobuf holds Python's lock for all of them."""
 _COPIES = 3
 """Of an answer in memory at a time: the arrays, protobuf's, and what gRPC sends."""
 
@@ -52,10 +57,8 @@ class Predictor:
         self._max_response_bytes = max_response_bytes
         self.max_rows = scheduler.max_rows
 
-    async def predict(
-        self, request: predict_pb2.PredictRequest, *, deadline: float = math.inf
-    ) -> predict_pb2.PredictResponse:
-        """Computes the outputs of a signature, or those that the request's output_filter names."""
+    async def predict(self, request: predict_pb2.PredictRequest, *, deadline: float = math.inf) -> bytes:
+        """Computes the outputs of a signature, or those that the output_filter names; a serialized PredictResponse."""
         with self._models.acquire(_model_spec(request)) as servable:
             return await predict(
                 servable, request, self._scheduler, deadline=deadline, max_response_bytes=self._max_response_bytes
@@ -104,7 +107,7 @@ async def predict(
     *,
     deadline: float,
     max_response_bytes: int,
-) -> predict_pb2.PredictResponse:
+) -> bytes:
     """Answers a Predict request with this version, whichever the request names."""
     signature = predict_signature(servable, request.model_spec.signature_name)
     expect_aliases(signature, request.inputs, request.output_filter)
@@ -115,22 +118,16 @@ async def predict(
             for alias, spec in signature.inputs.items()
         }
 
-    def response() -> predict_pb2.PredictResponse:
-        response = predict_pb2.PredictResponse()
-        _name_servable(response.model_spec, servable, signature)
-        for alias, value in outputs.items():
-            tensor_protos.to_proto(value, response.outputs[alias])
-        return response
-
+    # Not the request's ByteSize, for which newer versions of protobuf serialize it. A shape may be any nonsense here.
+    values = sum(math.prod(dim.size for dim in proto.tensor_shape.dim[:_MAX_DIMS]) for proto in request.inputs.values())
     outputs = await compute(
-        scheduler,
-        signature,
-        await _run(inputs, request.ByteSize()),
-        list(request.output_filter),
-        deadline,
-        max_response_bytes,
+        scheduler, signature, await _run(inputs, 8 * values), list(request.output_filter), deadline, max_response_bytes
     )
-    return await _run(response, sum(value.nbytes for value in outputs.values()))
+    response = predict_pb2.PredictResponse()
+    _name_servable(response.model_spec, servable, signature)
+    return await _run(
+        lambda: tensor_protos.serialize_response(response, outputs), sum(value.nbytes for value in outputs.values())
+    )
 
 
 async def classify(
@@ -142,11 +139,18 @@ async def classify(
 ) -> classification_pb2.ClassificationResponse:
     """Answers a Classify request with this version, whichever the request names."""
     signature = classify_signature(servable, request.model_spec.signature_name)
-    examples = await _run(lambda: _serialized_examples(request.input), request.ByteSize())
+    count = len(request.input.example_list.examples) + len(request.input.example_list_with_context.examples)
+    examples = await _run(lambda: _serialized_examples(request.input), _EXAMPLE_BYTES * count)
     outputs = await compute(
         scheduler, signature, examples_input(signature, examples, max_rows=scheduler.max_rows), (), deadline, math.inf
     )
     expect_classifications(outputs, len(examples))
+    if (classes := max(value.size for value in outputs.values())) > _MAX_CLASSES:
+        raise status_error.StatusError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"The answer has {classes} classes and this server sends at most {_MAX_CLASSES}: send fewer examples, or "
+            "ask with Predict.",
+        )
 
     def response() -> classification_pb2.ClassificationResponse:
         response = classification_pb2.ClassificationResponse()

@@ -133,7 +133,7 @@ class RestApi:
         body, elements = await _until(deadline, self._read_body(request, memory), 408, "The body did not come")
         answer = self._call(spec, call["method"], body, _ELEMENT_BYTES * elements, memory, deadline)
         del body
-        observed = self._observer.observe(spec.name, call["method"], "REST", answer)
+        observed = _while_connected(request, self._observer.observe(spec.name, call["method"], "REST", answer))
         return await _json_response(await _until(deadline, observed, 504, "There was no answer"))
 
     def _get(self, path: str, request: Request) -> Response:
@@ -267,6 +267,23 @@ async def _until(deadline: float, answer: Awaitable[T], status: int, late: str) 
     with anyio.move_on_after(deadline - time.monotonic()):
         return await answer
     raise HTTPException(status, f"{late} in time, see --rest_api_timeout_in_ms.")
+
+
+async def _while_connected(request: Request, answer: Awaitable[T]) -> T:
+    """Awaits the answer, and cancels it and raises ClientDisconnect where the caller hangs up meanwhile."""
+    with anyio.CancelScope() as scope:
+        end = asyncio.ensure_future(_disconnect(request.receive))
+        end.add_done_callback(lambda _: None if end.cancelled() else scope.cancel())
+        try:
+            return await answer
+        finally:
+            end.cancel()
+    raise ClientDisconnect
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _json_response(pieces: Iterator[bytes]) -> Response:

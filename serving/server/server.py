@@ -38,9 +38,8 @@ from serving.server.service_names import MODEL_SERVICE, PREDICTION_SERVICE
 
 _log = logging.getLogger(__name__)
 
-_MANY_CONNECTIONS = 1000
-_IDLE_SECONDS = 300
-_SHORT_IDLE_SECONDS = 10
+_MIN_IDLE_SECONDS, _MAX_IDLE_SECONDS = 3, 300
+_HANDSHAKE_SECONDS = 10
 
 
 class Server:
@@ -341,12 +340,12 @@ def _scheduler(config: ServerConfig, metrics: Metrics) -> Scheduler:
 
 
 def _connection_arguments(most: int) -> dict[str, int | str]:
-    """Makes gRPC close connections that ask nothing; soon, where few may be open."""
-    idle_seconds = _IDLE_SECONDS if most >= _MANY_CONNECTIONS else _SHORT_IDLE_SECONDS
+    """Makes gRPC close connections that ask nothing; the sooner, the fewer may be open."""
+    idle_seconds = min(_MAX_IDLE_SECONDS, max(_MIN_IDLE_SECONDS, most // 10))
     return {
         "grpc.max_allowed_incoming_connections": most,
         "grpc.max_connection_idle_ms": 1000 * idle_seconds,
-        "grpc.server_handshake_timeout_ms": 1000 * _SHORT_IDLE_SECONDS,
+        "grpc.server_handshake_timeout_ms": 1000 * min(idle_seconds, _HANDSHAKE_SECONDS),
         "grpc.keepalive_time_ms": 60_000,
         "grpc.keepalive_timeout_ms": 20_000,
     }

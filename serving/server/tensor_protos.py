@@ -1,16 +1,17 @@
-"""Converts what callers send to arrays that fit a signature, before TensorFlow sees a byte, and arrays to protos."""
+"""Converts what callers send to arrays that fit a signature, before TensorFlow sees a byte, and arrays to answers."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from serving.server import status_error
 
@@ -39,6 +40,10 @@ _FIELD_DTYPES = {
     "bool_val": "?",
 }
 _BLOCK = 65_536
+_PIECE_VALUES = 2**17
+"""Of an output, copied at a time: a megabyte at most."""
+_MAP_KEY, _MAP_VALUE = 1, 2
+"""Numbers of the fields of each entry of a map."""
 
 _FITTING_KINDS = {"O": "O", "b": "b", "i": "iu", "u": "iu", "f": "iuf"}
 """Kinds of JSON's values that a kind of dtype takes."""
@@ -122,16 +127,41 @@ def fit(alias: str, array: np.ndarray, spec: TensorSpec, *, max_rows: int) -> np
     return _cast(alias, array, dtype)
 
 
-def to_proto(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
-    """Writes `array` into the empty message `proto`: strings one by one, all else as one block of memory."""
+def serialize_response(response: predict_pb2.PredictResponse, outputs: Mapping[str, np.ndarray]) -> bytes:
+    """Serializes a response, and with it these outputs, as protobuf would if they were in it.
+
+    Not by protobuf, which copies each output three times and holds Python's lock meanwhile: 70 ms for 60 MB. The join
+    of large pieces gives the lock to others.
+    """
+    pieces = [response.SerializeToString()]
+    for alias, array in outputs.items():
+        entry = _field(_MAP_KEY, [alias.encode()]) + _field(_MAP_VALUE, _tensor(array))
+        pieces += _field(predict_pb2.PredictResponse.OUTPUTS_FIELD_NUMBER, entry)
+    return b"".join(pieces)
+
+
+def _tensor(array: np.ndarray) -> list[bytes]:
+    """Serializes an array as a TensorProto: strings one by one, all else as one block of memory."""
     dtype = tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
-    proto.dtype = dtype.as_datatype_enum
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size
     if dtype == tf.string:
         proto.string_val.extend(array.ravel().tolist())
-    else:
-        proto.tensor_content = array.tobytes()
+        return [proto.SerializeToString()]
+    flat = array.reshape(-1)
+    content = [flat[start : start + _PIECE_VALUES].tobytes() for start in range(0, flat.size, _PIECE_VALUES)]
+    return [proto.SerializeToString(), *_field(tensor_pb2.TensorProto.TENSOR_CONTENT_FIELD_NUMBER, content)]
+
+
+def _field(number: int, content: list[bytes]) -> list[bytes]:
+    """Puts the key of a field that has a length, and the length, before its content."""
+    head, length = bytearray([number << 3 | 2]), sum(map(len, content))
+    while length > 127:
+        head.append(length & 127 | 128)
+        length >>= 7
+    head.append(length)
+    return [bytes(head), *content]
 
 
 def count_bytes(array: np.ndarray) -> int:

@@ -1,0 +1,121 @@
+"""Callers who hang up before they are answered: what they asked for is not computed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+
+import grpc
+import numpy as np
+import pytest
+
+from serving.server import Server, ServerConfig, models_from_folder
+from tests.serving import tiny_servable
+
+_SECOND = 200_000
+"""Turns of `spin` that take about a second."""
+_HOURS = 2**40
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("models") / tiny_servable.NAME
+    tiny_servable.save(base, 1, offset=0.0)
+    with Server(ServerConfig(models=models_from_folder(base), grpc_max_threads=1, grace_seconds=0.1)) as running:
+        yield running
+
+
+def _ask(server: Server, turns: int) -> socket.socket:
+    """Sends a request that counts so far, and reads nothing."""
+    body = json.dumps({"signature_name": "spin", "inputs": {"turns": [turns], "number": [7]}}).encode()
+    connection = socket.create_connection(("127.0.0.1", server.rest_port), timeout=60)
+    head = f"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+def _metric(server: Server, name: str) -> float:
+    address = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
+    with urllib.request.urlopen(address, timeout=20) as page:
+        values = [line.rpartition(" ")[2] for line in page.read().decode().splitlines() if line.startswith(name)]
+    return sum(map(float, values))
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def _busy(server: Server) -> Iterator[None]:
+    """Occupies the one thread that computes, and waits for its end."""
+    with tiny_servable.client(server.grpc_port) as client:
+        inputs = {"turns": np.array([6 * _SECOND]), "number": np.array([7])}
+        call = client.prediction.Predict.future(tiny_servable.request(inputs, signature="spin"), timeout=60)
+        time.sleep(0.1)
+        yield
+        assert call.result()
+
+
+def _reset(connection: socket.socket) -> None:
+    """Closes as a program that is killed with an answer unread does."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.parametrize("hang_up", [socket.socket.close, _reset], ids=["closes", "resets"])
+def test_what_a_rest_caller_no_longer_waits_for_is_not_computed(
+    server: Server, hang_up: Callable[[socket.socket], None]
+) -> None:
+    name = ':tensorflow:serving:request_count{API="predict",model_name="tiny",status="CANCELLED"}'
+    before = _metric(server, name)
+    with _busy(server):
+        connection = _ask(server, _HOURS)
+        _wait_for(lambda: _metric(server, "draw_serving_waiting_requests") == 1)
+        hang_up(connection)
+        _wait_for(lambda: _metric(server, name) == before + 1)
+    with _ask(server, 1) as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert server._budget.reserved == 0
+
+
+def test_what_a_grpc_caller_no_longer_waits_for_is_not_computed(server: Server) -> None:
+    with _busy(server), tiny_servable.client(server.grpc_port) as client:
+        inputs = {"turns": np.array([_HOURS]), "number": np.array([7])}
+        call = client.prediction.Predict.future(tiny_servable.request(inputs, signature="spin"), timeout=60)
+        _wait_for(lambda: _metric(server, "draw_serving_waiting_requests") == 1)
+        call.cancel()
+        with pytest.raises(grpc.FutureCancelledError):
+            call.result()
+    with _ask(server, 1) as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_caller_that_says_that_it_asks_nothing_more_is_answered(server: Server) -> None:
+    """As netcat does at the end of its input. Until it is answered it gets a line that every client passes over."""
+    with _ask(server, 3 * _SECOND) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while piece := connection.recv(1000):
+            received += piece
+    received = received.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200 ") and b'"number":[7]' in received, received
+
+
+def test_requests_one_behind_the_other_are_given_up_together(server: Server) -> None:
+    with _busy(server):
+        connection = _ask(server, _HOURS)
+        _wait_for(lambda: _metric(server, "draw_serving_waiting_requests") == 1)
+        connection.sendall(b"GET /v1/models/tiny HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.2)
+        _reset(connection)
+        time.sleep(0.2)
+    with _ask(server, 1) as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
