@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 
 from components.image_example_gen.image_names import TFDS_SCHEME, survey
@@ -44,6 +45,8 @@ class IngestionSettings:
     @classmethod
     def resolve(cls, text: str, *, train_examples: int, data_dir: str | None) -> IngestionSettings:
         """Reads its own JSON, or takes the settings from the task that `text` names or holds, see `tasks.resolve`."""
+        # Where it leads to is what messages name.
+        data_dir = os.path.realpath(data_dir) if data_dir and os.path.islink(data_dir) else data_dir
         if text.startswith("{") and "recipe" not in json.loads(text):
             return dataclasses.replace(cls.from_json(text), data_dir=data_dir)
         task = tasks.resolve(text, train_examples=train_examples)

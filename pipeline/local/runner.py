@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.initial_state import identify
 from pipeline.local import log
 from pipeline.local.console import RunConsole, full_paths
+from pipeline.local.data_link import link_data, note_prepared
 from pipeline.local.failure import RunFailed, reason
 from pipeline.local.interrupt import InterruptRepeater
 from pipeline.local.metadata_check import check_metadata
@@ -73,12 +74,13 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     devices.configure_threads()
     connection = metadata.sqlite_metadata_connection_config(str(settings.metadata_path))
     runner = ObservedLocalDagRunner(on_start=console.set_stages)
+    builder = settings.task.data.address.removeprefix("tfds:")
     runner.run(
         create_pipeline(
             task=TaskArguments.for_task(settings.task, settings.gate),
             # Relative to the folder, so that it can be moved: to TFX's cache and metadata an address is identity.
             locations=Locations(
-                data_dir=None if settings.data_dir is None else str(settings.data_dir),
+                data_dir=None if settings.data_dir is None else link_data(settings.folder, settings.data_dir, builder),
                 serving_dir=_relative(settings.serving_dir, settings),
                 checkpoint_root=_relative(settings.checkpoint_root, settings),
             ),
@@ -91,6 +93,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
             score_samples=settings.score_samples,
         )
     )
+    note_prepared(settings.folder, builder)
     if runner.run_id is None:
         return None
     outcome = read_outcome(connection, runner.run_id, settings.pipeline_name, evaluator=settings.task.kind.evaluator)

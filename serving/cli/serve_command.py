@@ -172,8 +172,8 @@ def serve(
     if flags["batching_parameters_file"] and not flags["enable_batching"]:
         raise click.UsageError("--batching_parameters_file needs --enable_batching.")
     with quiet_native_code():
-        # It imports TensorFlow, which takes seconds.
-        from serving.server import server_process
+        # They import TensorFlow, which takes seconds.
+        from serving.server import server_process, status_error
 
     try:
         server_process.serve_until_signal(
@@ -181,7 +181,7 @@ def serve(
             intra_op_threads=tensorflow_intra_op_parallelism,
             inter_op_threads=tensorflow_inter_op_parallelism,
         )
-    except (OSError, ValueError, server_process.StatusError) as error:
+    except (OSError, ValueError, status_error.StatusError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -200,15 +200,16 @@ def _server_config(
     **same: Any,
 ) -> ServerConfig:
     """Makes the configuration of the flags; `same` are those that it has too. What is not given has its default."""
-    from serving.server import server_process
+    from serving.server import batching, config_files, server_config, server_process
 
     given: dict[str, Any] = {}
     if folder:
-        given["models"] = server_process.models_from_folder(folder, model_name)
+        given["models"] = server_config.models_from_folder(folder, model_name)
     if enable_batching:
-        given["batching"] = server_process.read_batching(batching_parameters_file)
+        file = batching_parameters_file
+        given["batching"] = config_files.read_batching(file) if file else batching.BatchingParameters()
     if monitoring_config_file:
-        given["prometheus_path"] = server_process.read_monitoring(monitoring_config_file)
+        given["prometheus_path"] = config_files.read_monitoring(monitoring_config_file)
     if max_memory_mb:
         given["max_memory_mb"] = max_memory_mb
     if allowed_hosts:
@@ -217,4 +218,4 @@ def _server_config(
         given["grpc_max_threads"] = grpc_max_threads
     if grpc_channel_arguments:
         given["grpc_channel_arguments"] = server_process.channel_arguments(grpc_channel_arguments)
-    return server_process.ServerConfig(rest_api_port=rest_api_port or None, **given, **same)
+    return server_config.ServerConfig(rest_api_port=rest_api_port or None, **given, **same)

@@ -9,7 +9,6 @@ import collections
 import contextlib
 import dataclasses
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Hashable, Sequence
@@ -24,8 +23,6 @@ from serving.server import status_error
 from serving.server.prometheus_metrics import Metrics
 from serving.server.servable import Signature
 from serving.server.status_error import StatusError
-
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,28 +84,24 @@ class _Task:
 
 
 def _settle(outcomes: Sequence[tuple[_Task, Arrays | StatusError]]) -> None:
-    """Delivers outputs or errors to the callers.
+    """Delivers outputs or errors to the callers, who are on one event loop.
 
-    All that belong to one event loop in one step: a wake-up for each would hand Python's lock to the loop and wait to
-    have it back, once a request, and a batch would take longer to deliver than to compute.
+    All in one step: a wake-up for each would hand Python's lock to the loop and wait to have it back, once a request,
+    and a batch would take longer to deliver than to compute.
     """
-    by_loop = collections.defaultdict(list)
-    for task, outcome in outcomes:
-        by_loop[task.answer.get_loop()].append((task.answer, outcome))
-    for loop, settled in by_loop.items():
-        # A loop that is closed has nobody who waits.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_set, settled)
 
+    def deliver() -> None:
+        for task, outcome in outcomes:
+            if task.answer.done():  # It was cancelled meanwhile.
+                continue
+            if isinstance(outcome, StatusError):
+                task.answer.set_exception(outcome)
+            else:
+                task.answer.set_result(outcome)
 
-def _set(settled: Sequence[tuple[asyncio.Future[Arrays], Arrays | StatusError]]) -> None:
-    for answer, outcome in settled:
-        if answer.done():  # It was cancelled meanwhile.
-            continue
-        if isinstance(outcome, StatusError):
-            answer.set_exception(outcome)
-        else:
-            answer.set_result(outcome)
+    # A loop that is closed has nobody who waits.
+    with contextlib.suppress(RuntimeError):
+        outcomes[0][0].answer.get_loop().call_soon_threadsafe(deliver)
 
 
 class Scheduler(abc.ABC):
@@ -322,10 +315,7 @@ def _reason(error: Exception) -> StatusError:
 
     That leads to the task, which leads to the error: a circle that would keep the request in memory.
     """
-    reason = status_error.from_exception(error)
-    if reason.code == grpc.StatusCode.INTERNAL:
-        _log.error("A computation failed", exc_info=error)
-    return StatusError(reason.code, reason.message)
+    return StatusError(*status_error.report(error, "A computation"))
 
 
 def _expect_rows(outputs: Arrays, rows: int) -> None:

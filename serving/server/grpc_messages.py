@@ -7,7 +7,7 @@ fields take seconds and gigabytes. So the messages come as bytes, and are counte
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from concurrent import futures
 from typing import Any
 
@@ -29,6 +29,8 @@ _INLINE_BYTES = 2**20
 """A message is counted, parsed and printed on the event loop up to these; a larger one on a thread."""
 _MESSAGE_SECONDS = 30.0
 """That a call's message may take to arrive."""
+_LEAST_ARRIVING = 16
+"""Calls that may wait for their messages at a time, where the memory is for fewer."""
 _SMALL_REQUEST_BYTES = 64 * 2**10
 """A request to a service of gRPC's own, reflection or the watch of health."""
 _COPIES = 3
@@ -48,8 +50,12 @@ _PARSING = message_limits.Measure(1, _parsing)
 class MessageLimits(grpc.aio.ServerInterceptor):
     """Bounds the messages of every method of a server, and answers INVALID_ARGUMENT to bytes that are none."""
 
-    def __init__(self, budget: MemoryBudget) -> None:
+    def __init__(self, budget: MemoryBudget, *, max_message_bytes: int) -> None:
         self._budget = budget
+        # gRPC takes memory for a message before anybody may ask how large it is.
+        self._most_arriving = max(_LEAST_ARRIVING, budget.capacity // 2 // max_message_bytes)
+        self._arriving: dict[asyncio.Task[Any], None] = {}
+        """Calls whose message has not come yet, the one that waits for longest first."""
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         # Few, because they share Python's lock with the event loop.
         self._threads = futures.ThreadPoolExecutor(2, "messages")
@@ -69,22 +75,22 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         self._threads.shutdown()
 
     def _bounded(self, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
-        if handler.request_streaming or handler.response_streaming:
-            return handler._replace(request_deserializer=_small_only(handler.request_deserializer))
         message_class = handler.request_deserializer.__self__
+        if handler.unary_unary is None:
+            return _streaming(handler, message_class)
 
         # gRPC would wait for the message of a unary method for ever; of a stream it lets us wait.
         async def answer(_: Any, context: grpc.aio.ServicerContext) -> bytes:
             try:
                 return await respond(context)
-            except status_error.StatusError as error:
-                code, message = error.code, error.message
+            except Exception as error:
+                code, message = status_error.report(error, message_class.DESCRIPTOR.name)
             # gRPC's own error leads to this frame, and this frame through the context to the error, so that both
             # stay until the garbage is collected: nothing large may be in a variable here.
             return await context.abort(code, message)
 
         async def respond(context: grpc.aio.ServicerContext) -> bytes:
-            raw = await _read_in_time(context)
+            raw = await self._read_in_time(context)
             if raw is grpc.aio.EOF:
                 raise status_error.invalid("The call has no message.")
             with self._budget.reserve(_COPIES * len(raw)) as memory:
@@ -102,6 +108,32 @@ class MessageLimits(grpc.aio.ServerInterceptor):
 
         return grpc.stream_unary_rpc_method_handler(answer)
 
+    async def _read_in_time(self, context: grpc.aio.ServicerContext) -> Any:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        if len(self._arriving) == self._most_arriving:
+            self._give_up(next(iter(self._arriving)))
+        self._arriving[task] = None
+        # A timer, for it costs a tenth of what wait_for and anyio's scopes do, at each call.
+        late = loop.call_later(_MESSAGE_SECONDS, self._give_up, task)
+        try:
+            return await context.read()
+        except asyncio.CancelledError:
+            if task in self._arriving:
+                raise  # The caller hung up.
+            code, reason = grpc.StatusCode.DEADLINE_EXCEEDED, f"No message came within {_MESSAGE_SECONDS:g} s."
+            if loop.time() < late.when():
+                code = grpc.StatusCode.RESOURCE_EXHAUSTED
+                reason = "The message came slowly, and too many others come: try again later."
+            raise status_error.StatusError(code, reason) from None
+        finally:
+            late.cancel()
+            self._arriving.pop(task, None)
+
+    def _give_up(self, task: asyncio.Task[Any]) -> None:
+        del self._arriving[task]
+        task.cancel()
+
     async def _parse(self, message_class: Any, raw: bytes) -> Any:
         if len(raw) <= _UNCOUNTED_BYTES or (
             len(raw) <= _INLINE_BYTES and _has_few_fields(message_class.DESCRIPTOR, raw, _INLINE_FIELDS)
@@ -109,22 +141,6 @@ class MessageLimits(grpc.aio.ServerInterceptor):
             return parse_message(message_class, raw, counted=True)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, parse_message, message_class, raw)
-
-
-async def _read_in_time(context: grpc.aio.ServicerContext) -> Any:
-    # A timer, for it costs a tenth of what wait_for and anyio's scopes do, at each call.
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    late = loop.call_later(_MESSAGE_SECONDS, task.cancel)
-    try:
-        return await context.read()
-    except asyncio.CancelledError:
-        if loop.time() < late.when():
-            raise  # The caller hung up.
-        reason = f"No message came within {_MESSAGE_SECONDS:g} s."
-        raise status_error.StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, reason) from None
-    finally:
-        late.cancel()
 
 
 def parse_message(message_class: Any, raw: bytes, *, counted: bool = False) -> Any:
@@ -157,10 +173,33 @@ def _no_message(kind: Descriptor, raw: bytes) -> status_error.StatusError:
     return status_error.invalid(f"The request's {len(raw)} bytes are no {kind.full_name}.")
 
 
-def _small_only(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def small(raw: bytes) -> Any:
-        if len(raw) > _SMALL_REQUEST_BYTES:
-            raise ValueError(f"The request has {len(raw)} bytes; this method takes at most {_SMALL_REQUEST_BYTES}.")
-        return deserialize(raw)
+def _streaming(handler: grpc.RpcMethodHandler, message_class: Any) -> grpc.RpcMethodHandler:
+    """Wraps one of the two methods that answer with a stream, which are gRPC's own: the watch of health, reflection."""
 
-    return small
+    def parse(raw: bytes) -> Any:
+        if len(raw) > _SMALL_REQUEST_BYTES:
+            reason = f"The request has {len(raw)} bytes; this method takes at most {_SMALL_REQUEST_BYTES}."
+            raise status_error.StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+        return parse_message(message_class, raw)
+
+    async def watch(raw: bytes, context: grpc.aio.ServicerContext) -> None:
+        try:
+            request = parse(raw)
+        except status_error.StatusError as error:
+            await context.abort(error.code, error.message)
+        await handler.unary_stream(request, context)
+
+    async def reflect(raws: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        async def requests() -> AsyncIterator[Any]:
+            async for raw in raws:
+                yield parse(raw)
+
+        try:
+            async for response in handler.stream_stream(requests(), context):
+                yield response
+        except status_error.StatusError as error:
+            await context.abort(error.code, error.message)
+
+    if handler.unary_stream is not None:
+        return grpc.unary_stream_rpc_method_handler(watch, None, handler.response_serializer)
+    return grpc.stream_stream_rpc_method_handler(reflect, None, handler.response_serializer)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from starlette.responses import Response
 from tensorflow_serving.apis import model_pb2
 
 from serving.server.model_versions import State
@@ -17,7 +17,7 @@ PATH = "/live/"
 _FOLDER = pathlib.Path(__file__).parent / "live_page"
 
 # Not by the module mimetypes, which believes the host's own tables.
-_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml; charset=utf-8"}
 
 # Connections may go anywhere, because the page asks the server that its own address names; scripts and styles are ours.
 _HEADERS = {
@@ -31,31 +31,25 @@ _HEADERS = {
 }
 
 
-class HttpAnswer(NamedTuple):
-    """An HTTP response."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-
-
 class LivePage:
     """Answers GET requests for the page. It holds its files in memory, and so no path leads to any other."""
 
     def __init__(self, models: ServedModels) -> None:
         self._models = models
-        self._files = {PATH + file.name: _file(file) for file in _FOLDER.iterdir()}
+        self._files = {PATH + file.name: (file.read_bytes(), _KINDS[file.suffix]) for file in _FOLDER.iterdir()}
         self._files[PATH] = self._files[f"{PATH}index.html"]
 
-    def get(self, path: str, query: str) -> HttpAnswer | None:
+    def get(self, path: str, query: str) -> Response | None:
         """Answers a path, or returns None where the page has nothing there."""
         if path in ("/", PATH[:-1]):
             # Relative, for a proxy may have put a prefix before it.
-            location = PATH[1:] + (f"?{query}" if query else "")
-            return HttpAnswer(302, b"", {"Location": location})
+            return Response(status_code=302, headers={"Location": PATH[1:] + (f"?{query}" if query else "")})
         if path == f"{PATH}models.json":
-            return HttpAnswer(200, json.dumps(self._tasks()).encode(), {**_HEADERS, "Content-Type": "application/json"})
-        return self._files.get(path)
+            return Response(json.dumps(self._tasks()), headers=_HEADERS, media_type="application/json")
+        if path in self._files:
+            content, kind = self._files[path]
+            return Response(content, headers=_HEADERS, media_type=kind)
+        return None
 
     def _tasks(self) -> dict[str, dict[str, Any]]:
         """Reads the task that lies beside each available version, None where there is none."""
@@ -77,7 +71,3 @@ class LivePage:
         # A version may go while it is listed.
         except StatusError:
             return None
-
-
-def _file(path: pathlib.Path) -> HttpAnswer:
-    return HttpAnswer(200, path.read_bytes(), {**_HEADERS, "Content-Type": f"{_KINDS[path.suffix]}; charset=utf-8"})

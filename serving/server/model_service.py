@@ -36,11 +36,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.aio.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
         """Serves the models that the request lists and no others, if callers may ask for that."""
-        try:
-            # On a thread, because loading takes long.
-            await asyncio.to_thread(self._reload, request.config)
-        except Exception as error:
-            raise status_error.from_exception(error) from None
+        # On a thread, because loading takes long.
+        await asyncio.to_thread(self._reload, request.config)
         return model_management_pb2.ReloadConfigResponse()
 
 

@@ -28,7 +28,6 @@ from serving.saved_model import DEFAULT_SIGNATURE, Arrays
 from serving.server import memory_budget, status_error, tensor_protos
 from serving.server.batching import Scheduler
 from serving.server.servable import Servable, Signature
-from serving.server.served_models import ServedModels
 
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
 _PREDICT_METHOD = "tensorflow/serving/predict"
@@ -46,119 +45,112 @@ T = TypeVar("T")
 
 
 class Predictor:
-    """Answers the requests of TF Serving's PredictionService, from gRPC and REST alike.
+    """Answers the requests of TF Serving's PredictionService, from gRPC and REST alike, with a version of a model.
 
     Its methods take the deadline on time.monotonic's clock, and raise StatusError where the answer is not OK.
     """
 
-    def __init__(self, models: ServedModels, scheduler: Scheduler, *, max_response_bytes: int) -> None:
-        self._models = models
+    def __init__(self, scheduler: Scheduler, *, max_response_bytes: int) -> None:
         self._scheduler = scheduler
         self._max_response_bytes = max_response_bytes
         self.max_rows = scheduler.max_rows
 
-    async def predict(self, request: predict_pb2.PredictRequest, *, deadline: float = math.inf) -> bytes:
+    async def predict(
+        self, servable: Servable, request: predict_pb2.PredictRequest, *, deadline: float = math.inf
+    ) -> bytes:
         """Computes the outputs of a signature, or those that the output_filter names; a serialized PredictResponse."""
-        with self._models.acquire(_model_spec(request)) as servable:
-            return await predict(
-                servable, request, self._scheduler, deadline=deadline, max_response_bytes=self._max_response_bytes
+        signature = predict_signature(servable, request.model_spec.signature_name)
+        expect_aliases(signature, request.inputs, request.output_filter)
+
+        def inputs() -> Arrays:
+            return {
+                alias: tensor_protos.to_array(alias, request.inputs[alias], spec, max_rows=self.max_rows)
+                for alias, spec in signature.inputs.items()
+            }
+
+        # Not the request's ByteSize, for which newer versions of protobuf serialize it. A shape may be any nonsense.
+        values = sum(
+            math.prod(dim.size for dim in proto.tensor_shape.dim[:_MAX_DIMS]) for proto in request.inputs.values()
+        )
+        outputs = await self.compute(
+            signature, await _run(inputs, 8 * values), output_filter=list(request.output_filter), deadline=deadline
+        )
+        response = predict_pb2.PredictResponse(model_spec=_spec_of(servable, signature))
+        return await _run(
+            lambda: tensor_protos.serialize_response(response, outputs), sum(value.nbytes for value in outputs.values())
+        )
+
+    async def classify(
+        self, servable: Servable, request: classification_pb2.ClassificationRequest, *, deadline: float = math.inf
+    ) -> classification_pb2.ClassificationResponse:
+        """Computes classes and scores of tf.Examples."""
+        signature = classify_signature(servable, request.model_spec.signature_name)
+        count = len(request.input.example_list.examples) + len(request.input.example_list_with_context.examples)
+        examples = await _run(lambda: _serialized_examples(request.input), _EXAMPLE_BYTES * count)
+        inputs = examples_input(signature, examples, max_rows=self.max_rows)
+        outputs = await self.compute(signature, inputs, deadline=deadline)
+        expect_classifications(outputs, len(examples))
+        if (classes := max(value.size for value in outputs.values())) > _MAX_CLASSES:
+            raise status_error.StatusError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"The answer has {classes} classes and this server sends at most {_MAX_CLASSES}: send fewer examples, "
+                "or ask with Predict.",
             )
+
+        def response() -> classification_pb2.ClassificationResponse:
+            response = classification_pb2.ClassificationResponse(model_spec=_spec_of(servable, signature))
+            _fill_classifications(outputs, len(examples), response.result)
+            return response
+
+        return await _run(response, 64 * sum(value.size for value in outputs.values()))
 
     async def compute(
         self, signature: Signature, inputs: Arrays, *, output_filter: Sequence[str] = (), deadline: float
     ) -> Arrays:
-        """Computes the outputs for arrays that fit the signature of a version that the caller has acquired."""
-        return await compute(self._scheduler, signature, inputs, output_filter, deadline, self._max_response_bytes)
+        """Computes the outputs, or those of the filter, for inputs of the right dtypes and shapes.
 
-    async def classify(
-        self, request: classification_pb2.ClassificationRequest, *, deadline: float = math.inf
-    ) -> classification_pb2.ClassificationResponse:
-        """Computes classes and scores of tf.Examples."""
-        with self._models.acquire(_model_spec(request)) as servable:
-            return await classify(servable, request, self._scheduler, deadline=deadline)
+        The answer's size is bounded, and its memory claimed, before it is computed where the signature tells it.
+        """
+        rows = {len(value) for value in inputs.values()} if signature.has_rows else {1}
+        if len(rows) > 1:
+            counts = {alias: len(value) for alias, value in inputs.items()}
+            raise status_error.invalid(f"All inputs must have the same number of rows; these have {counts}.")
 
-    def metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Lists the signatures, and the task, which TF Serving does not tell, as JSON where the model has one."""
-        if not request.metadata_field:
-            raise status_error.invalid("GetModelMetadataRequest must name at least one metadata_field: signature_def.")
-        for field in request.metadata_field:
-            if field not in ("signature_def", "task"):
-                raise status_error.invalid(f"There is no metadata field {field!r}, only 'signature_def' and 'task'.")
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self._models.acquire(_model_spec(request)) as servable:
-            _name_servable(response.model_spec, servable)
-            if "signature_def" in request.metadata_field:
-                signatures = get_model_metadata_pb2.SignatureDefMap()
-                for name, signature in servable.signatures.items():
-                    signatures.signature_def[name].CopyFrom(signature.definition)
-                response.metadata["signature_def"].Pack(signatures)
-            if "task" in request.metadata_field and servable.task is not None:
-                task = wrappers_pb2.StringValue(value=json.dumps(servable.task))
-                response.metadata["task"].Pack(task)
-        return response
+        def claim(size: int, claimed: int = 0) -> int:
+            if size > self._max_response_bytes:
+                raise status_error.StatusError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"The answer has {size} bytes and this server sends at most {self._max_response_bytes}: ask for "
+                    "fewer rows, or name the outputs that you need in output_filter.",
+                )
+            memory_budget.claim(_COPIES * max(0, size - claimed))
+            return size
+
+        claimed = claim(sum(signature.outputs[alias].bytes_of(*rows) for alias in output_filter or signature.outputs))
+        outputs = await self._scheduler.submit(signature, inputs, deadline=deadline)
+        outputs = {alias: outputs[alias] for alias in output_filter or outputs}
+        claim(sum(map(tensor_protos.count_bytes, outputs.values())), claimed)
+        return outputs
 
 
-async def predict(
-    servable: Servable,
-    request: predict_pb2.PredictRequest,
-    scheduler: Scheduler,
-    *,
-    deadline: float,
-    max_response_bytes: int,
-) -> bytes:
-    """Answers a Predict request with this version, whichever the request names."""
-    signature = predict_signature(servable, request.model_spec.signature_name)
-    expect_aliases(signature, request.inputs, request.output_filter)
-
-    def inputs() -> Arrays:
-        return {
-            alias: tensor_protos.to_array(alias, request.inputs[alias], spec, max_rows=scheduler.max_rows)
-            for alias, spec in signature.inputs.items()
-        }
-
-    # Not the request's ByteSize, for which newer versions of protobuf serialize it. A shape may be any nonsense here.
-    values = sum(math.prod(dim.size for dim in proto.tensor_shape.dim[:_MAX_DIMS]) for proto in request.inputs.values())
-    outputs = await compute(
-        scheduler, signature, await _run(inputs, 8 * values), list(request.output_filter), deadline, max_response_bytes
-    )
-    response = predict_pb2.PredictResponse()
-    _name_servable(response.model_spec, servable, signature)
-    return await _run(
-        lambda: tensor_protos.serialize_response(response, outputs), sum(value.nbytes for value in outputs.values())
-    )
-
-
-async def classify(
-    servable: Servable,
-    request: classification_pb2.ClassificationRequest,
-    scheduler: Scheduler,
-    *,
-    deadline: float,
-) -> classification_pb2.ClassificationResponse:
-    """Answers a Classify request with this version, whichever the request names."""
-    signature = classify_signature(servable, request.model_spec.signature_name)
-    count = len(request.input.example_list.examples) + len(request.input.example_list_with_context.examples)
-    examples = await _run(lambda: _serialized_examples(request.input), _EXAMPLE_BYTES * count)
-    outputs = await compute(
-        scheduler, signature, examples_input(signature, examples, max_rows=scheduler.max_rows), (), deadline, math.inf
-    )
-    expect_classifications(outputs, len(examples))
-    if (classes := max(value.size for value in outputs.values())) > _MAX_CLASSES:
-        raise status_error.StatusError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"The answer has {classes} classes and this server sends at most {_MAX_CLASSES}: send fewer examples, or "
-            "ask with Predict.",
-        )
-
-    def response() -> classification_pb2.ClassificationResponse:
-        response = classification_pb2.ClassificationResponse()
-        _fill_classifications(outputs, len(examples), response.result)
-        _name_servable(response.model_spec, servable, signature)
-        return response
-
-    return await _run(response, 64 * sum(value.size for value in outputs.values()))
+def metadata(
+    servable: Servable, request: get_model_metadata_pb2.GetModelMetadataRequest
+) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """Lists the signatures, and the task, which TF Serving does not tell, as JSON where the model has one."""
+    if not request.metadata_field:
+        raise status_error.invalid("GetModelMetadataRequest must name at least one metadata_field: signature_def.")
+    for field in request.metadata_field:
+        if field not in ("signature_def", "task"):
+            raise status_error.invalid(f"There is no metadata field {field!r}, only 'signature_def' and 'task'.")
+    response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=_spec_of(servable))
+    if "signature_def" in request.metadata_field:
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        for name, signature in servable.signatures.items():
+            signatures.signature_def[name].CopyFrom(signature.definition)
+        response.metadata["signature_def"].Pack(signatures)
+    if "task" in request.metadata_field and servable.task is not None:
+        response.metadata["task"].Pack(wrappers_pb2.StringValue(value=json.dumps(servable.task)))
+    return response
 
 
 def predict_signature(servable: Servable, name: str) -> Signature:
@@ -173,40 +165,6 @@ def predict_signature(servable: Servable, name: str) -> Signature:
             grpc.StatusCode.FAILED_PRECONDITION, f"There is no signature {name!r}, only {sorted(servable.signatures)}."
         )
     return servable.signatures[name]
-
-
-async def compute(
-    scheduler: Scheduler,
-    signature: Signature,
-    inputs: Arrays,
-    output_filter: Sequence[str],
-    deadline: float,
-    max_response_bytes: float,
-) -> Arrays:
-    """Computes the outputs, or those of the filter, for inputs of the right dtypes and shapes.
-
-    The answer's size is bounded, and its memory claimed, before it is computed where the signature tells it.
-    """
-    rows = {len(value) for value in inputs.values()} if signature.has_rows else {1}
-    if len(rows) > 1:
-        counts = {alias: len(value) for alias, value in inputs.items()}
-        raise status_error.invalid(f"All inputs must have the same number of rows; these have {counts}.")
-
-    def claim(size: int, claimed: int = 0) -> int:
-        if size > max_response_bytes:
-            raise status_error.StatusError(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"The answer has {size} bytes and this server sends at most {max_response_bytes}: ask for fewer rows, "
-                "or name the outputs that you need in output_filter.",
-            )
-        memory_budget.claim(_COPIES * max(0, size - claimed))
-        return size
-
-    claimed = claim(sum(signature.outputs[alias].bytes_of(*rows) for alias in output_filter or signature.outputs))
-    outputs = await scheduler.submit(signature, inputs, deadline=deadline)
-    outputs = {alias: outputs[alias] for alias in output_filter or outputs}
-    claim(sum(map(tensor_protos.count_bytes, outputs.values())), claimed)
-    return outputs
 
 
 async def _run(function: Callable[[], T], size: int) -> T:
@@ -306,15 +264,8 @@ def _listed(specs: dict[str, tensor_protos.TensorSpec]) -> str:
     return ", ".join(f"{alias!r} {spec}" for alias, spec in specs.items())
 
 
-def _model_spec(request: object) -> model_pb2.ModelSpec:
-    if not request.HasField("model_spec"):  # type: ignore[attr-defined]
-        raise status_error.invalid("The request has no model_spec: name the model.")
-    return request.model_spec  # type: ignore[attr-defined]
-
-
-def _name_servable(spec: model_pb2.ModelSpec, servable: Servable, signature: Signature | None = None) -> None:
-    """Writes into the response which version answered."""
-    spec.name = servable.model
+def _spec_of(servable: Servable, signature: Signature | None = None) -> model_pb2.ModelSpec:
+    """Makes the specification that tells a caller which version answered."""
+    spec = model_pb2.ModelSpec(name=servable.model, signature_name="" if signature is None else signature.name)
     spec.version.value = servable.version
-    if signature is not None:
-        spec.signature_name = signature.name
+    return spec

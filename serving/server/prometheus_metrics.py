@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
+import grpc
 from prometheus_client import Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.registry import Collector
+
+from serving.server import status_error
+
+T = TypeVar("T")
 
 # TF Serving's buckets of microseconds: from 10, each 1.8 times the one before.
 _MICROSECONDS = [10 * 1.8**power for power in range(33)]
@@ -37,6 +44,25 @@ class Metrics(Collector):
         self.padding = _histogram(f"{prefix}batching:padding_size", "Rows that batches were padded with.", _ROWS)
         self.waiting = Gauge("draw_serving_waiting_requests", "Requests that wait to be computed.", registry=None)
         self.version_states = _version_states([])
+
+    async def observe(self, model: str, api: str, entrypoint: str, answer: Awaitable[T]) -> T:
+        """Awaits the answer, and counts and times it, on behalf of gRPC and REST.
+
+        `model` is "" where there is none of the name that the caller gives: a caller must not be able to fill the
+        memory with names that it invents.
+        """
+        began = time.perf_counter()
+        status = grpc.StatusCode.CANCELLED
+        try:
+            response = await answer
+            status = grpc.StatusCode.OK
+            return response
+        except Exception as error:
+            status = status_error.from_exception(error).code
+            raise
+        finally:
+            self.requests.labels(model, api, status.name).inc()
+            self.latency.labels(model, api, entrypoint).observe((time.perf_counter() - began) * 1e6)
 
     def set_version_states(self, states: Iterable[tuple[str, int, str]]) -> None:
         """Replace what is shown of the versions by these (model, version, state), all at once."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import time
 import urllib.parse
@@ -32,10 +31,8 @@ from serving.server.memory_budget import MemoryBudget, Reservation
 from serving.server.model_service import status_response
 from serving.server.predictor import Predictor
 from serving.server.prometheus_metrics import Metrics
-from serving.server.request_observer import RequestObserver
 from serving.server.served_models import ServedModels
-
-_log = logging.getLogger(__name__)
+from serving.server.server_config import ServerConfig
 
 T = TypeVar("T")
 
@@ -70,31 +67,22 @@ class RestApi:
     """Answers HTTP requests on gRPC's event loop, within the same budget of memory."""
 
     def __init__(
-        self,
-        predictor: Predictor,
-        models: ServedModels,
-        metrics: Metrics,
-        observer: RequestObserver,
-        budget: MemoryBudget,
-        callers: HttpCallers,
-        *,
-        timeout: float,
-        max_calls: int,
-        max_request_bytes: int,
-        prometheus_path: str | None,
-        live_page: bool,
+        self, config: ServerConfig, predictor: Predictor, models: ServedModels, metrics: Metrics, budget: MemoryBudget
     ) -> None:
         self._predictor = predictor
         self._models = models
         self._metrics = metrics
-        self._observer = observer
         self._budget = budget
-        self._callers = callers
-        self._timeout = timeout
-        self._places = asyncio.Semaphore(max_calls)
-        self._max_request_bytes = max_request_bytes
-        self._prometheus_path = prometheus_path
-        self._live = LivePage(models) if live_page else None
+        self._callers = HttpCallers(
+            host=config.host,
+            allowed_hosts=config.allowed_hosts,
+            any_origin=config.rest_api_enable_cors_support,
+        )
+        self._timeout = config.rest_api_timeout_in_ms / 1000
+        self._places = asyncio.Semaphore(config.rest_api_num_threads)
+        self._max_request_bytes = config.max_request_bytes
+        self._prometheus_path = config.prometheus_path
+        self._live = LivePage(models) if config.live_page else None
         self._reader = BodyReader()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +121,8 @@ class RestApi:
         body, elements = await _until(deadline, self._read_body(request, memory), 408, "The body did not come")
         answer = self._call(spec, call["method"], body, _ELEMENT_BYTES * elements, memory, deadline)
         del body
-        observed = _while_connected(request, self._observer.observe(spec.name, call["method"], "REST", answer))
+        model = spec.name if self._models.has(spec.name) else ""
+        observed = _while_connected(request, self._metrics.observe(model, call["method"], "REST", answer))
         return await _json_response(await _until(deadline, observed, 504, "There was no answer"))
 
     def _get(self, path: str, request: Request) -> Response:
@@ -141,7 +130,7 @@ class RestApi:
             return Response(self._metrics.page(), headers={"Content-Type": "text/plain; version=0.0.4"})
         live = self._live.get(path, request.scope["query_string"].decode("latin-1")) if self._live else None
         if live is not None:
-            return Response(live.body, live.status, live.headers)
+            return live
         match = _LOOK.fullmatch(path)
         if match is None:
             raise _unknown(path, request.method)
@@ -149,9 +138,10 @@ class RestApi:
         return _indented(self._metadata(spec) if match["metadata"] else self._statuses(spec))
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> dict[str, Any]:
-        response = self._predictor.metadata(
-            get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"])
-        )
+        with self._models.acquire(spec) as servable:
+            response = predictor.metadata(
+                servable, get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+            )
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
         spec = response.model_spec
@@ -329,10 +319,8 @@ def _refusal(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         status, reason, headers = error.status_code, error.detail, error.headers
     else:
-        refusal = status_error.from_exception(error)
-        status, reason = _HTTP_STATUSES.get(refusal.code, 500), refusal.message
-        if status == 500 and not isinstance(error, status_error.StatusError):
-            _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        code, reason = status_error.report(error, f"{request.method} {request.url.path}")
+        status = _HTTP_STATUSES.get(code, 500)
     return _indented({"error": reason}, status, headers)
 
 

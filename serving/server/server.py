@@ -22,7 +22,6 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving.server import config_files, descriptors, status_error, version_loader
 from serving.server.batching import BatchingScheduler, Scheduler, UnbatchedScheduler
 from serving.server.grpc_messages import MessageLimits
-from serving.server.http_callers import HttpCallers
 from serving.server.http_listener import HttpListener
 from serving.server.memory_budget import MemoryBudget
 from serving.server.model_service import ModelService
@@ -30,7 +29,6 @@ from serving.server.model_versions import State
 from serving.server.prediction_service import PredictionService
 from serving.server.predictor import Predictor
 from serving.server.prometheus_metrics import Metrics
-from serving.server.request_observer import RequestObserver
 from serving.server.rest import RestApi, compressing
 from serving.server.served_models import ModelConfig, ServedModels
 from serving.server.server_config import ServerConfig
@@ -40,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 _MIN_IDLE_SECONDS, _MAX_IDLE_SECONDS = 3, 300
 _HANDSHAKE_SECONDS = 10
+_STREAMS = 1000
 
 
 class Server:
@@ -73,7 +72,7 @@ class Server:
         self._grpc_port = 0
         self._health: health.aio.HealthServicer | None = None
         self._budget = MemoryBudget(config.max_memory_mb * 2**20)
-        self._messages = MessageLimits(self._budget)
+        self._messages = MessageLimits(self._budget, max_message_bytes=config.max_message_bytes)
         self._rest: RestApi | None = None
         self._http: HttpListener | None = None
         self._stopping = threading.Event()
@@ -184,17 +183,18 @@ class Server:
         arguments: dict[str, int | str] = {
             "grpc.max_receive_message_length": config.max_message_bytes,
             "grpc.max_send_message_length": config.max_response_bytes + 2**20,
+            # Of a connection; more wait at the caller's.
+            "grpc.max_concurrent_streams": _STREAMS,
             # Two servers on one port would share its requests, and neither would say so.
             "grpc.so_reuseport": 0,
             **_connection_arguments(connections),
             **config.grpc_channel_arguments,
         }
         self._grpc = grpc.aio.server(interceptors=[self._messages], options=list(arguments.items()))
-        observer = RequestObserver(self._models, self._metrics)
-        predictor = Predictor(self._models, self._scheduler, max_response_bytes=config.max_response_bytes)
+        predictor = Predictor(self._scheduler, max_response_bytes=config.max_response_bytes)
         self._health = health.aio.HealthServicer()
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(predictor, observer), self._grpc
+            PredictionService(predictor, self._models, self._metrics), self._grpc
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._models, self._reload), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
@@ -208,23 +208,7 @@ class Server:
         if not self._grpc_port:
             raise OSError(f"gRPC cannot listen on {address}; is another server there?")
         if config.rest_api_port is not None:
-            self._rest = RestApi(
-                predictor,
-                self._models,
-                self._metrics,
-                observer,
-                self._budget,
-                HttpCallers(
-                    host=config.host,
-                    allowed_hosts=config.allowed_hosts,
-                    any_origin=config.rest_api_enable_cors_support,
-                ),
-                timeout=config.rest_api_timeout_in_ms / 1000,
-                max_calls=config.rest_api_num_threads,
-                max_request_bytes=config.max_request_bytes,
-                prometheus_path=config.prometheus_path,
-                live_page=config.live_page,
-            )
+            self._rest = RestApi(config, predictor, self._models, self._metrics, self._budget)
             app = compressing(self._rest, any_origin=config.rest_api_enable_cors_support)
             try:
                 self._http = HttpListener(

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import logging
 import os
-import pathlib
 import queue
 import signal
 import sys
@@ -18,22 +17,8 @@ import tensorflow as tf
 
 from serving.cores import cores
 from serving.server import live_page_files
-from serving.server.batching import BatchingParameters
-from serving.server.config_files import read_batching as _read_batching
-from serving.server.config_files import read_monitoring
 from serving.server.server import Server
-from serving.server.server_config import ServerConfig, models_from_folder
-from serving.server.status_error import StatusError
-
-__all__ = [
-    "ServerConfig",
-    "StatusError",
-    "channel_arguments",
-    "models_from_folder",
-    "read_batching",
-    "read_monitoring",
-    "serve_until_signal",
-]
+from serving.server.server_config import ServerConfig
 
 _MARGIN_SECONDS = 2.0
 """That a stop may take longer than the grace period."""
@@ -42,11 +27,6 @@ _MAX_LINES = 10_000
 _FLUSH_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-def read_batching(path: pathlib.Path | None) -> BatchingParameters:
-    """Reads the parameters in the file; None gives TF Serving's defaults. Raises as `config_files.read_batching`."""
-    return BatchingParameters() if path is None else _read_batching(path)
 
 
 def channel_arguments(text: str) -> dict[str, int | str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import grpc
 import tensorflow as tf
+
+_log = logging.getLogger(__name__)
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -33,6 +36,19 @@ class StatusError(Exception):
 def invalid(message: str) -> StatusError:
     """Makes an INVALID_ARGUMENT error: the caller must change the request."""
     return StatusError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def report(error: Exception, what: str) -> tuple[grpc.StatusCode, str]:
+    """Returns the code and the message for a caller, and writes into the log what was no caller's fault.
+
+    Not the error itself, for one that its own traceback leads to keeps the request in memory.
+    """
+    if isinstance(error, StatusError):
+        return error.code, error.message
+    refusal = from_exception(error)
+    if refusal.code == grpc.StatusCode.INTERNAL:
+        _log.error("%s failed", what, exc_info=error)
+    return refusal.code, refusal.message
 
 
 def from_exception(error: Exception) -> StatusError:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.saved_model import Arrays
-from serving.server import predictor, status_error
+from serving.server import status_error
 from serving.server.batching import Scheduler
+from serving.server.predictor import Predictor
 from serving.server.servable import Servable, Signature
 
 FILE = "assets.extra/tf_serving_warmup_requests"
@@ -33,7 +33,7 @@ def replay_warmup(servable: Servable, folder: str, report: Callable[[str], None]
     path = f"{folder}/{FILE}"
     if not tf.io.gfile.exists(path):
         return 0
-    scheduler = _CallersThread(max_rows)
+    predictor = Predictor(_CallersThread(max_rows), max_response_bytes=2**31)
     count = 0
     for record in tf.data.TFRecordDataset(path):
         count += 1
@@ -42,7 +42,7 @@ def replay_warmup(servable: Servable, folder: str, report: Callable[[str], None]
         report(f"computes warm-up request {count}")
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         try:
-            asyncio.run(_send(servable, scheduler, log))
+            asyncio.run(_send(servable, predictor, log))
         except Exception as error:
             reason = status_error.from_exception(error)
             message = f"Warm-up request {count} of {path}: {reason.message}"
@@ -66,13 +66,11 @@ class _CallersThread(Scheduler):
         pass
 
 
-async def _send(servable: Servable, scheduler: Scheduler, log: prediction_log_pb2.PredictionLog) -> None:
+async def _send(servable: Servable, predictor: Predictor, log: prediction_log_pb2.PredictionLog) -> None:
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
-        await predictor.predict(
-            servable, log.predict_log.request, scheduler, deadline=math.inf, max_response_bytes=2**31
-        )
+        await predictor.predict(servable, log.predict_log.request)
     elif kind == "classify_log":
-        await predictor.classify(servable, log.classify_log.request, scheduler, deadline=math.inf)
+        await predictor.classify(servable, log.classify_log.request)
     else:
         raise status_error.invalid(f"It is a {kind}; this server replays predict and classify logs only.")

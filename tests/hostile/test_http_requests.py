@@ -231,6 +231,18 @@ def test_bytes_that_are_no_message_are_an_invalid_argument(server: Server, metho
     assert f"{len(raw)} bytes are no " in refused.value.details()
 
 
+@pytest.mark.parametrize("raw", [b"\xff", b"\x0b" * 60_000, b"\x0a\x01a" * 40_000])
+def test_bytes_that_are_no_message_are_refused_by_the_methods_that_stream_too(server: Server, raw: bytes) -> None:
+    expected = grpc.StatusCode.RESOURCE_EXHAUSTED if len(raw) > 65536 else grpc.StatusCode.INVALID_ARGUMENT
+    with tiny_servable.client(server.grpc_port) as client:
+        watch = client.channel.unary_stream("/grpc.health.v1.Health/Watch")
+        reflect = client.channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        for answers in (watch(raw, timeout=20), reflect(iter([raw]), timeout=20)):
+            with pytest.raises(grpc.RpcError) as refused:
+                next(answers)
+            assert refused.value.code() == expected, refused.value
+
+
 @pytest.mark.parametrize("field", [b"\x1a\x00", b"\x12\x00", b"\x78\x00", b"\x0a\x02\x0a\x00"])
 def test_a_message_of_many_fields_is_refused_before_it_is_parsed(server: Server, field: bytes) -> None:
     with tiny_servable.client(server.grpc_port) as client, pytest.raises(grpc.RpcError) as refused:
