@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 _HEAD_SECONDS = 10.0
 _HEAD_BYTES = 64 * 2**10
@@ -99,8 +99,6 @@ class _Connection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._gone_timer: asyncio.TimerHandle | None = None
-        self._answered: RequestResponseCycle | None = None
-        """The request that is being answered; `cycle` is the last, which may wait behind it."""
 
     def connection_made(self, transport: Any) -> None:
         """Makes room for the connection, or answers on it that there is none."""
@@ -125,9 +123,6 @@ class _Connection(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
-        if self._answered is not None and not self._answered.response_complete:
-            self._answered.disconnected = True
-            self._answered.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Parses what arrives, and ends a connection whose head is too long."""
@@ -150,8 +145,8 @@ class _Connection(HttpToolsProtocol):
 
     def _ask_whether_gone(self) -> None:
         """Sends a line that every caller passes over, for only an answer tells one that reads from one that hung up."""
-        assert self._answered is not None
-        if not self._answered.response_started and self._answered.scope["http_version"] == "1.1":
+        # Where a request waits behind it, `cycle` is that one's.
+        if not (self.pipeline or self.cycle.response_started) and self.cycle.scope["http_version"] == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._end_if_gone()
 
@@ -168,8 +163,6 @@ class _Connection(HttpToolsProtocol):
         self._cancel_head_timer()
         self.idle.pop(self, None)
         super().on_headers_complete()
-        if not self.pipeline:
-            self._answered = self.cycle
 
     def on_message_complete(self) -> None:
         """Waits for the next request where this one was refused before its body came."""
@@ -180,8 +173,6 @@ class _Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Waits for the next request, and for no longer than a moment for the rest of a body that was refused."""
-        if self.pipeline:
-            self._answered = self.pipeline[-1][0]
         super().on_response_complete()
         if not self.transport.is_closing() and self.cycle.response_complete:
             self._await_head()
