@@ -104,6 +104,8 @@ PIPELINE = [
 ]
 KUBEFLOW = [
     *PIPELINE,
+    # Removes the markers of folders that Beam's workers leave in a bucket.
+    "google-cloud-storage>=2.19,<4",
     # TFX's own extra for Kubeflow is empty on Python 3.12 and later.
     "kfp>=2.5,<3",
     "pydantic>=2.7,<3",
@@ -175,6 +177,8 @@ setup(
         "gpu": ["tensorflow[and-cuda]"],
         # `draw export`.
         "onnx": ONNX,
+        # Curves of a training, where Kubeflow Pipelines' MLflow plugin names a run.
+        "mlflow": ["mlflow-skinny>=2.10"],
         "dev": [
             *ONNX,
             # A test's own certificates.

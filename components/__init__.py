@@ -7,7 +7,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Finds an artifact type by its TYPE_NAME, `components.RunReport`, as Kubeflow's entry point does.
+    """Finds an artifact type by its TYPE_NAME, such as `components.RunReport`, as Kubeflow's entry point does.
 
     Imports it on demand, so that a data set or a table of this package does not cost an import of TFX.
     """
@@ -15,4 +15,8 @@ def __getattr__(name: str) -> Any:
         from components.run_report.artifact import RunReport
 
         return RunReport
+    if name == "PushedVersions":
+        from components.pushed_versions import PushedVersions
+
+        return PushedVersions
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

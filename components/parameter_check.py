@@ -1,4 +1,4 @@
-"""ParameterCheck: the parameters of a run in, nothing out; fails if the run is impossible."""
+"""ParameterCheck: the parameters of a run in, what is pushed already out; fails if the run is impossible."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import uuid
 
 import tensorflow as tf
 from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import artifact_utils
 
+from components import pushed_versions
 from components.declared_component import Artifacts, DeclaredComponent, Properties
 from components.model_artifact import PLACEHOLDER
+from components.pushed_versions import PushedVersions
 from components.run_parameters import check_address, check_task
 from trainer.task import ImageFiles, Task
 
@@ -47,6 +50,10 @@ class Executor(BaseExecutor):
             # Data that are there already may be on a volume that can only be read.
             if address and not (name == "data_dir" and _has_data(address, task)):
                 _check_writable(name, address.replace(PLACEHOLDER, task.name))
+        pushed_versions.write(
+            artifact_utils.get_single_instance(output_dict["pushed_versions"]),
+            addresses["serving_dir"].replace(PLACEHOLDER, task.name),
+        )
 
 
 def _check_bucket(name: str, address: str) -> None:
@@ -95,7 +102,9 @@ def _first_line(error: tf.errors.OpError) -> str:
     return str(error.message).partition("\n")[0].rpartition("; ")[2]
 
 
-class ParameterCheck(DeclaredComponent, executor=Executor, properties=_TYPES):
+class ParameterCheck(
+    DeclaredComponent, executor=Executor, properties=_TYPES, outputs={"pushed_versions": PushedVersions}
+):
     """Fails before anything is made if a run is impossible, rather than an hour into it.
 
     Where the parameters are known when a pipeline is made, as on one machine, they are checked then.
@@ -110,4 +119,7 @@ class ParameterCheck(DeclaredComponent, executor=Executor, properties=_TYPES):
       data_dir: TFDS's directory; "" for TFDS's own default.
       checkpoint_root: the folder for checkpoints.
       serving_dir: the folder that models are pushed to.
+
+    Outputs:
+      pushed_versions: what is in that folder.
     """

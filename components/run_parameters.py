@@ -11,6 +11,9 @@ from trainer.task import Task
 _REMOTE = ("gs",)
 """Schemes that TensorFlow opens itself. Those for S3 are in tensorflow-io, which no TensorFlow of ours can load."""
 
+RUN_ID_VARIABLE = "KFP_RUN_ID"
+"""Variable with the run's id in a pod of Kubeflow Pipelines, where its entry point sets it."""
+
 
 def check_task(
     *, limit_name: str | None, task: str, steps: int, train_examples: int, limit: float, tolerance: float

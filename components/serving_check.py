@@ -11,6 +11,7 @@ import tempfile
 import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
@@ -120,6 +121,14 @@ def _check(model_dir: str, examples: list[bytes], timeout_seconds: int, warmup_f
     # A process that a signal ended, as after a crash in C++, has printed no result.
     reason = lines[-1] if lines else f"The process ended with status {child.returncode} and no result; see {LOG_FILE}."
     return _Result(passed=child.returncode == 0 and bool(lines), reason=reason, log=child.stderr)
+
+
+def refusal(blessing: types.Artifact) -> str | None:
+    """Reads the reason for a refusal from an InfraBlessing; None if it blesses the model."""
+    if blessing.get_int_custom_property(_BLESSED_KEY):
+        return None
+    with fileio.open(os.path.join(blessing.uri, _NOT_BLESSED_FILE)) as file:
+        return str(file.read()).strip()
 
 
 def _first_examples(examples: list[types.Artifact], split: str) -> list[bytes]:

@@ -12,9 +12,11 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
+from components import pushed_versions
 from components.declared_component import Artifacts, DeclaredComponent, Properties
 from components.evaluator.gate import pushed_already
 from components.model_artifact import address_for
+from components.pushed_versions import PushedVersions
 
 _GRAPH_FILE = "saved_model.pb"
 _GREATEST_VERSION = 2**63 - 1
@@ -38,6 +40,7 @@ class Executor(pusher.Executor):
             return
         model_dir = self.GetModelPath(input_dict)
         serving_dir = address_for(exec_properties["serving_dir"], model_dir)
+        pushed_versions.log_changes(input_dict.get("pushed_versions"), serving_dir)
         # By a killed Pusher, or by a run from whose cache the model comes: servers need no second version.
         destination = pushed_already(serving_dir, model_dir) or push(model_dir, serving_dir)
         io_utils.copy_dir(model_dir, pushed.uri)
@@ -94,9 +97,14 @@ def _digest(folder: str) -> str:
 class TaskPusher(
     DeclaredComponent,
     executor=Executor,
-    inputs={"model_blessing": standard_artifacts.ModelBlessing, "infra_blessing": standard_artifacts.InfraBlessing},
+    inputs={
+        "model_blessing": standard_artifacts.ModelBlessing,
+        "infra_blessing": standard_artifacts.InfraBlessing,
+        "pushed_versions": PushedVersions,
+    },
     properties={"serving_dir": str},
     outputs={"pushed_model": standard_artifacts.PushedModel},
+    defaults={"pushed_versions": None},
 ):
     """Pushes the model in the infra blessing, which has warm-up requests, if both blessings allow it.
 
@@ -108,6 +116,7 @@ class TaskPusher(
     Args:
       model_blessing: an evaluator's.
       infra_blessing: ServingCheck's.
+      pushed_versions: what was in `serving_dir` when the run began, by which a cache sees that it has changed.
       serving_dir: TF Serving's model_base_path, in which the model becomes a new version; `{task}` in it is replaced by
         the name of the model's task.
 

@@ -3,7 +3,7 @@
     ingest    ImageExampleGen, ImportSchemaGen, StatisticsGen, StrictExampleValidator
     train     Trainer
     judge     Baseline, BoundEvaluator or ErrorEvaluator, ServingCheck
-    deliver   Pusher, RunReport; SplitScorer on request
+    deliver   Pusher, RunReport; on request SplitScorer, and Verdict, which fails where the model was refused
 
 On Kubeflow, where each run names its task, ParameterCheck comes first and there is no Baseline.
 """
@@ -11,7 +11,7 @@ On Kubeflow, where each run names its task, ParameterCheck comes first and there
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_metadata.proto import metadata_store_pb2
@@ -33,6 +33,7 @@ from components.split_scorer import SplitScorer
 from components.strict_example_validator import StrictExampleValidator
 from components.task_pusher import TaskPusher
 from components.task_trainer import TaskTrainer
+from components.verdict import Verdict
 from pipeline.baseline_resolver import LatestOtherBlessedModel
 from pipeline.initial_state import identify
 from pipeline.task_arguments import TaskArguments
@@ -48,6 +49,7 @@ SERVING_CHECK = "ServingCheck"
 PUSHER = "Pusher"
 RUN_REPORT = "RunReport"
 SPLIT_SCORER = "SplitScorer"
+VERDICT = "Verdict"
 
 SERVING_CHECK_SECONDS = 300
 
@@ -99,6 +101,7 @@ def create_pipeline(
     init_from: str | None = None,
     score_samples: int | RuntimeParameter | None = None,
     resolve_baseline: bool = True,
+    fail_refused: bool = False,
 ) -> Pipeline:
     """Builds the pipeline of one task, or of one kind of task.
 
@@ -114,18 +117,22 @@ def create_pipeline(
         score_samples: samples with which SplitScorer scores each test image; None for no such stage.
         resolve_baseline: whether a stage looks up the last blessed model in the metadata. If not, a model is compared
             with the last one in the serving folder: Kubeflow Pipelines 2.x has no resolvers.
+        fail_refused: whether a last stage fails where the model was refused; else such a run succeeds, and pushes
+            nothing.
     """
     checks = [check_parameters(task, locations)] if isinstance(task.task, RuntimeParameter) else []
     ingestion = ingest(task, locations, checks)
     trainer = train(task, locations, ingestion, init_from)
     baselines = [find_baseline(trainer)] if resolve_baseline else []
-    judgement = judge(task, ingestion, trainer, baselines, pushed_models=locations.serving_dir)
-    delivery = deliver(locations, ingestion, trainer, judgement, init_from)
+    pushed = {"pushed_versions": checks[0].outputs["pushed_versions"]} if checks else {}
+    judgement = judge(task, ingestion, trainer, baselines, {"pushed_models": locations.serving_dir, **pushed})
+    delivery = deliver(locations, ingestion, trainer, judgement, pushed, init_from)
     scorers = [] if score_samples is None else [score_split(score_samples, ingestion, trainer, delivery)]
+    verdicts = [conclude(judgement, delivery, scorers)] if fail_refused else []
     return Pipeline(
         pipeline_name=pipeline_name,
         pipeline_root=pipeline_root,
-        components=[*checks, *ingestion, trainer, *baselines, *judgement, *delivery, *scorers],
+        components=[*checks, *ingestion, trainer, *baselines, *judgement, *delivery, *scorers, *verdicts],
         enable_cache=enable_cache,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(beam_pipeline_args),
@@ -187,18 +194,17 @@ def judge(
     ingestion: Ingestion,
     trainer: TaskTrainer,
     baselines: Sequence[Resolver],
-    *,
-    pushed_models: str | RuntimeParameter,
+    pushed: Mapping[str, Any],
 ) -> Judgement:
     """Decides whether the model is good enough, and whether TF Serving's signatures answer.
 
-    The baseline is that of `baselines`, or where there is none the last model in `pushed_models`.
+    The baseline is that of `baselines`, or where there is none the last model of those that are `pushed`.
     """
     inputs: dict[str, Any] = {
         "examples": ingestion.example_gen.outputs["examples"],
         "model": trainer.outputs["model"],
     }
-    baseline: dict[str, Any] = {"pushed_models": pushed_models}
+    baseline = pushed
     for resolver in baselines:
         baseline = {"baseline_model": resolver.outputs["model"]}
     thresholds: dict[str, Any] = {task.kind.limit: task.limit, "tolerance": task.tolerance}
@@ -209,13 +215,19 @@ def judge(
 
 
 def deliver(
-    locations: Locations, ingestion: Ingestion, trainer: TaskTrainer, judgement: Judgement, init_from: str | None
+    locations: Locations,
+    ingestion: Ingestion,
+    trainer: TaskTrainer,
+    judgement: Judgement,
+    pushed: Mapping[str, Any],
+    init_from: str | None,
 ) -> Delivery:
     """Pushes a model that has both blessings, and reports on the run whatever they say."""
     pusher = TaskPusher(
         model_blessing=judgement.evaluator.outputs["blessing"],
         infra_blessing=judgement.serving_check.outputs["blessing"],
         serving_dir=locations.serving_dir,
+        **pushed,
     ).with_id(PUSHER)
     run_report = RunReport(
         examples=ingestion.example_gen.outputs["examples"],
@@ -239,3 +251,15 @@ def score_split(
     )
     scorer.add_upstream_node(delivery.pusher)
     return scorer.with_id(SPLIT_SCORER)
+
+
+def conclude(judgement: Judgement, delivery: Delivery, scorers: Sequence[SplitScorer]) -> Verdict:
+    """Fails the run of a refused model, after everything else."""
+    verdict = Verdict(
+        evaluation=judgement.evaluator.outputs["evaluation"],
+        infra_blessing=judgement.serving_check.outputs["blessing"],
+        report=delivery.run_report.outputs["report"],
+    )
+    for scorer in scorers:
+        verdict.add_upstream_node(scorer)
+    return verdict.with_id(VERDICT)

@@ -11,16 +11,18 @@ from tfx.types import standard_artifacts
 from components.declared_component import DeclaredBeamComponent
 from components.evaluator.executor import BoundExecutor, ErrorExecutor
 from components.model_artifact import SPLIT_KEY
+from components.pushed_versions import PushedVersions
 from trainer.task import CLASSIFIER, GENERATIVE
 
 _INPUTS = {
     "examples": standard_artifacts.Examples,
     "model": standard_artifacts.Model,
     "baseline_model": standard_artifacts.Model,
+    "pushed_versions": PushedVersions,
 }
 _PROPERTIES = {SPLIT_KEY: str, "tolerance": float, "pushed_models": str}
 _OUTPUTS = {"evaluation": standard_artifacts.ModelEvaluation, "blessing": standard_artifacts.ModelBlessing}
-_DEFAULTS = {"baseline_model": None, SPLIT_KEY: None, "pushed_models": None}
+_DEFAULTS = {"baseline_model": None, "pushed_versions": None, SPLIT_KEY: None, "pushed_models": None}
 
 
 class _Evaluator(DeclaredBeamComponent):
@@ -31,7 +33,8 @@ class _Evaluator(DeclaredBeamComponent):
       pushed_models: TF Serving's model_base_path, for orchestrators that cannot look up `baseline_model`, such as
         Kubeflow Pipelines. The baseline is then the latest version there whose content is not that of the model itself.
         The folder may be empty or missing; `""` for no baseline. `{task}` in it is replaced by the name of the model's
-        task. A cache does not look into the folder: a cached verdict stands, whatever was pushed since.
+        task.
+      pushed_versions: what was in that folder when the run began, by which a cache sees that it has changed.
       examples: tf.Examples of our contract.
       model: the SavedModel to judge.
       tolerance: how much worse than the baseline's the metric may be, in the metric's unit; TASK_DEFAULT for the value

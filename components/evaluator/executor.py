@@ -16,6 +16,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components import pushed_versions
 from components.declared_component import Artifacts, Properties
 from components.evaluator.evaluation import (
     EVALUATION_FILE,
@@ -47,7 +48,7 @@ class EvaluatorExecutor(BaseBeamExecutor):
         """Evaluates the model, and blesses or refuses it.
 
         Args:
-          input_dict: `model`, `examples` and, if there is one, `baseline_model`.
+          input_dict: `model`, `examples` and, if there are any, `baseline_model` and `pushed_versions`.
           output_dict: `evaluation` and `blessing`.
           exec_properties: the gate's limit and `tolerance`, where TASK_DEFAULT is the value of the model's task;
             optionally `split`, and `pushed_models`: a folder of versions whose latest one is the baseline if there is
@@ -163,7 +164,9 @@ def _baseline(input_dict: Artifacts, exec_properties: Properties, model_dir: str
     pushed_models = exec_properties.get("pushed_models")
     if not pushed_models:
         return None
-    version = latest_other_version(address_for(pushed_models, model_dir), model_dir)
+    serving_dir = address_for(pushed_models, model_dir)
+    pushed_versions.log_changes(input_dict.get("pushed_versions"), serving_dir)
+    version = latest_other_version(serving_dir, model_dir)
     return None if version is None else _Baseline(uri=version, model_dir=version, artifact_id=None)
 
 

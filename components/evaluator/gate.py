@@ -131,6 +131,17 @@ def pushed_already(base_path: str, model_dir: str) -> str | None:
         return None
 
 
+def fingerprints(base_path: str) -> dict[str, str]:
+    """Returns the fingerprint, or "" for none, of each complete version below `base_path`, which may be missing."""
+    contents = {}
+    for version in _versions(base_path) if fileio.isdir(base_path) else []:
+        try:
+            contents[version] = str(_fingerprint(os.path.join(base_path, version)))
+        except FileNotFoundError:
+            contents[version] = ""
+    return contents
+
+
 def _versions(base_path: str) -> list[str]:
     """Names the complete versions: Pusher copies the graph last."""
     # Object stores list folders with a slash at their end.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
-from tfx import types
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.io import fileio
@@ -15,13 +14,13 @@ from tfx.utils import io_utils
 from components.declared_component import Artifacts, Properties
 from components.evaluator.evaluation import EVALUATION_FILE
 from components.model_artifact import saved_model_dir
+from components.run_parameters import RUN_ID_VARIABLE
 from components.run_report import report_page
 from components.run_report.artifact import REPORT_FILE
 from components.run_report.run import Run
+from components.serving_check import refusal
 
-# As in tfx.components.infra_validator.executor and pusher.executor, where these names are private.
-_BLESSED_KEY = "blessed"
-_NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
+# As in tfx.components.pusher.executor, where this name is private.
 _PUSHED_DESTINATION_KEY = "pushed_destination"
 
 
@@ -44,14 +43,17 @@ class Executor(BaseExecutor):
         blessing = inputs["infra_blessing"]
         pushed = inputs["pushed_model"]
         splits = artifact_utils.decode_split_names(examples.split_names)
+        run_id = os.environ.get(RUN_ID_VARIABLE)
         run = Run(
-            model_number=os.path.basename(model.uri.rstrip("/")),
+            # Trainer/model/N on one machine, and else a folder that is called `model` in every run.
+            name=f"run {run_id}" if run_id else f"model {os.path.basename(model.uri.rstrip('/'))}",
+            run_id=run_id,
             model_dir=saved_model_dir(model),
             logs_dir=inputs["model_run"].uri,
             evaluation_file=os.path.join(inputs["evaluation"].uri, EVALUATION_FILE),
             split_dirs={split: artifact_utils.get_split_uri([examples], split) for split in splits},
             counts={split: _count(artifact_utils.get_split_uri([statistics], split)) for split in splits},
-            unservable=_unservable(blessing),
+            unservable=refusal(blessing),
             pushed_to=_full_path(pushed.get_string_custom_property(_PUSHED_DESTINATION_KEY)),
             init_from=exec_properties.get("init_from"),
         )
@@ -71,11 +73,3 @@ def _count(split_uri: str) -> int:
     with fileio.open(os.path.join(split_uri, statistics_gen.DEFAULT_FILE_NAME), "rb") as file:
         (statistics,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read()).datasets
     return int(statistics.num_examples)
-
-
-def _unservable(blessing: types.Artifact) -> str | None:
-    """Reads the serving check's reason for a refusal; None if it blessed the model."""
-    if blessing.get_int_custom_property(_BLESSED_KEY):
-        return None
-    with fileio.open(os.path.join(blessing.uri, _NOT_BLESSED_FILE)) as file:
-        return str(file.read()).strip()

@@ -28,8 +28,10 @@ _MAX_EXAMPLES = 5_000
 class Run:
     """A finished run. Each part is opened once, on first use, and raises whatever goes wrong then."""
 
-    model_number: str
-    """N of the model's folder, Trainer/model/N."""
+    name: str
+    """Of the model on one machine, such as `model 7`; of the run on Kubeflow."""
+    run_id: str | None
+    """Kubeflow Pipelines' id of the run; None elsewhere."""
     model_dir: str
     """Folder of the SavedModel."""
     logs_dir: str

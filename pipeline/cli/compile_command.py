@@ -35,6 +35,11 @@ def compile_pipeline(settings: CompileSettings, output: Path | None) -> None:
     try:
         if output.suffix not in (".yaml", ".yml"):
             raise ValueError(f"The package is to be {output}: Kubeflow Pipelines takes a .yaml.")
+        if str(settings.pipeline_root).startswith("s3://"):
+            click.echo(
+                "note     A root at s3:// needs providers.s3 in the configmap kfp-launcher: without it the first stage "
+                "fails after its work."
+            )
         with quiet_native_code():
             written = compiler.run(settings, output)
     except (ValueError, OSError) as error:

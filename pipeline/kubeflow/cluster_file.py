@@ -93,6 +93,8 @@ class Cluster(Section):
     """This project's image, with its tag."""
     image_pull_secrets: Items[_Name] = ()
     caching: bool = True
+    fail_refused: bool = False
+    """Whether a run whose model was refused fails, in a last stage; else it succeeds, and pushes nothing."""
     env: dict[str, str] = Field({})
     secrets: Items[Secret] = ()
     volumes: Items[Volume] = ()

@@ -64,6 +64,7 @@ def _pipeline(settings: CompileSettings) -> Any:
         beam_pipeline_args=(),
         score_samples=None if samples is None else RuntimeParameter("score_samples", int, default=samples),
         resolve_baseline=False,
+        fail_refused=settings.cluster.fail_refused,
     )
     on_beam = [component for component in pipeline.components if isinstance(component, BaseBeamComponent)]
     settings.cluster.check_stages(

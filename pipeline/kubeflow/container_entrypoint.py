@@ -8,7 +8,9 @@ and log and metadata (`blessed`, `pushed`) say so.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -17,7 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.kubeflow.executor_input import NO_MIRROR, Mirror, addresses, for_launcher, for_tfx
+from components.run_parameters import RUN_ID_VARIABLE
+from pipeline.kubeflow import folder_markers
+from pipeline.kubeflow.executor_input import NO_MIRROR, Mirror, addresses, for_launcher, for_tfx, run_id
 from pipeline.local.failure import is_user_error, reason
 from serving import beam_options
 from serving.cores import cores
@@ -27,6 +31,9 @@ MIRROR_ROOT_VARIABLE = "KFP_MIRROR_ROOT"
 """Variable with the folder of the launcher's mirrors, for tests; in a pod it is `/`."""
 
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"
+"""A user who sets it wants to read all that TFX, Beam and TensorFlow log."""
 
 _VERDICTS = ("blessed", "pushed")
 """Properties of TFX's artifacts that hold the answer of a gate or of the pusher."""
@@ -38,12 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when TensorFlow starts, here and in children; it would count the cores of the node itself.
     for variable in _THREADS:
         os.environ.setdefault(variable, str(cores()))
+    is_quiet = _LEVEL_VARIABLE not in os.environ
     try:
         executor_input = _json(options.json_serialized_invocation_args)
         inputs_spec = _json(options.json_serialized_inputs_spec_args)
         mirror = _mirror(executor_input, beam_arguments)
+        if run := run_id(executor_input):
+            os.environ[RUN_ID_VARIABLE] = run
         adapted = for_tfx(executor_input, inputs_spec, mirror)
-        output = for_launcher(_run(options.executor_class_path, adapted, inputs_spec, beam_arguments), mirror)
+        with _without_information() if is_quiet else contextlib.nullcontext():
+            output = for_launcher(_run(options.executor_class_path, adapted, inputs_spec, beam_arguments), mirror)
+        if mirror is NO_MIRROR:
+            folder_markers.remove(addresses({"outputs": executor_input["outputs"]}))
         _write(output, Path(executor_input["outputs"]["outputFile"]))
     except Exception as error:
         if not is_user_error(error):
@@ -117,6 +130,17 @@ def _run(
         )
         kubeflow_v2_run_executor.main((arguments, beam_options.with_local_runner(beam_arguments)))
         return dict(json.loads(output_file.read_text(encoding="utf-8")))
+
+
+@contextlib.contextmanager
+def _without_information() -> Iterator[None]:
+    """Keeps what is no warning out of the log, where TFX would print 150 lines around ours."""
+    level = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(level)
 
 
 def _write(output: Mapping[str, Any], output_file: Path) -> None:

@@ -16,11 +16,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 _FOLDERS = {"gs": "gcs", "minio": "minio", "s3": "s3"}
 """Folder of the mirror, by the scheme of an address."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +88,18 @@ def addresses(executor_input: Mapping[str, Any]) -> list[str]:
     """Returns the addresses of all artifacts of a task."""
     sides = (executor_input.get("inputs", {}), executor_input.get("outputs", {}))
     return [artifact["uri"] for side in sides for _, artifact in _artifacts(side)]
+
+
+def run_id(executor_input: Mapping[str, Any]) -> str | None:
+    """Returns the id of the run, by the folder of an output: ROOT/PIPELINE/RUN/STAGE[/SALT]/KEY; None without outputs.
+
+    The environment of a task has it in no release that this was read in.
+    """
+    for _, artifact in _artifacts(executor_input.get("outputs", {})):
+        ids = [part for part in artifact["uri"].split("/")[:-2] if _UUID.fullmatch(part)]
+        if ids:
+            return str(ids[-1])
+    return None
 
 
 def _artifacts(side: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -15,6 +15,9 @@ import google.auth.exceptions
 import kfp
 import kfp_server_api
 import urllib3  # type: ignore[import-untyped]
+
+# tfx_cli_handler.py says why this is relative.
+from . import pipeline_spec
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 _PAGE_SIZE = 100
@@ -131,6 +134,17 @@ class Api:
             return str(response.data.decode(errors="replace")) if response.status == 200 else None
         except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError):
             return None
+
+    def spec(self, run: Any) -> Mapping[str, Any] | None:
+        """Reads the PipelineSpec that a run follows; None where it was deleted with its pipeline."""
+        version = run.pipeline_version_reference
+        if run.pipeline_spec or version is None:
+            return pipeline_spec.without_platform(run.pipeline_spec or {}) or None
+        try:
+            version = self._client.get_pipeline_version(version.pipeline_id, version.pipeline_version_id)
+        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError):
+            return None
+        return pipeline_spec.without_platform(version.pipeline_spec or {}) or None
 
     def all(self, method: str, field: str, **options: Any) -> list[Any]:
         """Lists the items of all pages."""

@@ -84,6 +84,11 @@ def is_pipeline_spec(document: Mapping[str, Any]) -> bool:
     return "pipelineInfo" in document
 
 
+def without_platform(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the PipelineSpec that the API gives of a version, nested there if the package has a platform spec."""
+    return document.get("pipeline_spec", document)
+
+
 def validate(documents: Sequence[Mapping[str, Any]]) -> None:
     """Checks a package before anything is uploaded.
 

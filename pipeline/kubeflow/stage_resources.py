@@ -17,11 +17,11 @@ from trainer import strict_yaml
 TPU = "google.com/tpu"
 TPU_SELECTORS = ("cloud.google.com/gke-tpu-accelerator", "cloud.google.com/gke-tpu-topology")
 
-NEVER_REPEATED = ("ParameterCheck",)
+NEVER_REPEATED = ("ParameterCheck", "Verdict")
 """Stages whose errors no repetition mends."""
 
 NEVER_CACHED = ("ParameterCheck", "BoundEvaluator", "ErrorEvaluator", "Pusher")
-"""Stages that look into folders as they are now, which are no inputs of theirs: a cache would not see a change."""
+"""Stages that look into folders as they are now, of which a cache knows at most what was there when the run began."""
 
 _YEAR_SECONDS = 31_536_000
 

@@ -119,9 +119,7 @@ class KubeflowHandler(base_handler.BaseHandler):
         if not versions.pipeline_versions:
             raise click.ClickException(f'Pipeline "{self._name}" has no version. Use tfx pipeline update.')
         (version,) = versions.pipeline_versions
-        spec = version.pipeline_spec or {}
-        spec = spec.get("pipeline_spec", spec)  # Nested if there is a platform spec too.
-        root, parameters = self._run_settings(spec)
+        root, parameters = self._run_settings(pipeline_spec.without_platform(version.pipeline_spec or {}))
         experiment = self._api.call("create_experiment", self._name, namespace=self._api.namespace)
         run = self._api.call(
             "run_pipeline",
@@ -168,7 +166,7 @@ class KubeflowHandler(base_handler.BaseHandler):
         """Prints a run's state and that of each stage, with the error of one that failed."""
         run = self._api.call("get_run", self.flags_dict[labels.RUN_ID])
         self._print_runs([run])
-        for line in run_progress.lines(run, functools.partial(self._api.log, run.run_id)):
+        for line in run_progress.lines(run, self._api.spec(run), functools.partial(self._api.log, run.run_id)):
             click.echo(line)
 
     def terminate_run(self) -> None:
@@ -182,7 +180,7 @@ class KubeflowHandler(base_handler.BaseHandler):
         click.echo("Run deleted.")
 
     def _print_runs(self, runs: list[Any]) -> None:
-        rows = [[run.display_name, run.run_id, _state(run), _created_at(run)] for run in runs]
+        rows = [[run.display_name, run.run_id, run_progress.state(run), _created_at(run)] for run in runs]
         click.echo(self._format_table(["pipeline_name", "run_id", "status", "created_at"], rows))
 
     def _find_pipeline(self, name: str) -> Any | None:
@@ -246,10 +244,6 @@ class KubeflowHandler(base_handler.BaseHandler):
             ) from error
         click.echo(f'New container image "{built}" was built.')
         return built
-
-
-def _state(run: Any) -> str:
-    return "TERMINATED" if run.state == "FAILED" and run_progress.is_terminated(run) else run.state or "PENDING"
 
 
 def _created_at(resource: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ import pytest
 import tensorflow as tf
 
 from components.parameter_check import Executor
+from components.pushed_versions import PushedVersions
 from trainer import tasks
 
 
-def _check(**changes: object) -> None:
+def _check(**changes: object) -> dict[str, str]:
+    """Returns the fingerprints of what is pushed."""
     parameters = {
         "limit_name": "max_nll_bound",
         "task": "digits",
@@ -28,7 +31,13 @@ def _check(**changes: object) -> None:
         "serving_dir": f"{tempfile.gettempdir()}/serving/{{task}}",
     }
     assert not set(changes) - set(parameters)
-    Executor().Do({}, {}, {**parameters, **changes})
+    pushed = PushedVersions()
+    with tempfile.TemporaryDirectory() as folder:
+        pushed.uri = folder
+        Executor().Do({}, {"pushed_versions": [pushed]}, {**parameters, **changes})
+        content = json.loads(Path(folder, "versions.json").read_text())
+    versions: dict[str, str] = content["versions"]
+    return versions
 
 
 @pytest.mark.parametrize("name", tasks.NAMES)
@@ -44,6 +53,15 @@ def test_each_task_is_one_of_its_own_pipeline_alone(name: str) -> None:
 def test_a_run_may_say_it_all(tmp_path: Path) -> None:
     _check(task="mnist", steps=2000, limit=95.0, tolerance=0.0, data_dir=str(tmp_path), serving_dir=str(tmp_path))
     _check(task="two_digit_mnist", train_examples=7)
+
+
+def test_what_is_pushed_already_is_an_output(tmp_path: Path) -> None:
+    """By it a cache sees what the evaluator and Pusher find in a folder."""
+    assert _check(serving_dir=f"{tmp_path}/{{task}}") == {}
+    for version in ("7", "9", "unfinished"):
+        (tmp_path / "digits" / version).mkdir(parents=True)
+    (tmp_path / "digits" / "7" / "saved_model.pb").touch()
+    assert _check(serving_dir=f"{tmp_path}/{{task}}") == {"7": ""}
 
 
 @pytest.mark.parametrize(

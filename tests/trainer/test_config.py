@@ -33,8 +33,25 @@ def _job() -> Any:
     return _read("kubernetes/job.yaml")
 
 
+JOB, TRAIN_JOB, TF_JOB = JOBS = ["kubernetes/job.yaml", "kubeflow/train-job.yaml", "kubeflow/tf-job.yaml"]
+
+
+def _train_job() -> tuple[Any, Any, Any]:
+    """The TrainJob, and its JobSet's one job with the TrainJob's values, as Kubeflow Trainer puts them in."""
+    runtime, train_job = yaml.safe_load_all((CONFIG / TRAIN_JOB).read_text(encoding="utf-8"))
+    (job,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    values = train_job["spec"]["trainer"]
+    workers = values.pop("numNodes")
+    job["template"]["spec"] |= {"parallelism": workers, "completions": workers}
+    container |= values
+    return train_job, runtime, job
+
+
 def _pods(name: str) -> Any:
-    """The template of the workers' pods in the Job or in the TFJob."""
+    """The template of the workers' pods in the Job, the TrainJob or the TFJob."""
+    if name == TRAIN_JOB:
+        return _train_job()[2]["template"]["spec"]["template"]
     spec = _read(name)["spec"]
     return spec["template"] if "template" in spec else spec["tfReplicaSpecs"]["Worker"]["template"]
 
@@ -44,13 +61,10 @@ def _container(name: str) -> Any:
     return container
 
 
-JOBS = ["kubernetes/job.yaml", "kubeflow/tf-job.yaml"]
-
-
-def _environment(index: int) -> dict[str, str]:
+def _environment(index: int, name: str = JOB) -> dict[str, str]:
     """What a container of the Job finds: Kubernetes puts in what was defined before, where it says $(NAME)."""
     found: dict[str, str] = {}
-    for variable in _container("kubernetes/job.yaml")["env"]:
+    for variable in _container(name)["env"]:
         if "valueFrom" in variable:
             annotation = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
             assert variable["valueFrom"] == {"fieldRef": {"fieldPath": annotation}}
@@ -62,14 +76,52 @@ def _environment(index: int) -> dict[str, str]:
 
 def test_the_manifests_keep_to_kubernetes_api() -> None:
     job = _job()
-    # Newer than the models: https://kubernetes.io/docs/concepts/workloads/controllers/job/#success-policy
-    assert job["spec"].pop("successPolicy") == {"rules": [{"succeededIndexes": "0"}]}
-    for rule in job["spec"]["podFailurePolicy"]["rules"]:
-        # The models of 1.26 ask it of every rule, the API of none: kubernetes/kubernetes#120204.
-        rule.setdefault("onPodConditions", [])
     kubernetes_api.strict("V1Job", job, "job")
     kubernetes_api.strict("V1Service", _read("kubernetes/service.yaml"), "service")
     kubernetes_api.strict("V1NetworkPolicy", _read("kubernetes/network-policy.yaml"), "network-policy")
+
+
+def test_the_train_job_keeps_to_kubeflows_schema() -> None:
+    """Fields of trainer.kubeflow.org/v1alpha1, from its API; those of a JobSet's job are Kubernetes'."""
+    train_job, runtime, job = _train_job()
+    for manifest, kind in ((train_job, "TrainJob"), (runtime, "TrainingRuntime")):
+        assert manifest.keys() == {"apiVersion", "kind", "metadata", "spec"}
+        assert (manifest["apiVersion"], manifest["kind"]) == ("trainer.kubeflow.org/v1alpha1", kind)
+    reference = {"apiGroup": "trainer.kubeflow.org", "kind": "TrainingRuntime", "name": runtime["metadata"]["name"]}
+    assert train_job["spec"].keys() == {"runtimeRef", "trainer"} and train_job["spec"]["runtimeRef"] == reference
+    assert train_job["spec"]["trainer"].keys() <= {"image", "command", "args", "env", "resourcesPerNode"}
+    # No torch, mpi or other policy beside it: this is the plain one.
+    assert runtime["spec"].keys() == {"mlPolicy", "template"} and runtime["spec"]["mlPolicy"].keys() == {"numNodes"}
+    assert job.keys() == {"name", "template"}
+    # By this label and this name the TrainJob's values find their places.
+    assert job["template"]["metadata"]["labels"] == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+    assert _container(TRAIN_JOB)["name"] == "node"
+    kubernetes_api.strict("V1JobTemplateSpec", job["template"], "template")
+    # A mistake below the JobSet is seen too.
+    job["template"]["spec"]["backoffLimits"] = 10
+    with pytest.raises(AssertionError, match="backoffLimits"):
+        kubernetes_api.strict("V1JobTemplateSpec", job["template"], "template")
+
+
+def test_the_workers_of_the_train_job_find_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    train_job, _, job = _train_job()
+    (port,) = _container(TRAIN_JOB)["ports"]
+    workers, name = job["template"]["spec"]["completions"], train_job["metadata"]["name"]
+    # The JobSet has the TrainJob's name, makes the headless service of it, and gives each pod a host name.
+    hosts = [f"{name}-{job['name']}-0-{index}.{name}:{port['containerPort']}" for index in range(workers)]
+    for index in range(workers):
+        monkeypatch.setenv("TF_CONFIG", config := _environment(index, TRAIN_JOB)["TF_CONFIG"])
+        found = tf_config.Cluster.from_environment()
+        assert found and found.jobs == {"worker": tuple(hosts)}
+        assert json.loads(config)["task"] == {"type": "worker", "index": index}
+
+
+def test_the_train_job_does_about_a_status_what_the_job_does() -> None:
+    spec = _train_job()[2]["template"]["spec"]
+    text = json.dumps(spec["podFailurePolicy"]).replace('"node"', '"worker"')
+    assert json.loads(text) == _job()["spec"]["podFailurePolicy"]
+    for field in ("successPolicy", "backoffLimit", "parallelism", "completions"):
+        assert spec[field] == _job()["spec"][field], field
 
 
 def test_the_tf_job_keeps_to_kubeflows_schema() -> None:
@@ -120,14 +172,15 @@ def test_draw_train_takes_the_arguments(name: str) -> None:
     assert pod["volumes"][0] == {"name": "runs", "persistentVolumeClaim": {"claimName": "draw-runs"}}
 
 
-def test_the_two_jobs_run_the_same() -> None:
-    job, tf_job = map(_container, JOBS)
+@pytest.mark.parametrize("name", [TRAIN_JOB, TF_JOB])
+def test_the_others_run_the_same_as_the_job(name: str) -> None:
+    job, other = _container(JOB), _container(name)
     for field in ("args", "resources", "securityContext", "volumeMounts"):
-        assert job[field] == tf_job[field], field
-    assert _pods(JOBS[0])["metadata"] == _pods(JOBS[1])["metadata"]
+        assert job[field] == other[field], field
+    assert _pods(JOB)["metadata"] == _pods(name)["metadata"]
     (image,) = _read("kustomization.yaml")["images"]
     assert job["image"] == image["name"]
-    assert tf_job["image"] == f"{image['newName']}:{image['newTag']}"
+    assert other["image"] == f"{image['newName']}:{image['newTag']}"
 
 
 def test_the_kustomization_names_every_file() -> None:

@@ -221,7 +221,9 @@ class _Progress:
         self._task, self._report = task, report
         self._reported = time.monotonic()
         self._rate = 0.0
-        """Glimpses a second of one row of the batch, which is much the same for any T."""
+        """Glimpses a second of one row of the batch, which is much the same for any T; 0 until one was measured."""
+        self._compiled: set[int] = set()
+        """Numbers of glimpses with which a call has been made."""
         self.validation = ""
         """The last validation, in words."""
 
@@ -229,19 +231,24 @@ class _Progress:
         """Take the call's rate, and report a line when it is time to."""
         rate = call.steps * trainer.glimpses / call.seconds
         # The first call compiles: its rate says nothing.
-        self._rate = rate if call.steps == 1 or not self._rate else 0.8 * self._rate + 0.2 * rate
+        if trainer.glimpses in self._compiled:
+            self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
+        self._compiled.add(trainer.glimpses)
         if time.monotonic() - self._reported < _REPORT_SECONDS:
             return
         self._reported = time.monotonic()
         recipe = self._task.recipe
-        left = (self._task.glimpses_before(recipe.steps) - self._task.glimpses_before(call.done)) / self._rate
         parts = [
             f"step {call.done:,}/{recipe.steps:,}",
             trainer.objective.training_text(call.metrics.means),
             self.validation,
-            f"{self._rate / trainer.glimpses * recipe.batch_size:,.0f} examples/s",
-            f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left",
         ]
+        if self._rate:
+            left = (self._task.glimpses_before(recipe.steps) - self._task.glimpses_before(call.done)) / self._rate
+            parts += [
+                f"{self._rate / trainer.glimpses * recipe.batch_size:,.0f} examples/s",
+                f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left",
+            ]
         self._report("  ".join(part for part in parts if part))
 
     def finish(self, done: int) -> None:

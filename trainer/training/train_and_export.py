@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -47,8 +48,9 @@ def run(
     at a time has that folder.
 
     With `logs_dir` the checkpoints are temporary: the summaries go there when the model is written, the folder is
-    removed, and so are others whose training will not come back (ABANDONED_DAYS). Without it they are kept, and a
-    training with more steps and else the same inputs continues from where they end.
+    removed, and so are others whose training will not come back (ABANDONED_DAYS). A second process with the same inputs
+    then waits for the first. Without it they are kept, a training with more steps and else the same inputs continues
+    from where they end, and a second process is refused.
 
     Returns whether this is the chief. No worker returns before the model is written. Raises what `loop.train` raises,
     ValueError for patterns that match nothing and for a worker that was started for something else,
@@ -77,7 +79,8 @@ def run(
             cluster.end_together(strategy)
             return False
         validation_files = _matching_files(validation_patterns)
-        with folder_lock.hold(directory, "training", report=report) as hold:
+        # A run's next attempt waits until the one before has saved and ended, another run until this one has its model.
+        with folder_lock.hold(directory, "training", wait=logs_dir is not None, report=report) as hold:
             partial = _prepare_export(model_dir, directory)
             shorter = None
             if not checkpoints.paths(directory):
@@ -220,13 +223,19 @@ def _remove_partial_export(directory: str) -> None:
 
 def _remove_training(directory: str) -> None:
     _remove_partial_export(directory)
+    if "://" not in directory:
+        # In one step: one that waits makes the folder anew as soon as its owner's file is gone.
+        root, name = os.path.split(directory)
+        removed = os.path.join(root, f"{name[:16]}.removed-{uuid.uuid4().hex[:8]}")
+        os.rename(directory, removed)
+        directory = removed
     tf.io.gfile.rmtree(directory)
 
 
 def _remove_abandoned(checkpoint_root: str) -> None:
     """Remove the folders of trainings that will not come back."""
     oldest = time.time() - ABANDONED_DAYS * 24 * 3600
-    for directory in _training_folders(checkpoint_root):
+    for directory in _training_folders(checkpoint_root, r"[0-9a-f]{16}(\.removed-[0-9a-f]{8})?"):
         files = [os.path.join(place, name) for place, _, names in tf.io.gfile.walk(directory) for name in names]
         try:
             last_written = max((tf.io.gfile.stat(path).mtime_nsec / 1e9 for path in files), default=oldest)
@@ -237,11 +246,11 @@ def _remove_abandoned(checkpoint_root: str) -> None:
             _LOG.info("Could not remove %s: %s", directory, error)
 
 
-def _training_folders(checkpoint_root: str) -> list[str]:
+def _training_folders(checkpoint_root: str, pattern: str = "[0-9a-f]{16}") -> list[str]:
     if not tf.io.gfile.isdir(checkpoint_root):
         return []
     names = (name.rstrip("/") for name in tf.io.gfile.listdir(checkpoint_root))
-    return [os.path.join(checkpoint_root, name) for name in sorted(names) if re.fullmatch("[0-9a-f]{16}", name)]
+    return [os.path.join(checkpoint_root, name) for name in sorted(names) if re.fullmatch(pattern, name)]
 
 
 def _copy(source: str, target: str) -> None:

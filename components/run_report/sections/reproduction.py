@@ -18,7 +18,8 @@ from trainer.task import GIVEN, WITH_SET
 
 def gather(run: Run) -> dict[str, Any]:
     """Gathers the command, and rows (what, value) of versions, hashes and the machine."""
-    rows = [*provenance.versions().items(), *provenance.model_hashes(run.model_dir).items()]
+    rows = [("Kubeflow Pipelines run", run.run_id)] if run.run_id else []
+    rows += [*provenance.versions().items(), *provenance.model_hashes(run.model_dir).items()]
     for split in run.task.data.splits:
         rows.append((f"examples of {split!r}, SHA-256", provenance.sha256(run.files(split))))
     rows += provenance.machine().items()

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from tfx import types
 from tfx.types import standard_artifacts
 from tfx.utils import import_utils
 
+from components import verdict
 from components.run_report import data_cards, event_curves
 from components.run_report.artifact import RunReport
 from components.run_report.sections import reproduction
@@ -140,6 +142,40 @@ def test_a_refused_model_has_its_whole_report(runs: dict[str, TinyRun]) -> None:
         "above the greatest allowed, 0%" in page and "No &lt;tensor&gt; &amp; &#34;no answer&#34; within 300 s" in page
     )
     assert "Not pushed; the model is in " in page
+
+
+def test_a_report_on_kubeflow_is_named_after_its_run(
+    runs: dict[str, TinyRun], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """There every model's folder is called `model`."""
+    run = runs["generative"]
+    shutil.copytree(run.artifacts["model"].uri, tmp_path / "model")
+    monkeypatch.setenv("KFP_RUN_ID", "0f2c7f1e")
+    path, failed = run.report("on-kubeflow", model=artifact(standard_artifacts.Model, tmp_path / "model"))
+    page = path.read_text(encoding="utf-8")
+    assert failed == [] and "<title>mnist, run 0f2c7f1e: report</title>" in page and "model model" not in page
+    assert re.search(r"Kubeflow Pipelines run</t[hd]>\s*<td[^>]*>0f2c7f1e<", page)
+
+
+def test_a_report_on_one_machine_is_named_after_its_model(reports: dict[str, Path]) -> None:
+    page = reports["generative"].read_text(encoding="utf-8")
+    assert "<title>mnist, model 7: report</title>" in page and "Kubeflow" not in page
+
+
+def test_the_verdict_stage_fails_with_the_sentences_of_the_gates(runs: dict[str, TinyRun], tmp_path: Path) -> None:
+    run = runs["classifier"]
+    report = artifact(RunReport, tmp_path / "report")
+    passed = {"evaluation": [run.artifacts["evaluation"]], "infra_blessing": [run.artifacts["infra_blessing"]]}
+    verdict.Executor().Do({**passed, "report": [report]}, {}, {})
+    strict = evaluated(
+        TASKS["classifier"], run.artifacts["model"], run.artifacts["examples"], tmp_path / "strict", limit=0.0
+    )
+    unservable = artifact(standard_artifacts.InfraBlessing, tmp_path / "unservable")
+    (Path(unservable.uri) / "INFRA_NOT_BLESSED").write_text("There was no result within 300 s.\n")
+    with pytest.raises(ValueError, match=r"^The model was refused: .*, above the greatest allowed, 0%\.$"):
+        verdict.Executor().Do({**passed, "evaluation": [strict], "report": [report]}, {}, {})
+    with pytest.raises(ValueError, match=r"allowed, 0%; There was no result within 300 s\.$"):
+        verdict.Executor().Do({"evaluation": [strict], "infra_blessing": [unservable], "report": [report]}, {}, {})
 
 
 def test_a_model_that_is_no_more_than_nan_has_a_report_that_says_so(

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli.main import main
+from pipeline.kubeflow import compiler
 
 GOOGLE = ("--image", "draw:1", "--pipeline-root", "gs://bucket/draw")
 MINIO = ("--image", "draw:1", "--pipeline-root", "minio://bucket/draw")
@@ -47,3 +48,15 @@ def test_a_mistake_is_one_message_and_status_1(
     assert shown.startswith(f"Error: {message}")
     assert shown.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("root", "noted"), [("s3://bucket/draw", True), ("minio://bucket/draw", False)])
+def test_a_root_at_s3_comes_with_what_the_cluster_needs_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, noted: bool
+) -> None:
+    """Or its first stage would fail after its work."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compiler, "run", lambda settings, output: output)
+    status, shown = _compile("--image", "draw:1", "--pipeline-root", root, *PLACES)
+    assert status == 0 and shown.endswith("package  draw.yaml\n")
+    assert ("providers.s3 in the configmap kfp-launcher" in shown) is noted

@@ -68,6 +68,8 @@ class Task:
     attempts: list[str] = dataclasses.field(default_factory=list)
     """What each of them has written to its log."""
     seconds: float = 0.0
+    address: str = ""
+    """Where its outputs lie: <root>/<pipeline>/<run>/<stage>."""
 
 
 class RetryPolicy(enum.Enum):
@@ -179,7 +181,7 @@ class Cluster:
         key = _cache_key(executor_input, container)
         if spec.get("cachingOptions", {}).get("enableCache") and key in self._cache:
             return Task(state="CACHED", outputs=self._cache[key])
-        task = Task(state="FAILED")
+        task = Task(state="FAILED", address=root)
         strategy = RetryStrategy.of_task(spec, self.policy)
         lost_seconds = 0.0
         while True:
@@ -233,7 +235,6 @@ class Cluster:
             "TMPDIR": str(pod / "tmp"),
             "PYTHONPATH": str(PROJECT),
             "CUDA_VISIBLE_DEVICES": "-1",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
             "KFP_MIRROR_ROOT": str(pod),
             **{variable["name"]: variable.get("value", "") for variable in container.get("env", ())},
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import pathlib
 from typing import Any
 
@@ -31,6 +33,21 @@ class Judge(BaseExecutor):
         blessing.set_int_custom_property("blessed", int(blessed))
         blessing.set_string_custom_property("current_model", model.uri)
         blessing.mlmd_artifact.custom_properties["never_set"].SetInParent()
+
+
+class Talkative(BaseExecutor):
+    """Logs as TFX and Beam do, warns, and says of which run it is a part."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        for name in ("absl", "apache_beam", "root"):
+            logging.getLogger(name).info("information of %s", name)
+        logging.getLogger("components").warning("a warning")
+        print("run", os.environ.get("KFP_RUN_ID"))
 
 
 class Defective(BaseExecutor):

@@ -101,6 +101,7 @@ def test_an_image_given_beside_the_file_comes_first(tmp_path: Path) -> None:
         ("image: draw 1", "is no name of an image"),
         ("{image: i, image: j}", "cluster.yaml is no YAML: line 1, column 12: the key 'image' is there twice"),
         ("{image: i, env: {A: a, A: b}}", "the key 'A' is there twice"),
+        ("{image: i, fail_refused: yes please}", "fail_refused is 'yes please'; expected true or false"),
         ("{image: i, caching: 'no'}", "caching is 'no'; expected true or false"),
     ],
 )

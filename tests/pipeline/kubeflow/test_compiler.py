@@ -13,7 +13,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from pipeline.kubeflow import compiler, pipeline_spec
 from pipeline.kubeflow.pipeline_spec import Document
 from serving.beam_options import LOCAL_BEAM_ARGUMENTS
-from tests.pipeline.kubeflow.conftest import settings
+from tests.pipeline.kubeflow.conftest import CLUSTER, settings
 from trainer import tasks
 from trainer.task import CLASSIFIER, Task
 
@@ -146,6 +146,26 @@ def test_what_looks_into_folders_is_never_taken_from_the_cache(documents: list[D
     for spec, judge in ((documents[0], "BoundEvaluator"), (classifier, "ErrorEvaluator")):
         cached = {name for name, task in spec["root"]["dag"]["tasks"].items() if task["cachingOptions"]["enableCache"]}
         assert set(spec["root"]["dag"]["tasks"]) - cached == {"ParameterCheck", judge, "Pusher"}
+
+
+def test_what_is_pushed_is_an_input_of_what_looks_at_it(documents: list[Document], classifier: Document) -> None:
+    for spec, judge in ((documents[0], "BoundEvaluator"), (classifier, "ErrorEvaluator")):
+        for stage in (judge, "Pusher"):
+            source = spec["root"]["dag"]["tasks"][stage]["inputs"]["artifacts"]["pushed_versions"]
+            output = {"producerTask": "ParameterCheck", "outputArtifactKey": "pushed_versions"}
+            assert source == {"taskOutputArtifact": output}, stage
+
+
+@pytest.mark.parametrize("samples", [None, 3])
+def test_a_last_stage_fails_for_a_refused_model_where_the_file_says_so(tmp_path: Path, samples: int | None) -> None:
+    cluster = f"{CLUSTER}\nfail_refused: true\n"
+    compiler.run(settings(tmp_path, cluster=cluster, score_samples=samples), tmp_path / "draw.yaml")
+    tasks_of_run = pipeline_spec.read(tmp_path / "draw.yaml")[0]["root"]["dag"]["tasks"]
+    assert set(tasks_of_run) == STAGES | {"Verdict"} | ({"SplitScorer"} if samples else set())
+    verdict = tasks_of_run["Verdict"]
+    assert set(verdict["dependentTasks"]) >= {"RunReport", "SplitScorer"} & set(tasks_of_run)
+    assert not any("Verdict" in task.get("dependentTasks", ()) for task in tasks_of_run.values())
+    assert "retryPolicy" not in verdict, "what it refuses no repetition mends"
 
 
 def test_beams_options_go_to_the_stages_that_run_on_it(documents: list[Document]) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import logging
 import os
+import threading
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
+import google.auth.exceptions
 import pytest
 from tfx.types import Artifact, standard_artifacts
 
@@ -131,6 +136,35 @@ def test_every_stage_takes_as_many_threads_as_its_limit_grants(pod: Path, monkey
     assert [os.environ[variable] for variable in THREADS] == ["5", "5", "2"], "what the cluster's file says stays"
 
 
+RUN = "0f2c7f1e-6c3b-4d0e-9d0a-1a2b3c4d5e6f"
+SALT = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize("folders", [f"{RUN}/Stage/{SALT}", f"{RUN}/Stage"], ids=["2.17", "2.0"])
+def test_a_stage_knows_its_run(
+    pod: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, folders: str
+) -> None:
+    monkeypatch.setenv("KFP_RUN_ID", "")
+    arguments = _arguments(pod, f"{STAGES}.Talkative", root=f"minio://mlpipeline/{SALT}/draw/{folders}")
+    assert container_entrypoint.main(arguments) == 0
+    assert f"run {RUN}\n" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("level", [None, "0"])
+def test_a_log_has_warnings_and_what_we_say_alone(
+    pod: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, level: str | None
+) -> None:
+    """Or one asks for all of it."""
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    if level is not None:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
+    with caplog.at_level(logging.INFO):
+        assert container_entrypoint.main(_arguments(pod, f"{STAGES}.Talkative")) == 0
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["a warning"]
+    information = [record for record in caplog.records if record.levelno < logging.WARNING]
+    assert bool(information) is (level is not None)
+
+
 def test_a_users_mistake_is_one_line(pod: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = _arguments(pod, "components.serving_check.Executor", split="test", timeout_seconds=0)
     assert container_entrypoint.main(arguments) == 1
@@ -174,3 +208,76 @@ def test_workers_elsewhere_are_given_addresses_of_google_cloud(pod: Path, capsys
 def test_workers_in_the_pod_use_its_files(pod: Path) -> None:
     arguments = _arguments(pod, f"{STAGES}.Judge", "--runner=PortableRunner", "--environment_type=LOOPBACK")
     assert container_entrypoint.main(arguments) == 0
+
+
+class Bucket(http.server.ThreadingHTTPServer):
+    """Google Cloud Storage's JSON API for one bucket: lists objects by prefix, and deletes them."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        bucket = self
+        self.objects = objects
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                (prefix,) = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)["prefix"]
+                names = sorted(name for name in bucket.objects if name.startswith(prefix))
+                items = [{"bucket": "b", "name": name, "size": str(len(bucket.objects[name]))} for name in names]
+                self._respond(200, json.dumps({"items": items}))
+
+            def do_DELETE(self) -> None:
+                name = urllib.parse.unquote(self.path.partition("/o/")[2].partition("?")[0])
+                self._respond(204 if bucket.objects.pop(name, None) is not None else 404, "")
+
+            def _respond(self, status: int, text: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def download(self, prefix: str, folder: Path) -> None:
+        """As the launcher does for the next stage: each object is a file, and what is before a slash a folder."""
+        for name in sorted(name for name in self.objects if name.startswith(prefix)):
+            path = folder / name  # A slash at the end is gone from it, as from Go's filepath.Join.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.objects[name])
+
+
+def test_markers_of_folders_that_workers_elsewhere_have_left_are_removed(
+    pod: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """kubeflow/pipelines#13476: the launcher of the next stage takes one for a file."""
+    written = {
+        "x/blessing/": b"",
+        "x/blessing/a/": b"",
+        "x/blessing/a/data": b"1",
+        "x/blessing/empty": b"",
+        "x/b/": b"",
+    }
+    with Bucket(dict(written)) as bucket:
+        threading.Thread(target=bucket.serve_forever, daemon=True).start()
+        with pytest.raises(OSError, match=r"Not a directory|File exists"):
+            bucket.download("x/blessing/", tmp_path / "before")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{bucket.server_port}")
+        arguments = _arguments(pod, f"{STAGES}.Talkative", "--runner=DataflowRunner", root="gs://b/x")
+        assert container_entrypoint.main(arguments) == 0
+        assert sorted(bucket.objects) == ["x/b/", "x/blessing/a/data", "x/blessing/empty"], "no file, and no neighbour"
+        bucket.download("x/blessing/", tmp_path / "after")
+        bucket.shutdown()
+
+
+def test_a_bucket_that_cannot_be_looked_into_does_not_fail_the_stage(
+    pod: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise google.auth.exceptions.DefaultCredentialsError("no account")
+
+    monkeypatch.setattr("google.cloud.storage.Client", refuse)
+    arguments = _arguments(pod, f"{STAGES}.Talkative", "--runner=DataflowRunner", root="gs://b/x")
+    assert container_entrypoint.main(arguments) == 0
+    assert "could not be removed below gs://b/x/blessing: no account" in capsys.readouterr().err

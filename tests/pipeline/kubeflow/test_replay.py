@@ -1,9 +1,10 @@
-"""The compiled pipeline, all of its tasks by their own commands, on an emulated Kubeflow Pipelines: five runs."""
+"""The compiled pipeline, all of its tasks by their own commands, on an emulated Kubeflow Pipelines: six runs."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class Runs:
     """One step more."""
     refused: dict[str, Task]
     """As `longer`, by a threshold that no model passes."""
+    failed: dict[str, Task]
+    """As `refused`, of a package that was compiled with `fail_refused`."""
 
     def versions(self) -> list[Path]:
         return sorted((self.volume / "serving" / "digits").iterdir())
@@ -49,11 +52,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("cluster")
     package, volume = folder / "draw.yaml", folder / "volume"
     compiler.run(settings(folder, cluster=CLUSTER), package)
+    compiler.run(settings(folder, cluster=f"{CLUSTER}fail_refused: true\n"), folder / "fail-refused.yaml")
     (volume / "data").mkdir(parents=True)
     cluster = Cluster(folder)
     cluster.lost_after_seconds = 12 * 3600
 
-    def run(steps: int, max_nll_bound: float, kill: dict[str, str] | None = None) -> dict[str, Task]:
+    def run(
+        steps: int, max_nll_bound: float, kill: dict[str, str] | None = None, package: Path = package
+    ) -> dict[str, Task]:
         parameters = {
             "task": "digits",
             "steps": steps,
@@ -73,6 +79,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         repeated=run(STEPS, 400.0),
         longer=run(STEPS + 1, 400.0),
         refused=run(STEPS + 1, 1.0),
+        failed=run(STEPS + 1, 1.0, package=folder / "fail-refused.yaml"),
     )
 
 
@@ -152,6 +159,34 @@ def test_a_refused_model_is_not_pushed_and_the_run_succeeds(runs: Runs) -> None:
     assert pushed.splitlines()[-1] == "pushed_model: not pushed"
     assert _property(runs.refused, PUSHER, "pushed_model", "pushed") == 0
     assert len(runs.versions()) == 2
+
+
+def test_where_the_file_says_so_the_run_of_a_refused_model_fails_after_its_report(runs: Runs) -> None:
+    assert _states(runs.failed)["FAILED"] == {"Verdict"}
+    assert _states(runs.failed)["SUCCEEDED"] == {"ParameterCheck", JUDGE, PUSHER, "RunReport"}
+    (log,) = runs.failed["Verdict"].attempts
+    assert re.fullmatch(
+        r"Error: The model was refused: .*, above the greatest allowed, 1 nats.*\.", log.splitlines()[-1]
+    )
+    assert "Traceback" not in log
+    assert _page(runs, runs.failed)
+
+
+def _page(runs: Runs, run: dict[str, Task]) -> str:
+    folder = runs.cluster.path(run["RunReport"].outputs["report"].uri)
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_report_names_the_run(runs: Runs) -> None:
+    run_id = runs.first["RunReport"].address.split("/")[-2]
+    assert f"<title>digits, run {run_id}: report</title>" in _page(runs, runs.first)
+
+
+def test_a_stages_log_is_what_we_say_in_it(runs: Runs) -> None:
+    """TFX's own entry point logs 150 lines."""
+    for name, task in runs.first.items():
+        lines = task.attempts[-1].splitlines()
+        assert len(lines) < (20 if name == TRAINER else 6), (name, lines)
 
 
 def test_a_model_from_the_cache_is_not_compared_with_itself(runs: Runs) -> None:

@@ -126,8 +126,11 @@ def test_a_run_lives_from_create_to_delete(tfx: Tfx, api: FakeApi) -> None:
         assert answer.exit_code == 0 and row["run_id"] in answer.stdout and "PENDING" in answer.stdout
 
     assert tfx("run", "terminate", f"--run_id={row['run_id']}", endpoint=api.url).exit_code == 0
-    for answer in ("list", f"status --run_id={row['run_id']}"):
-        assert "TERMINATED" in tfx("run", *answer.split(), "--pipeline_name=plain", endpoint=api.url).stdout
+    for state, history in (("TERMINATING", None), ("TERMINATED", ("RUNNING", "CANCELING"))):
+        if history:
+            api.report(row["run_id"], "FAILED", *history)
+        for answer in ("list", f"status --run_id={row['run_id']}"):
+            assert state in tfx("run", *answer.split(), "--pipeline_name=plain", endpoint=api.url).stdout
     assert tfx("run", "delete", f"--run_id={row['run_id']}", endpoint=api.url).exit_code == 0
     assert not api.rows("runs")
 
@@ -143,21 +146,46 @@ def _status(tfx: Tfx, api: FakeApi, state: str, *stages: tuple[str, str]) -> lis
     return answer.stdout[answer.stdout.rindex("+") :].splitlines()[1:]
 
 
-DONE = (("ParameterCheck", "SUCCEEDED"), ("TfdsExampleGen", "SUCCEEDED"))
+DONE = (("ParameterCheck", "SUCCEEDED"), ("ImageExampleGen", "SUCCEEDED"))
+GLOG = "F1126 12:00:00.000000       1 main.go:57] "
 
 
 def test_a_failed_run_says_which_stage_failed_and_why(tfx: Tfx, api: FakeApi) -> None:
-    api.logs["plain-Trainer-executor"] = "step 1\nError: no such file\nError: no such bucket: gs://bucket\nend\n"
+    log = "step 1\nError: no such file\nTraceback:\nValueError: it\nError: no such bucket: gs://bucket\nend\n"
+    api.logs["plain-Trainer-executor"] = log + f"{GLOG}failed to execute component: exit status 1\n"
     lines = [line for line in _status(tfx, api, "FAILED", *DONE, ("Trainer", "FAILED")) if line.strip()]
-    assert [line.split()[0] for line in lines[:3]] == ["ParameterCheck", "TfdsExampleGen", "Trainer"]
+    assert [line.split()[0] for line in lines[:3]] == ["ParameterCheck", "ImageExampleGen", "Trainer"]
     assert "SUCCEEDED, 0 min 45 s" in lines[0] and "FAILED" in lines[2]
     assert lines[3] == "    Error: no such bucket: gs://bucket"
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("Error: old\n{GLOG}failed to execute component: signal: killed\n", "limit of memory: give it more memory_gb"),
+        ("{GLOG}failed to execute component: signal: terminated\n", "stopped from outside: the run was terminated"),
+        ("{GLOG}failed to execute component: exit status 143\n", "or its give_up_after_hours had passed"),
+        (
+            'end\n{GLOG}failed to upload output artifact "executor-logs" to remote storage URI "s3://b/x": no key\n',
+            "providers.s3 in the configmap kfp-launcher",
+        ),
+        (
+            "{GLOG}failed to fetch non-default buckets: Invalid region: region was not a valid DNS name\n",
+            "`caching: false` in the cluster's file",
+        ),
+        ("{GLOG}mkdir /gcs/b/model: not a directory\n", "An object of 0 bytes whose name ends with /"),
+    ],
+)
+def test_what_the_launcher_says_is_told_with_what_to_do(tfx: Tfx, api: FakeApi, log: str, words: str) -> None:
+    api.logs["plain-Trainer-executor"] = log.replace("{GLOG}", GLOG)
+    text = "\n".join(_status(tfx, api, "FAILED", *DONE, ("Trainer", "FAILED")))
+    assert words in text and "Error: old" not in text
 
 
 def test_a_log_that_is_gone_from_the_cluster_is_in_the_store(tfx: Tfx, api: FakeApi) -> None:
     lines = _status(tfx, api, "FAILED", *DONE, ("Trainer", "FAILED"))
     (row,) = api.rows("runs")
-    assert f"<pipeline>/{row['run_id']}/Trainer/<id>/executor-logs-0" in "\n".join(lines)
+    assert f"gs://bucket/root/plain/{row['run_id']}/Trainer/<id>/executor-logs-0" in "\n".join(lines)
 
 
 def test_a_pod_that_cannot_start_is_told_with_the_time_since_when(tfx: Tfx, api: FakeApi) -> None:
@@ -165,8 +193,43 @@ def test_a_pod_that_cannot_start_is_told_with_the_time_since_when(tfx: Tfx, api:
     assert "nothing has moved since 2026-01-02 00:02:00" in text and text.count("has not started") == 1
 
 
+def test_a_run_of_which_nothing_begins_is_told_too(tfx: Tfx, api: FakeApi) -> None:
+    create(tfx, api)
+    run(tfx, api, "name=a")
+    answer = tfx(
+        "run", "status", "--pipeline_name=plain", f"--run_id={api.rows('runs')[0]['run_id']}", endpoint=api.url
+    )
+    assert "No stage has begun since the run was created, 2026-01-02" in answer.stdout
+
+
 def test_a_stage_that_runs_is_not_said_to_wait(tfx: Tfx, api: FakeApi) -> None:
-    assert "has not started" not in "\n".join(_status(tfx, api, "RUNNING", *DONE, ("Trainer", "RUNNING")))
+    text = "\n".join(_status(tfx, api, "RUNNING", ("ParameterCheck", "CACHED"), ("Trainer", "RUNNING")))
+    assert "has not started" not in text and "SUCCEEDED, from the cache" in text
+
+
+def test_every_stage_has_a_line_in_the_pipelines_order(tfx: Tfx, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TASK": "digits", "IMAGE": "draw:1", "PIPELINE_ROOT": "gs://bucket/draw"}.items():
+        monkeypatch.setenv(name, value)
+    assert tfx("pipeline", "create", f"--pipeline_path={kubeflow_runner.__file__}", endpoint=api.url).exit_code == 0
+    assert tfx("run", "create", "--pipeline_name=draw", endpoint=api.url).exit_code == 0
+    (row,) = api.rows("runs")
+    api.progress(row["run_id"], "FAILED", ("ParameterCheck", "SUCCEEDED"), ("ImportSchemaGen", "FAILED"))
+
+    def stages() -> list[list[str]]:
+        answer = tfx("run", "status", "--pipeline_name=draw", f"--run_id={row['run_id']}", endpoint=api.url)
+        lines = answer.stdout[answer.stdout.rindex("+") :].splitlines()[1:]
+        return [line.split()[:2] for line in lines if line.strip() and not line.startswith(" ")]
+
+    assert stages()[:2] == [["ParameterCheck", "SUCCEEDED,"], ["ImportSchemaGen", "FAILED,"]]
+    names = [name for name, _ in stages()]
+    assert len(names) == 10 and all(state == "NOT" for _, state in stages()[2:])
+    assert (
+        names.index("ImageExampleGen") < names.index("StatisticsGen") < names.index("Trainer") < names.index("Pusher")
+    )
+    assert names[-1] == "RunReport"
+    # What a pipeline was is gone with it; its runs are not.
+    assert tfx("pipeline", "delete", "--pipeline_name=draw", endpoint=api.url).exit_code == 0
+    assert [name for name, _ in stages()] == ["ParameterCheck", "ImportSchemaGen"]
 
 
 def test_a_run_takes_the_latest_version_and_another_root(

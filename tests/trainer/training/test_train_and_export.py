@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -166,6 +167,36 @@ def test_a_second_process_is_refused(job: Job, training: Training) -> None:
     assert not list(job.root.glob("*.partial")) and not (job.root / "second").exists()
 
 
+def test_a_second_process_with_temporary_checkpoints_waits_and_has_curves_of_its_own(
+    job: Job, training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two runs of one parameter set on Kubeflow, and a next attempt while the one before still saves."""
+    monkeypatch.setattr(folder_lock, "_POLL_SECONDS", 0.05)
+    second = Job(job.root, job.data)
+    threads: list[threading.Thread] = []
+    seen: list[list[str]] = []
+
+    def meanwhile() -> None:
+        seen.append(sorted(path.name for path in training.options["directory"].glob("ckpt-*")))
+        if not threads:
+            options = {"logs_dir": str(job.root / "logs-2")}
+            threads.append(threading.Thread(target=second.run, args=("second",), kwargs=options))
+            threads[0].start()
+            while not second.lines:
+                time.sleep(0.05)
+            # It waits, and has not begun.
+            assert second.lines[0].startswith("waiting for ") and f"process {os.getpid()} on" in second.lines[0]
+
+    training.meanwhile = meanwhile
+    job.run("first", logs_dir=str(job.root / "logs-1"))
+    threads[0].join(30)
+    assert not threads[0].is_alive() and (job.root / "second").is_dir()
+    for logs in ("logs-1", "logs-2"):
+        assert [path.name for path in (job.root / logs).iterdir()] == ["events"]
+    assert seen == [[], []], "the second trains anew, and no step of the first is taken for its own"
+    assert job.folders() == []
+
+
 def test_what_a_killed_export_left_is_removed_though_the_next_goes_elsewhere(job: Job) -> None:
     def killed(task: Task, weights: Any, folder: str) -> None:
         Path(folder, "assets").mkdir()
@@ -182,7 +213,9 @@ def test_what_a_killed_export_left_is_removed_though_the_next_goes_elsewhere(job
 
 def test_only_abandoned_folders_are_removed(job: Job) -> None:
     days = train_and_export.ABANDONED_DAYS
-    for name, age in {16 * "a": days + 1, 16 * "b": days - 1, 16 * "c": days + 1, "mine": days + 1}.items():
+    removed = f"{16 * 'd'}.removed-01234567"  # by a process that was killed over it
+    ages = {16 * "a": days + 1, 16 * "b": days - 1, 16 * "c": days + 1, removed: days + 1, "mine": days + 1}
+    for name, age in ages.items():
         folder = job.root / "state" / name
         (folder / "logs").mkdir(parents=True)
         for file in (folder / "ckpt-1.index", folder / "logs" / "events"):
