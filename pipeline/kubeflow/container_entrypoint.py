@@ -134,13 +134,20 @@ def _run(
 
 @contextlib.contextmanager
 def _without_information() -> Iterator[None]:
-    """Keeps what is no warning out of the log, where TFX would print 150 lines around ours."""
-    level = logging.root.manager.disable
+    """Keeps what is no warning out of the log, and TFX's warnings, where it would print 150 lines around ours."""
+    level, tfx = logging.root.manager.disable, logging.getLogger("absl")
     logging.disable(logging.INFO)
+    # It warns of each output that it cannot give the name back that an artifact on Vertex AI has.
+    tfx.addFilter(_is_error)
     try:
         yield
     finally:
+        tfx.removeFilter(_is_error)
         logging.disable(level)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def _write(output: Mapping[str, Any], output_file: Path) -> None:

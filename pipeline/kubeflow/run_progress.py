@@ -63,7 +63,7 @@ def lines(run: Any, spec: Mapping[str, Any] | None, read_log: ReadLog) -> Iterat
             yield f"{stage:24} {'NOT RUN' if run.state in _ENDED else 'NOT STARTED'}"
             continue
         own = [task for task in tasks if task.display_name == stage]
-        pods = _leaves(own, tasks) if own else [driver]
+        pods = _leaves(own or [driver], tasks)
         stage_state = own[0].state if own else driver.state
         is_cached = stage_state == "SUCCEEDED" and bool(own) and all(pod.state == "SKIPPED" for pod in pods)
         yield f"{stage:24} {stage_state}{', from the cache' if is_cached else _duration(driver, own)}"
@@ -101,7 +101,11 @@ def _reason(
 ) -> Iterator[str]:
     """Yields why the last attempt failed, by its log, and what to do where that is known; or where the log lies."""
     for pod in sorted(pods, key=_began, reverse=True):
-        if pod.state == "FAILED" and (log := read_log(pod.pod_name or pod.task_id)):
+        if pod.state != "FAILED":
+            continue
+        # The API names a node by its pod or by its id, as Argo's release has it.
+        logs = (read_log(name) for name in (pod.pod_name, pod.task_id) if name)
+        if log := next(filter(None, logs), None):
             launcher = [match["text"] for match in _LAUNCHER.finditer(log)]
             ending = launcher[-1] if launcher else (log.splitlines() or [""])[-1]
             if "signal: killed" in ending:

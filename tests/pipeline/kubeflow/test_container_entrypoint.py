@@ -160,9 +160,9 @@ def test_a_log_has_warnings_and_what_we_say_alone(
         monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
     with caplog.at_level(logging.INFO):
         assert container_entrypoint.main(_arguments(pod, f"{STAGES}.Talkative")) == 0
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["a warning"]
-    information = [record for record in caplog.records if record.levelno < logging.WARNING]
-    assert bool(information) is (level is not None)
+    messages = [record.getMessage() for record in caplog.records]
+    assert (messages == ["a warning"]) is (level is None)
+    assert "a warning" in messages
 
 
 def test_a_users_mistake_is_one_line(pod: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,6 +154,8 @@ def test_a_failed_run_says_which_stage_failed_and_why(tfx: Tfx, api: FakeApi) ->
     log = "step 1\nError: no such file\nTraceback:\nValueError: it\nError: no such bucket: gs://bucket\nend\n"
     api.logs["plain-Trainer-executor"] = log + f"{GLOG}failed to execute component: exit status 1\n"
     lines = [line for line in _status(tfx, api, "FAILED", *DONE, ("Trainer", "FAILED")) if line.strip()]
+    # The one stage of this pipeline itself.
+    assert lines.pop(0).split() == ["Train", "NOT", "RUN"]
     assert [line.split()[0] for line in lines[:3]] == ["ParameterCheck", "ImageExampleGen", "Trainer"]
     assert "SUCCEEDED, 0 min 45 s" in lines[0] and "FAILED" in lines[2]
     assert lines[3] == "    Error: no such bucket: gs://bucket"
