@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return RunReport
     if name == "PushedVersions":
-        from components.pushed_versions import PushedVersions
+        from components.evaluator.pushed_versions import PushedVersions
 
         return PushedVersions
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,10 +9,10 @@ import tensorflow as tf
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 
-from components import pushed_versions
 from components.declared_component import Artifacts, DeclaredComponent, Properties
+from components.evaluator import pushed_versions
+from components.evaluator.pushed_versions import PushedVersions
 from components.model_artifact import PLACEHOLDER
-from components.pushed_versions import PushedVersions
 from components.run_parameters import check_address, check_task
 from trainer.task import ImageFiles, Task
 

@@ -12,11 +12,11 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components import pushed_versions
 from components.declared_component import Artifacts, DeclaredComponent, Properties
+from components.evaluator import pushed_versions
 from components.evaluator.gate import pushed_already
+from components.evaluator.pushed_versions import PushedVersions
 from components.model_artifact import address_for
-from components.pushed_versions import PushedVersions
 
 _GRAPH_FILE = "saved_model.pb"
 _GREATEST_VERSION = 2**63 - 1

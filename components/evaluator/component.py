@@ -10,8 +10,8 @@ from tfx.types import standard_artifacts
 
 from components.declared_component import DeclaredBeamComponent
 from components.evaluator.executor import BoundExecutor, ErrorExecutor
+from components.evaluator.pushed_versions import PushedVersions
 from components.model_artifact import SPLIT_KEY
-from components.pushed_versions import PushedVersions
 from trainer.task import CLASSIFIER, GENERATIVE
 
 _INPUTS = {

@@ -16,8 +16,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components import pushed_versions
 from components.declared_component import Artifacts, Properties
+from components.evaluator import pushed_versions
 from components.evaluator.evaluation import (
     EVALUATION_FILE,
     REPORT_FILE,

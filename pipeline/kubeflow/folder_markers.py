@@ -14,7 +14,7 @@ def remove(addresses: Sequence[str]) -> None:
     """Removes those below the addresses, which are at gs://; says where that fails, for the stage itself did not."""
     from google.api_core.exceptions import GoogleAPIError, NotFound
     from google.auth.exceptions import GoogleAuthError
-    from google.cloud import storage
+    from google.cloud import storage  # type: ignore[import-untyped]
 
     try:
         client = storage.Client()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from components.evaluator.pushed_versions import PushedVersions
 from components.parameter_check import Executor
-from components.pushed_versions import PushedVersions
 from trainer import tasks
 
 

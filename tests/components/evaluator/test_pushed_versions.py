@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from tfx.utils import import_utils
 
-from components import pushed_versions
-from components.evaluator import gate
-from components.pushed_versions import PushedVersions
+from components.evaluator import gate, pushed_versions
+from components.evaluator.pushed_versions import PushedVersions
 
 
 def test_kubeflow_finds_the_artifacts_type_by_its_name() -> None:
