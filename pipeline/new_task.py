@@ -50,16 +50,17 @@ def choose(look: Look, images: str, *, classify: bool, has_accelerator: bool) ->
     """Chooses everything but the number of steps. Raises ValueError where the images are too few, or of no classes."""
     if not look.sights:
         raise ValueError(_nothing_readable(look, images))
-    count = look.files if look.is_pictures else max(look.files, len(look.sights))
+    count = look.images
     if count < 20:
+        number = "is 1 image" if count == 1 else f"are {count} images"
         raise ValueError(
-            f"There are {count} images in {images}: a task needs more, to learn from some and be judged by others. "
+            f"There {number} in {images}: a task needs more, to learn from some and be judged by others. "
             "Twenty are the fewest, and some thousands are better."
         )
-    if classify and len(look.class_names) < 2:
+    if classify and look.classes < 2:
         raise ValueError(
-            f"The images in {images} are in {len(look.class_names)} folders of a class: a classifier needs two or "
-            "more, a folder for each class, below train/, validation/ and test/ where there are these."
+            f"The images in {images} have {look.classes or 'no'} classes: a classifier needs two or more, a folder for "
+            "each class, below train/, validation/ and test/ where there are these, or a label in each row of a table."
         )
     new = NewTask()
     new.set("like", "cluttered_mnist_small" if classify else "digits", "what is not given here is as there")
@@ -72,7 +73,7 @@ def choose(look: Look, images: str, *, classify: bool, has_accelerator: bool) ->
 
 def choose_steps(new: NewTask, look: Look, seconds_per_step: float | None) -> float | None:
     """Chooses the number of steps by the time that one takes; returns the seconds of the training, if known."""
-    count = max(look.files, len(look.sights))
+    count = look.images
     batch = new.values["recipe.batch_size"]
     most = min(_MAX_STEPS, max(_MIN_STEPS, _MAX_EPOCHS * count // batch))
     steps = most
@@ -105,30 +106,25 @@ def _nothing_readable(look: Look, images: str) -> str:
 
 def _choose_data(new: NewTask, look: Look, images: str, *, classify: bool) -> None:
     new.set("data.images", images)
-    split_fields = ("train", "validation", "test")
+    for field, split in zip(("train", "validation", "test"), look.split_names, strict=True):
+        if split != field:
+            new.set(f"data.{field}", split, "the folder's name" if split in look.splits else f"{field} is a class")
     if look.splits:
-        for field, split in zip(split_fields, _named_splits(look), strict=True):
-            if split != field:
-                new.set(f"data.{field}", split, "the folder's name")
         new.comments["data"] = f"Divided by the folders {', '.join(look.splits)}."
     else:
         new.comments["data"] = (
             "Divided by a hash of each file's name: 80% to learn from, 10% to watch, 10% to judge by."
         )
+    if look.classes >= 2:
+        new.set("data.has_labels", True, "a folder for each class" if look.class_counts else "each image has a class")
     if len(look.class_names) >= 2:
-        new.set("data.has_labels", True, "a folder for each class")
         new.set("data.class_names", look.class_names, f"{len(look.class_names)} classes")
     if classify:
-        new.set("classes", len(look.class_names), "as many as data.class_names")
+        reason = "as many as data.class_names" if look.class_names else f"the greatest label is {look.greatest_label}"
+        new.set("classes", look.classes, reason)
     portion = len(look.unreadable) / max(1, len(look.unreadable) + len(look.sights))
     if portion > 0.01:
         new.set("data.max_bad", math.ceil(100 * portion + 1) / 100, f"{portion:.1%} could not be read")
-
-
-def _named_splits(look: Look) -> list[str]:
-    """Training, validation and test: those that the folders have, and else the task's own names."""
-    others = [split for split in look.splits if split not in ("train", "test")]
-    return ["train", others[0] if others else "validation", "test"]
 
 
 def _choose_shape(new: NewTask, look: Look, *, classify: bool, has_accelerator: bool) -> tuple[int, int]:

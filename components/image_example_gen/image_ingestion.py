@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -20,7 +21,7 @@ from tfx.utils import io_utils
 from components.image_example_gen.image_names import TFDS_SCHEME, ImageNames, survey
 from components.image_example_gen.ingestion_settings import IngestionSettings
 from components.image_example_gen.prepared_dataset import open_dataset
-from components.image_example_gen.read_images import Converter, ReadFiles, ReadTfds
+from components.image_example_gen.read_images import Converter, Read, ReadFiles, ReadTfds
 from serving.images.image_elements import Rejected, printable_id
 from serving.images.reading import REJECTED
 from trainer.task import DataSource, ImageFiles
@@ -44,6 +45,10 @@ class Source:
 
     transform: beam.PTransform
     names: ImageNames
+    pictures: int | None = None
+    """How many images there are to be, where each file is one."""
+    passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """How many files are not read, by the reason."""
 
 
 def ingest_images(
@@ -63,15 +68,14 @@ def ingest_images(
         for split in settings.binarisation:
             _ = (
                 read["images"]
-                | f"Of[{split}]" >> beam.Filter(lambda image, split: image.split == split, split)
-                | f"Example[{split}]" >> beam.Map(lambda image: image.example).with_output_types(bytes)
+                | f"Examples[{split}]" >> beam.FlatMap(_examples, split).with_output_types(bytes)
                 | f"Write[{split}]" >> beam.io.WriteToTFRecord(_split_path(uri, split), file_name_suffix=".gz")
             )
-        counts = read["images"] | "Kind" >> beam.Map(lambda image: (image.split, image.label)) | _CountEach()
+        counts = read["images"] | "Kinds" >> beam.FlatMap(_kinds) | _CountEach()
         _ = counts | "WriteCounts" >> _WriteJson(os.path.join(work, "counts"))
         duplicates = (
             read["images"]
-            | "Digest" >> beam.Map(lambda image: (image.digest, (image.split, image.id)))
+            | "Digests" >> beam.FlatMap(lambda images: [(image.digest, (image.split, image.id)) for image in images])
             | "Alike" >> beam.GroupByKey()
             | "Duplicates" >> beam.FlatMap(_duplicates, _precedence(data))
             | "ListDuplicates" >> beam.combiners.ToList()
@@ -89,7 +93,7 @@ def ingest_images(
             | "CountRejected" >> beam.CombineGlobally(sum)
             | "WriteRejectedCount" >> _WriteJson(os.path.join(work, "rejected"))
         )
-    _finish(settings, data, source.names, uri, work)
+    _finish(settings, data, source, uri, work)
 
 
 def _open(settings: IngestionSettings, data: ImageFiles, beam_arguments: list[str]) -> Source:
@@ -98,7 +102,8 @@ def _open(settings: IngestionSettings, data: ImageFiles, beam_arguments: list[st
         _check_classes(settings, found.names)
         buckets = min(_MAX_BUCKETS, 16 + found.files // _FILES_A_BUCKET)
         transform = ReadFiles(found.inputs, Converter(settings, found.names), buckets=buckets)
-        return Source(transform=transform, names=found.names)
+        pictures = found.files if found.are_pictures else None
+        return Source(transform=transform, names=found.names, pictures=pictures, passed_over=found.passed_over)
     builder_name = data.images.removeprefix(TFDS_SCHEME)
     tfds_data = DataSource(builder=builder_name, train=data.train, validation=data.train, test=data.train)
     builder = open_dataset(tfds_data, settings.data_dir, beam_arguments)
@@ -122,49 +127,62 @@ def _check_classes(settings: IngestionSettings, names: ImageNames) -> None:
         )
 
 
-def _finish(settings: IngestionSettings, data: ImageFiles, names: ImageNames, uri: str, work: str) -> None:
+def _finish(settings: IngestionSettings, data: ImageFiles, source: Source, uri: str, work: str) -> None:
     counts = {(split, label): count for split, label, count in _read_json(work, "counts")}
     duplicates: list[tuple[str, str]] = [(split, identity) for split, identity in _read_json(work, "duplicates")]
     rejected = int(_read_json(work, "rejected"))
     fileio.rmtree(work)
-    _check_rejected(data, sum(counts.values()), rejected, uri)
+    used = sum(counts.values())
+    # Files that were there at first and were not listed any more when the workers listed them.
+    vanished = 0 if source.pictures is None else max(0, source.pictures - used - rejected)
+    _check_rejected(data, used, rejected, vanished, uri)
     # Of two images that are the same, one would be judged that was trained on.
     for split, ids in _by_split(duplicates).items():
         for label, removed in _remove(os.path.dirname(_split_path(uri, split)), ids).items():
             counts[split, label] -= removed
     per_split = {split: sum(count for (of, _), count in counts.items() if of == split) for split in data.splits}
     _check_splits(data, per_split)
-    per_class = _per_class(settings, names, counts)
+    per_class = _per_class(settings, source.names, counts)
     _check_training_classes(data, per_class)
     summary = {
         "images": data.images,
         "splits": per_split,
         "classes": per_class,
         "rejected": rejected,
+        "vanished": vanished,
         "duplicates_removed": len(duplicates),
+        "passed_over": dict(source.passed_over),
     }
     io_utils.write_string_file(os.path.join(uri, SUMMARY_FILE), json.dumps(summary, indent=2) + "\n")
     if rejected:
         _LOG.warning("%s", f"{rejected:,} images are not used: {os.path.join(uri, REJECTED_FILE)} says why.")
+    if vanished:
+        _LOG.warning("%s", f"{vanished:,} images vanished while the others were read.")
+    for reason, count in source.passed_over.items():
+        _LOG.warning("%s", f"{count:,} files are passed over: {reason}.")
     if duplicates:
         _LOG.warning("%s", f"{len(duplicates):,} images are left out, for the same are in a split that judges.")
 
 
-def _check_rejected(data: ImageFiles, used: int, rejected: int, uri: str) -> None:
-    total = used + rejected
+def _check_rejected(data: ImageFiles, used: int, rejected: int, vanished: int, uri: str) -> None:
+    lost = rejected + vanished
+    total = used + lost
     if not total:
         raise ValueError(f"data.images is {data.images}, and there is no image.")
-    if used and rejected <= data.max_bad * total:
+    if used and lost <= data.max_bad * total:
         return
     kept = uri.rstrip("/") + "-" + REJECTED_FILE
     fileio.copy(os.path.join(uri, REJECTED_FILE), kept, overwrite=True)
     with fileio.open(kept) as file:
         first = [json.loads(line) for line in itertools.islice(file, _NAMED)]
-    lines = "".join(f"  {each['path']}: {each['reason']}\n" for each in first)
-    share = f"{rejected / total:.1%}" if used else "all"
+    lines = [f"  {each['path']}: {each['reason']}" for each in first]
+    if vanished:
+        lines.append(f"  {vanished:,} vanished from {data.images} while the others were read")
+    share = f"{lost / total:.1%}" if used else "all"
     raise ValueError(
-        f"{rejected:,} of {total:,} images cannot be used ({share}; data.max_bad allows {data.max_bad:.1%}):\n{lines}"
-        f"Mend or remove them, correct the task, or allow more with data.max_bad. All of them are in {kept}"
+        f"{lost:,} of {total:,} images cannot be used ({share}; data.max_bad allows {data.max_bad:.1%}):\n"
+        + "\n".join(lines)
+        + f"\nMend or remove them, correct the task, or allow more with data.max_bad. All of them are in {kept}"
     )
 
 
@@ -242,6 +260,14 @@ def _remove(folder: str, ids: set[bytes]) -> dict[int | None, int]:
     return removed
 
 
+def _examples(images: list[Read], split: str) -> list[bytes]:
+    return [image.example for image in images if image.split == split]
+
+
+def _kinds(images: list[Read]) -> Iterable[tuple[tuple[str, int | None], int]]:
+    return collections.Counter((image.split, image.label) for image in images).items()
+
+
 def _split_path(uri: str, split: str) -> str:
     return os.path.join(uri, f"Split-{split}", write_split.DEFAULT_FILE_NAME)
 
@@ -258,13 +284,13 @@ def _as_line(rejected: Rejected) -> str:
 
 
 class _CountEach(beam.PTransform):
-    """Counts equal pairs: a list of (split, label, count)."""
+    """Adds up ((split, label), count): a list of (split, label, count)."""
 
     def expand(self, pairs: beam.PCollection) -> beam.PCollection:
-        """Counts each, then lists."""
+        """Adds up each, then lists."""
         return (
             pairs
-            | "CountEach" >> beam.combiners.Count.PerElement()
+            | "CountEach" >> beam.CombinePerKey(sum)
             | "Flat" >> beam.Map(lambda counted: (*counted[0], counted[1]))
             | "ListCounts" >> beam.combiners.ToList()
         )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from serving.images import file_names, picture_archives
 from serving.images.array_files import Label
 from serving.images.bad_image import BadImage
-from serving.images.input_files import Inputs, find_inputs, list_files
+from serving.images.input_files import Inputs, find_inputs, list_all
 from serving.images.reading import open_file
 from serving.images.tfrecord_framing import unzipped
 from trainer.task import ImageFiles
@@ -46,7 +47,8 @@ class ImageNames:
         if split is None:
             raise BadImage(
                 f"it is in none of the folders {', '.join(dict.fromkeys(self.splits))}, and there is one of that name "
-                f"({', '.join(sorted(self.present))})"
+                f"({', '.join(sorted(self.present))}); data.train, data.validation and data.test name the folders, and "
+                "where one of these is a class, something that there is not"
             )
         if split == train:
             # What has no images of its own gets a tenth of these.
@@ -91,6 +93,12 @@ class Survey:
     inputs: Inputs
     names: ImageNames
     files: int
+    pictures: int
+    """Those of the files that are pictures by their names, and the pictures in archives."""
+    are_pictures: bool
+    """Whether each file is a picture, by their names."""
+    passed_over: Mapping[str, int]
+    """How many files are not read, by the reason."""
     fingerprint: str
     """Tells the files, with their sizes and times, from others."""
 
@@ -101,20 +109,29 @@ def survey(data: ImageFiles) -> Survey:
         inputs = find_inputs([data.images])
     except ValueError as error:
         raise ValueError(f"data.images is {data.images}, and no file is there: {error}") from error
-    digest, files = hashlib.sha256(), 0
+    digest, files, pictures, are_pictures = hashlib.sha256(), 0, 0, True
+    passed_over: collections.Counter[str] = collections.Counter()
     splits = (data.train, data.validation, data.test)
     present: set[str] = set()
     folders: set[tuple[str, ...]] = set()
-    for file in list_files(inputs):
+    for file, reason in list_all(inputs):
+        if reason is not None:
+            passed_over[reason] += 1
+            continue
         files += 1
+        are_pictures = are_pictures and _is_picture(file.path)
         name = file.path.removeprefix(inputs.folder)
         digest.update(f"{name}\0{file.size_in_bytes}\0{file.last_updated_in_seconds}\n".encode())
         for picture in _picture_names(file.path, name):
             present.update(split for part in _parts(picture) for split in splits if _is_called(part, split))
             if file_names.format_by_name(name) in (file_names.PICTURE, *file_names.ARCHIVES):
                 folders.add(tuple(_folders(picture)))
+                pictures += 1
     if not files:
-        raise ValueError(f"data.images is {data.images}, and no file there is an image: expected pictures or tables.")
+        reasons = "".join(f" {count:,} passed over: {reason}." for reason, count in passed_over.items())
+        raise ValueError(
+            f"data.images is {data.images}, and no file there is an image: expected pictures or tables.{reasons}"
+        )
     names = ImageNames(
         splits=splits,
         present=frozenset(present) if data.train in present else frozenset(),
@@ -125,7 +142,15 @@ def survey(data: ImageFiles) -> Survey:
         paths = (posixpath.join(*folder, "x") for folder in folders)
         found = sorted({name for name in map(names.folder, paths) if name is not None})
         names = dataclasses.replace(names, class_names=tuple(found))
-    return Survey(inputs=inputs, names=names, files=files, fingerprint=digest.hexdigest())
+    return Survey(
+        inputs=inputs,
+        names=names,
+        files=files,
+        pictures=pictures,
+        are_pictures=are_pictures,
+        passed_over=passed_over,
+        fingerprint=digest.hexdigest(),
+    )
 
 
 def _picture_names(path: str, name: str) -> Iterator[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import apache_beam as beam
 import numpy as np
@@ -29,8 +31,11 @@ from serving.images.preparation import Preparation
 from serving.images.reading import REJECTED, CutFiles, lost_rows, open_file
 from trainer.task import Binarisation, ImageFiles
 
-_IN_FLIGHT = 64
-"""Images that are decoded ahead of the one that is written."""
+_TOGETHER = 8
+"""Images that a thread decodes in one go, and that are one element for Beam: what Python and Beam do with each thread's
+work and with each element takes as long as decoding a small picture."""
+
+_Item = TypeVar("_Item")
 
 
 class Read(NamedTuple):
@@ -89,7 +94,7 @@ class Converter:
 
 
 class ReadFiles(beam.PTransform):
-    """Gives the collections `images`, of Read, and `REJECTED`, of Rejected.
+    """Gives the collections `images`, of lists of Read, and `REJECTED`, of Rejected.
 
     The images come in the order of a hash of their names, so that neighbours are of any class; a training reads them
     through a buffer, which may be smaller than all of them.
@@ -147,14 +152,14 @@ class _ConvertTfds(beam.DoFn):
         self._converter = converter
         self._split = split
 
-    def process(self, features: dict[str, Any]) -> Iterator[Read | TaggedOutput]:
+    def process(self, features: dict[str, Any]) -> Iterator[list[Read] | TaggedOutput]:
         identity = example_id(features)
         name = f"{self._split}/{identity.decode()}"
         label = features.get("label")
         result = self._converter.convert(
             lambda: self._pixels(features), name, identity, None if label is None else int(label), Place(name)
         )
-        yield TaggedOutput(REJECTED, result) if isinstance(result, Rejected) else result
+        yield from _sorted([result])
 
     def _pixels(self, features: dict[str, Any]) -> np.ndarray:
         if "image" not in features:
@@ -175,23 +180,31 @@ class _ReadPieces(beam.DoFn):
     def teardown(self) -> None:
         self._threads.shutdown()
 
-    def process(self, bucket: tuple[int, Iterable[Piece]]) -> Iterator[Read | TaggedOutput]:
+    def process(self, bucket: tuple[int, Iterable[Piece]]) -> Iterator[list[Read] | TaggedOutput]:
         waiting: collections.deque[Future[list[Read | Rejected]]] = collections.deque()
         for work in self._work(sorted(bucket[1], key=lambda piece: _order(piece, self._folder))):
             waiting.append(self._threads.submit(work))
-            if len(waiting) == _IN_FLIGHT:
-                yield from _tagged(waiting.popleft().result())
-        for future in waiting:
-            yield from _tagged(future.result())
+            # One more for each thread than it works on, so that none waits for this one.
+            if len(waiting) > 2 * cores():
+                yield from _sorted(waiting.popleft().result())
+        while waiting:
+            yield from _sorted(waiting.popleft().result())
 
     def _work(self, ordered: list[Piece]) -> Iterator[Callable[[], list[Read | Rejected]]]:
-        """Yields what a thread can do by itself: a picture's file, or an image of a larger file."""
-        for piece in ordered:
-            if piece.format == PICTURE:
-                yield lambda piece=piece: [self._convert(piece, row) for row in self._rows(piece)]  # type: ignore[misc]
-            else:
-                for row in self._rows(piece):
-                    yield lambda piece=piece, row=row: [self._convert(piece, row)]  # type: ignore[misc]
+        """Yields what a thread can do by itself: some pictures' files, or some images of a larger file."""
+        for are_pictures, group in itertools.groupby(ordered, lambda piece: piece.format == PICTURE):
+            if are_pictures:
+                yield from (functools.partial(self._read_files, files) for files in _chunks(group))
+                continue
+            for piece in group:
+                for images in _chunks(self._rows(piece)):
+                    yield functools.partial(self._convert_all, piece, images)
+
+    def _read_files(self, files: Iterable[Piece]) -> list[Read | Rejected]:
+        return [result for piece in files for result in self._convert_all(piece, self._rows(piece))]
+
+    def _convert_all(self, piece: Piece, images: Iterable[Row | Lost]) -> list[Read | Rejected]:
+        return [self._convert(piece, row) for row in images]
 
     def _rows(self, piece: Piece) -> Iterator[Row | Lost]:
         return rows(piece, self._converter.images, open_file)
@@ -207,9 +220,21 @@ class _ReadPieces(beam.DoFn):
         return self._converter.convert(row.read, name, identity, row.label, place)
 
 
-def _tagged(results: Iterable[Read | Rejected]) -> Iterator[Read | TaggedOutput]:
+def _sorted(results: Iterable[Read | Rejected]) -> Iterator[list[Read] | TaggedOutput]:
+    """Yields each that is rejected apart, and the others together."""
+    images = []
     for result in results:
-        yield TaggedOutput(REJECTED, result) if isinstance(result, Rejected) else result
+        if isinstance(result, Rejected):
+            yield TaggedOutput(REJECTED, result)
+        else:
+            images.append(result)
+    yield images
+
+
+def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    remaining = iter(items)
+    while chunk := list(itertools.islice(remaining, _TOGETHER)):
+        yield chunk
 
 
 def _order(piece: Piece, folder: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,9 @@ def init(name: str, images: str, classify: bool, data_dir: str | None, timed: bo
             raise ValueError(f"{path} is there already: choose another name, or overwrite it with --force.")
         # Before the images are looked at, which takes a while.
         task_file.check_name(path.stem)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            what = "cannot be written to" if path.parent.is_dir() else "is no folder"
+            raise ValueError(f"Cannot write {path}: {path.parent.absolute()} {what}. Choose another folder.")
         with quiet_native_code():
             _write(path, images, classify=classify, data_dir=data_dir, timed=timed)
     except (ValueError, RuntimeError, OSError) as error:
@@ -53,6 +57,7 @@ def _write(path: Path, images: str, *, classify: bool, data_dir: str | None, tim
     from trainer.training import devices
 
     address = task_file.absolute_address(images, Path())
+    click.echo(f"looking at {images} ...")
     seen = look(address, data_dir=data_dir)
     _report(seen, images)
     written = images if path.parent == Path() or address == images else address
@@ -75,8 +80,7 @@ def _write(path: Path, images: str, *, classify: bool, data_dir: str | None, tim
 def _report(seen: Look, images: str) -> None:
     """Says what was seen."""
     sizes = seen.sizes
-    noun = "images" if seen.is_pictures else "files"
-    click.echo(f"{seen.files:,} {noun} in {images}, {len(sizes) + len(seen.unreadable):,} images looked at")
+    click.echo(f"{seen.images:,} images in {images}, {len(sizes) + len(seen.unreadable):,} looked at")
     if sizes:
         (low, high) = min(sizes), max(sizes)
         span = f"{low[0]} x {low[1]}" + ("" if low == high else f" to {high[0]} x {high[1]}")
@@ -89,6 +93,8 @@ def _report(seen: Look, images: str) -> None:
         if seen.class_counts and min(seen.class_counts) < 10:
             few = [name for name, count in zip(seen.class_names, seen.class_counts, strict=True) if count < 10]
             click.echo(f"           fewer than 10 images: {', '.join(few[:8])}")
+    elif seen.classes:
+        click.echo(f"classes    labels from 0 to {seen.greatest_label}")
     if seen.splits:
         click.echo(f"splits     by the folders {', '.join(seen.splits)}")
     if seen.unreadable:

@@ -222,11 +222,11 @@ def _cut_array(header: ArrayHeader, piece: Piece, size: int | None, images: Imag
 
 def _with_rows(header: ArrayHeader, images: ImageFormat) -> ArrayHeader:
     """Gives a single image the axis of rows that it lacks."""
-    try:
-        images.whole_shape(header.shape)
-    except BadImage:
-        return header if header.shape else header._replace(shape=(1,))
-    return header._replace(shape=(1, *header.shape))
+    shape = header.shape
+    # Rows of as many pixels as an image has are images, also where a single image may have any size.
+    are_flat = len(shape) == 2 and images.takes(shape[1:])
+    is_single = not shape or (images.takes(shape) and not are_flat)
+    return header._replace(shape=(1, *shape)) if is_single else header
 
 
 def _arrays(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]:

@@ -75,6 +75,14 @@ class ImageFormat:
                 return shape
         raise BadImage(f"its shape is {list(shape)}; expected {self._expected(list)}")
 
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether `whole_shape` takes pixels of that shape."""
+        try:
+            self.whole_shape(shape)
+        except BadImage:
+            return False
+        return True
+
     def array_shapes(self) -> str:
         """Returns the shapes of arrays of such images, for people."""
         shapes = [*self.stored_shapes]
@@ -136,7 +144,8 @@ class ImageFormat:
     def _decoded(self, content: bytes) -> np.ndarray:
         if self.preparation is None:
             return decode_picture(content, self.shape[2], background=self.background, shapes=self.stored_shapes)
-        return self._prepared(decode_picture(content, self.shape[2], background=self.background))
+        enough = self.preparation.enough(self.stored_shape)
+        return self._prepared(decode_picture(content, self.shape[2], background=self.background, at_least=enough))
 
     def _prepared(self, pixels: np.ndarray) -> np.ndarray:
         """Makes [*stored_shape] uint8 of [H, W, C] uint8 of any size, grey or colour."""

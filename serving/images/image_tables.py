@@ -139,9 +139,9 @@ def read_csv(file: IO[bytes], images: ImageFormat) -> Iterator[Cells]:
         columns = [place for place, name in enumerate(names) if name not in _NO_PIXELS]
         identity = next((place for place, name in enumerate(names) if name in _ID_COLUMNS), None)
         label = next((place for place, name in enumerate(names) if name in _LABEL_COLUMNS), None)
-    elif not _fits(len(columns), images):
+    elif not images.takes((len(columns),)):
         label = columns.pop(0)
-    if not _fits(len(columns), images):
+    if not images.takes((len(columns),)):
         raise ValueError(
             f"its first line is {first[:60]!r}, of {len(names):,} columns; expected a column for each pixel of a grey "
             f"image, {images.shape[0] * images.shape[1]:,}, and maybe 'label' and 'id'"
@@ -169,14 +169,6 @@ def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
-        return False
-    return True
-
-
-def _fits(columns: int, images: ImageFormat) -> bool:
-    try:
-        images.whole_shape((columns,))
-    except BadImage:
         return False
     return True
 

@@ -101,8 +101,13 @@ def passed_over(path: str) -> str | None:
 
 def list_files(inputs: Inputs) -> Iterator[FileMetadata]:
     """Lists what a job reads, in this process: the same files as MatchInputs'."""
+    yield from (file for file, reason in list_all(inputs) if reason is None)
+
+
+def list_all(inputs: Inputs) -> Iterator[tuple[FileMetadata, str | None]]:
+    """Lists the files of the inputs, each with why it is passed over; None for one that is read."""
     for source in inputs.sources:
-        yield from (file for file, reason in _listed(source) if reason is None)
+        yield from _listed(source)
 
 
 class _List(beam.DoFn):

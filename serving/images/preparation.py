@@ -38,6 +38,13 @@ class Preparation:
             crop=None if crop is None else (crop[0], crop[1]), resize=data["resize"], padding=data.get("padding", 0)
         )
 
+    def enough(self, shape: tuple[int, int, int]) -> tuple[int, int] | None:
+        """Rows and columns of a picture that is decoded to fewer pixels than it has; None where all are needed."""
+        if self.crop is not None or self.resize == "none":
+            return None
+        # Twice as many, for the scaling that follows to be the one that decides.
+        return 2 * shape[0], 2 * shape[1]
+
     def apply(self, pixels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         """Makes [*shape] uint8 of [H, W, C] uint8, C that of the shape. Raises BadImage for what cannot be."""
         pixels = self._cut(pixels)

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from tfx.types import standard_artifacts
 
+from components.image_example_gen import image_ingestion, image_names
 from components.image_example_gen.image_names import survey
 from serving.images.input_files import find_inputs, list_files
 from serving.images.pixel_draws import draw_pixels
@@ -298,6 +299,78 @@ def test_no_image_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty" / "README.md").touch()
     with pytest.raises(ValueError, match="no file there is an image"):
         ingest(_task(tmp_path / "empty"), tmp_path, tmp_path / "e")
+
+
+def test_files_that_vanish_meanwhile_are_counted(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(photos, folder)
+
+    def survey_and_lose(data: ImageFiles) -> image_names.Survey:
+        result = survey(data)
+        (folder / "sub0" / "0.png").unlink()
+        return result
+
+    monkeypatch.setattr(image_ingestion, "survey", survey_and_lose)
+    examples = ingest(_task(folder, max_bad=0.05), tmp_path, tmp_path / "examples")
+    assert (_summary(examples)["vanished"], _summary(examples)["rejected"]) == (1, 0)
+    shutil.copy(photos / "sub0" / "0.png", folder / "sub0" / "0.png")
+    with pytest.raises(ValueError, match=rf"1 of 60 images .* 1\.7%.*\n  1 vanished from {folder} while the others"):
+        ingest(_task(folder), tmp_path, tmp_path / "strict")
+
+
+def test_a_folder_that_vanishes_meanwhile_is_named(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(photos, folder)
+
+    def survey_and_lose(data: ImageFiles) -> image_names.Survey:
+        result = survey(data)
+        shutil.rmtree(folder)
+        return result
+
+    monkeypatch.setattr(image_ingestion, "survey", survey_and_lose)
+    with pytest.raises(Exception, match=rf"No such file or directory: '{folder}'"):
+        ingest(_task(folder), tmp_path, tmp_path / "examples")
+
+
+def test_files_that_are_passed_over_are_counted(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"link{number}").symlink_to(photos / f"sub{number}")
+    (folder / "note.txt").touch()
+    with pytest.raises(ValueError, match=r"no file there is an image: .* 2 passed over: it is a link to a folder"):
+        ingest(_task(folder), tmp_path, tmp_path / "e")
+    shutil.copytree(photos / "sub0", folder / "more")
+    summary = _summary(ingest(_task(folder), tmp_path, tmp_path / "examples"))
+    assert summary["passed_over"] == {
+        "it is a link to a folder": 2,
+        "its name is that of a text, not of images": 1,
+    }
+
+
+def test_rows_of_as_many_pixels_as_an_image_are_images(tmp_path: Path) -> None:
+    images = np.stack([_picture(number, ROWS, COLUMNS) for number in range(40)])
+    np.save(tmp_path / "flat.npy", images.reshape(40, -1))
+    task = _task(tmp_path / "flat.npy")
+    examples = {
+        name: values["image"]
+        for split in _splits(ingest(task, tmp_path, tmp_path / "e"), task).values()
+        for name, values in split.items()
+    }
+    assert examples == {f"flat.npy:{row}": image.tobytes() for row, image in enumerate(images)}
+
+
+def test_a_class_that_is_called_train_may_be_one(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "vehicles"
+    shutil.copytree(photos / "sub0", folder / "train")
+    shutil.copytree(photos / "sub1", folder / "plane")
+    with pytest.raises(ValueError, match="where one of these is a class, something that there is not"):
+        ingest(_classifier(folder, 2), tmp_path, tmp_path / "e")
+    task = _classifier(folder, 2, train="training")
+    examples = ingest(task, tmp_path, tmp_path / "examples")
+    assert sum(map(sum, (each.values() for each in _summary(examples)["classes"].values()))) == 60  # type: ignore[attr-defined]
 
 
 def test_one_image_is_too_few(tmp_path: Path) -> None:

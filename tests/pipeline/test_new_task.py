@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ from trainer.task import ClassifyingTask, GenerativeTask, Task
 
 GREY = Sight(rows=100, columns=100, is_colour=False, extreme=0.1, border=20.0)
 LOOK = Look(
-    files=1_000,
-    is_pictures=True,
+    images=1_000,
     sights=(GREY,) * 50,
     unreadable=(),
     class_names=(),
     class_counts=(),
+    greatest_label=None,
+    split_names=("train", "validation", "test"),
     splits=(),
 )
 
@@ -75,7 +77,7 @@ def test_the_steps_fit_the_time() -> None:
     assert _chosen(seconds=0.5).recipe.steps == 1_200  # ten minutes
     assert _chosen(seconds=60).recipe.steps == 500
     assert _chosen(seconds=None).recipe.steps == 4_000
-    assert _chosen(dataclasses.replace(LOOK, files=30)).recipe.batch_size == 15
+    assert _chosen(dataclasses.replace(LOOK, images=30)).recipe.batch_size == 15
 
 
 def test_a_new_task_has_no_threshold() -> None:
@@ -88,12 +90,12 @@ def test_a_classifier_has_the_classes_of_the_folders() -> None:
     task = _chosen(classes, classify=True)
     assert isinstance(task, ClassifyingTask) and task.classes == 3 and task.gate.max_error is None
     assert task.data.class_names == ("bolt", "no", "nut")
-    with pytest.raises(ValueError, match="are in 0 folders of a class: a classifier needs two"):
+    with pytest.raises(ValueError, match="have no classes: a classifier needs two"):
         _chosen(classify=True)
 
 
 def test_folders_of_other_names_are_taken() -> None:
-    task = _chosen(dataclasses.replace(LOOK, splits=("train", "val", "test")))
+    task = _chosen(dataclasses.replace(LOOK, split_names=("train", "val", "test"), splits=("train", "val", "test")))
     assert task.data.splits == ("train", "val", "test")
 
 
@@ -104,7 +106,7 @@ def test_a_portion_of_bad_images_is_allowed_for() -> None:
 
 def test_too_few_images_are_told() -> None:
     with pytest.raises(ValueError, match="There are 7 images in /photos: a task needs more"):
-        _chosen(dataclasses.replace(LOOK, files=7))
+        _chosen(dataclasses.replace(LOOK, images=7))
     nothing = dataclasses.replace(LOOK, sights=(), unreadable=(("a.png", "it is broken"),))
     with pytest.raises(
         ValueError, match=r"No image in /photos can be read, of 1 that were tried:\n  a.png: it is broken"
@@ -124,13 +126,67 @@ def photos(tmp_path: Path) -> Path:
 
 def test_a_look_counts(photos: Path) -> None:
     seen = look(str(photos))
-    assert (seen.files, len(seen.sights), len(seen.unreadable)) == (41, 40, 1)
+    assert (seen.images, len(seen.sights), len(seen.unreadable)) == (41, 40, 1)
     assert (min(seen.sizes), max(seen.sizes)) == ((50, 60), (89, 60))
     assert all(sight.is_colour for sight in seen.sights)
     assert dict(zip(seen.class_names, seen.class_counts, strict=True)) == {"kind0": 21, "kind1": 20}
     assert len(look(str(photos), limit=10).sights) + len(look(str(photos), limit=10).unreadable) == 10
     np.savez(photos.parent / "a.npz", image=np.zeros((30, 20, 10), np.uint8))
     assert look(str(photos.parent / "a.npz")).sizes == [(20, 10)] * 30
+
+
+def test_a_look_at_a_large_jpeg_tells_its_own_size_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.RandomState(0).randint(0, 256, (30, 40, 3)).astype(np.uint8)
+    Image.fromarray(pixels).resize((4_000, 3_000)).save(tmp_path / "large.jpg", exif=exif)
+    assert look(str(tmp_path / "large.jpg")).sizes == [(4_000, 3_000)]
+
+
+LABELS = {"numbers": np.repeat([0, 1, 2], 500), "texts": np.repeat(["bolt", "nut", "screw"], 500)}
+
+
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("suffix", ["npz", "parquet"])
+def test_a_table_has_the_classes_of_its_labels(labels: str, suffix: str, tmp_path: Path) -> None:
+    """Which may be sorted by them, so that the first rows have one."""
+    images = np.random.RandomState(0).randint(0, 256, (1_500, 12, 10)).astype(np.uint8)
+    if suffix == "npz":
+        np.savez(tmp_path / "t.npz", image=images, label=LABELS[labels])
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table({"image": images.tolist(), "label": LABELS[labels]})
+        pq.write_table(table, tmp_path / "t.parquet", row_group_size=4)
+    seen = look(str(tmp_path / f"t.{suffix}"))
+    assert (seen.images, seen.classes) == (1_500, 3) and set(seen.sizes) == {(12, 10)}
+    assert 100 <= len(seen.sizes) <= 400
+    assert seen.class_names == (("bolt", "nut", "screw") if labels == "texts" else ())
+    task = _chosen(seen, classify=True)
+    assert isinstance(task, ClassifyingTask) and task.classes == 3
+
+
+def test_an_archive_has_the_classes_of_its_folders(photos: Path) -> None:
+    shutil.make_archive("photos", "zip", photos.parent, "photos")
+    seen = look("photos.zip")
+    assert (seen.images, seen.class_names, seen.class_counts) == (41, ("kind0", "kind1"), ())
+
+
+def test_a_class_that_is_called_train_is_none_of_the_splits(tmp_path: Path) -> None:
+    for name in ("car", "plane", "train"):
+        (tmp_path / "vehicles" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.random.RandomState(number).randint(0, 256, (12, 10)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "vehicles" / name / f"{number}.png")
+    seen = look(str(tmp_path / "vehicles"))
+    assert (seen.splits, seen.class_names) == ((), ("car", "plane", "train"))
+    assert _chosen(seen, classify=True).data.train == "training"
+
+
+def test_a_file_without_rows_has_no_images(tmp_path: Path) -> None:
+    np.save(tmp_path / "none.npy", np.zeros((0, 5, 4), np.uint8))
+    assert look(str(tmp_path / "none.npy")).images == 0
 
 
 def _init(*arguments: str) -> tuple[int, str]:
@@ -162,10 +218,12 @@ def test_the_command_writes_a_file_that_is_ready(photos: Path) -> None:
         ("mnist", "photos", "name is mnist, which is a built-in task's"),
         ("My Parts", "photos", "my_parts would do"),
         ("parts", "nowhere", "nowhere, and no file is there"),
+        ("nowhere/parts", "photos", "Cannot write nowhere/parts.yaml: {here}/nowhere is no folder. Choose another"),
+        ("/sys/parts", "photos", "Cannot write /sys/parts.yaml: /sys cannot be written to. Choose another folder"),
         ("parts", "photos/kind0/broken.jpg", "No image in photos/kind0/broken.jpg can be read"),
     ],
 )
 def test_a_mistake_writes_nothing(photos: Path, name: str, images: str, message: str) -> None:
     status, shown = _init(name, "--images", images, "--no-time")
-    assert status == 1 and message in shown
+    assert status == 1 and message.format(here=Path.cwd()) in shown
     assert not list(Path().glob("*.yaml"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline import local_runner
 from tests.pipeline.draw_command import call
@@ -12,11 +14,22 @@ from tests.pipeline.draw_command import call
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_tfx_creates_and_runs_the_pipeline(tmp_path: Path) -> None:
+def _own_images(folder: Path) -> str:
+    """A task file of pictures beside it; returns its name."""
+    (folder / "photos").mkdir()
+    for number in range(40):
+        pixels = np.random.RandomState(number).randint(0, 256, (20, 30), np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{number}.png")
+    (folder / "parts.yaml").write_text("like: digits\ndata: {images: photos}\nimage_shape: [12, 14, 1]\n")
+    return "parts.yaml"
+
+
+@pytest.mark.parametrize("name", ["digits", "parts"])
+def test_tfx_creates_and_runs_the_pipeline(name: str, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     variables = {
-        "TASK": "digits",
+        "TASK": _own_images(tmp_path) if name == "parts" else name,
+        "SET": "recipe.batch_size=10 lstm_units=16",
         "STEPS": "5",
         "DATA_DIR": str(tmp_path / "data"),
         "MAX_NLL_BOUND": "1000",
@@ -34,13 +47,13 @@ def test_tfx_creates_and_runs_the_pipeline(tmp_path: Path) -> None:
         variables=variables,
     )
     assert created.returncode == 0
-    assert 'Pipeline "draw-digits" created successfully.' in created.stdout
-    assert not (tmp_path / "runs" / "digits" / "metadata.db").exists(), "creating a pipeline runs nothing"
+    assert f'Pipeline "draw-{name}" created successfully.' in created.stdout
+    assert not (tmp_path / "runs" / name / "metadata.db").exists(), "creating a pipeline runs nothing"
 
     ran = call(
-        "tfx", "run", "create", "--engine=local", "--pipeline_name=draw-digits", folder=tmp_path, variables=variables
+        "tfx", "run", "create", "--engine=local", f"--pipeline_name=draw-{name}", folder=tmp_path, variables=variables
     )
     assert ran.returncode == 0
     assert "10/10 RunReport" in ran.stdout
-    (version,) = (tmp_path / "runs" / "digits" / "serving" / "digits").iterdir()
+    (version,) = (tmp_path / "runs" / name / "serving" / name).iterdir()
     assert (version / "saved_model.pb").is_file()

@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.kubeflow import compiler
 from tests.pipeline.kubeflow.conftest import settings
@@ -200,3 +202,27 @@ def test_a_run_that_cannot_be_fails_with_one_line_and_makes_nothing(runs: Runs) 
     (log,) = run["ParameterCheck"].attempts
     assert log.splitlines()[-1].startswith("Error: ") and "'digit'" in log.splitlines()[-1]
     assert "Traceback" not in log
+
+
+def test_a_task_file_with_images_on_a_volume_runs_whole(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    photos = volume / "photos"
+    photos.mkdir(parents=True)
+    for number in range(40):
+        pixels = np.random.RandomState(number).randint(0, 256, (20, 30), np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number}.png")
+    (tmp_path / "parts.yaml").write_text(
+        f"like: digits\ndata: {{images: {photos}}}\nimage_shape: [12, 14, 1]\nlstm_units: 16\n"
+        "recipe: {steps: 5, batch_size: 10}\n"
+    )
+    package = tmp_path / "parts-package.yaml"
+    cluster = f"image: registry.example/draw:0.1\nvolumes: [{{claim: draw, path: {volume}}}]\n"
+    folders = {"serving_dir": f"{volume}/serving/{{task}}", "checkpoint_root": f"{volume}/checkpoints"}
+    compiler.run(settings(tmp_path, cluster=cluster, task_name=str(tmp_path / "parts.yaml"), **folders), package)
+    # What the file says has travelled whole: on a cluster nobody has it.
+    (tmp_path / "parts.yaml").unlink()
+    run = Cluster(tmp_path).run(package, {}, show=True)
+    assert set(_states(run)) == {"SUCCEEDED"}, [task.attempts[-1] for task in run.values()]
+    (version,) = (volume / "serving" / "parts").iterdir()
+    exported = json.loads((version / "assets" / "task.json").read_text())
+    assert (exported["name"], exported["data"]["images"], exported["recipe"]["steps"]) == ("parts", str(photos), 5)

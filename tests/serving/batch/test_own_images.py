@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from pipeline.cli.main import main
 from serving.batch.job import Job, score_batch
 from serving.batch.model_source import SavedModelSource, model_source
+from serving.images.picture_decoder import decode_picture
 from serving.images.preparation import Preparation
 from tests import tiny
 from tests.components.ingestion import by_id, ingest, records
@@ -109,3 +111,27 @@ def test_a_fine_pattern_becomes_its_mean_and_not_a_coarse_one() -> None:
 def test_a_crop_is_of_the_centre_and_comes_first() -> None:
     pixels = np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
     assert Preparation(crop=(2, 4), resize="none").apply(pixels, (2, 4, 1)).tolist() == pixels[2:4, 1:5].tolist()
+
+
+@pytest.mark.parametrize("resize", ["fit", "fill", "stretch"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_in_part_to_the_same_image(resize: str, orientation: int) -> None:
+    smooth = np.asarray(
+        Image.fromarray(np.random.RandomState(3).randint(0, 256, (12, 17, 3)).astype(np.uint8)).resize((1700, 1200))
+    )
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(smooth).save(buffer, "JPEG", quality=95, exif=exif)
+    preparation = Preparation(resize=resize)
+    shape = (40, 30, 3)
+    part = decode_picture(buffer.getvalue(), 3, at_least=preparation.enough(shape))
+    whole = decode_picture(buffer.getvalue(), 3)
+    assert part.size < whole.size / 10 and min(part.shape[0] / 40, part.shape[1] / 30) >= 2
+    difference = preparation.apply(part, shape).astype(int) - preparation.apply(whole, shape)
+    assert abs(difference).max() <= 12 and abs(difference).mean() < 1.5
+
+
+@pytest.mark.parametrize("preparation", [Preparation(resize="none"), Preparation(resize="fit", crop=(9, 9))])
+def test_what_is_not_scaled_from_the_whole_is_decoded_whole(preparation: Preparation) -> None:
+    assert preparation.enough((40, 30, 3)) is None
