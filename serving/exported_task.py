@@ -54,6 +54,18 @@ class ExportedTask:
         return self.values.get("classes")
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class; empty where they have numbers alone."""
+        names = self.values["data"].get("class_names") or ()
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ValueError("data.class_names is no list of texts")
+        return tuple(names)
+
+    def class_name(self, label: int) -> str:
+        """The name of a label; its number where it has none."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+
+    @property
     def read_filters(self) -> int | None:
         """N along a side of the read window; None of a model without attention."""
         return self.values["read"] if "read" in self.values else self._attention("read")

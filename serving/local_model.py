@@ -80,6 +80,11 @@ class LocalModel(SignatureCalls):
         task = read_task(self._saved_model.directory)
         return None if task is None else task.input_format()
 
+    def class_names(self) -> tuple[str, ...]:
+        """Returns what the exported task tells; empty where there is none."""
+        task = read_task(self._saved_model.directory)
+        return () if task is None else task.class_names
+
     def window_size(self, side: str) -> int | None:
         """Returns N of the `read` or `write` window, which the exported task tells; None where there is no task."""
         task = read_task(self._saved_model.directory)

@@ -403,6 +403,10 @@ class Task:
         """N of each attention window, `read` and `write` or `glimpse`; empty without attention."""
         raise NotImplementedError
 
+    def class_name(self, label: int) -> str:
+        """The name of a label; its number where it has none."""
+        return self.data.class_names[label] if 0 <= label < len(self.data.class_names) else str(label)
+
     def source(self, path: str) -> str:
         """Where the value of that dotted path comes from."""
         return self.sources.get(path, OURS)

@@ -132,13 +132,14 @@ class _Figures:
         outputs = self._call("classify", image=image)
         window, size, predicted = outputs["glimpse_window"], self._task.window_sizes["glimpse"], outputs["label"]
         yield from self._attention(image, window, size)
+        names = np.array([self._task.class_name(number) for number in range(outputs["probabilities"].shape[1])])
         page = sequence_figure.glimpses(
             self._caption("Where the classifier looks", "Fig. 5"),
             image,
             window,
             size,
-            label=label,
-            predicted=predicted,
+            label=names[label],
+            predicted=names[predicted],
             probability=outputs["probabilities"][np.arange(len(predicted)), predicted],
         )
         yield self._save(page, "Fig. 5", "glimpses")

@@ -52,12 +52,13 @@ def glimpses(
 ) -> Page:
     """Draws a row for each image [n, H, W, C] with the window of each glimpse, and the predicted class.
 
-    window: [n, T, 5]; label: the image's class; predicted: the likeliest class, of that probability; [n] each.
+    window: [n, T, 5]; label: the name of the image's class; predicted: that of the likeliest, which has that
+    probability; [n] each.
     """
     steps = some_steps(window.shape[1], _COLUMNS)
     grid = Grid(rows=len(image), columns=len(steps), image_shape=image.shape[1:], left=_LABEL)
     description = (
-        "Each row is one image, and the windows through which the classifier looked at it before it named the digit. "
+        "Each row is one image, and the windows through which the classifier looked at it before it named the class. "
         f"{_RECTANGLE.format('read')} Left: the predicted class, its probability, and the true class where it differs."
     )
     page = Page.of_grid(caption, description, grid, step_names(steps))

@@ -19,6 +19,9 @@ def classify(model: SignatureCalls, images: UserImages) -> None:
     IMAGES is as for `draw score`.
     """
     answer = model.classify(images.read(model))
-    click.echo("image  label  probability")
+    names = model.class_names()
+    click.echo("image  label  probability" + ("  class" if names else ""))
     for place, (label, probabilities) in enumerate(zip(answer.label, answer.probabilities, strict=True)):
-        click.echo(f"{place:<5}  {label:<5}  {probabilities[label]:.4f}")
+        # A server's task need not fit its answers.
+        name = f"       {names[label]}" if label < len(names) else ""
+        click.echo(f"{place:<5}  {label:<5}  {probabilities[label]:.4f}{name}")

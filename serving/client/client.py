@@ -199,6 +199,10 @@ class Client(SignatureCalls):
             )
         return images
 
+    def class_names(self) -> tuple[str, ...]:
+        """Returns the name of each class; empty of a server that tells no task, and of classes without names."""
+        return self._from_task(lambda task: task.class_names) or ()
+
     def window_size(self, side: str) -> int | None:
         """Returns N of the `read` or `write` window; None of a server that tells no task, such as TF Serving."""
         size = self._from_task(lambda task: {"read": task.read_filters, "write": task.write_filters}[side])

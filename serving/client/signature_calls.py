@@ -61,6 +61,10 @@ class SignatureCalls(abc.ABC):
         """The images that the model takes, made from any that somebody has; None where the answerer cannot tell."""
         return None
 
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class of a classifier, in the order of its labels; empty where nobody tells them."""
+        return ()
+
     @abc.abstractmethod
     def close(self) -> None:
         """Releases what the model holds; calls in flight are cancelled."""

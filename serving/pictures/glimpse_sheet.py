@@ -33,33 +33,39 @@ def write_glimpse_sheet(
     columns: int,
     size: int,
 ) -> None:
-    """Writes `rows` x `columns` images of the files to `path`, whole or not at all.
+    """Writes the first images of the files, at most `rows` x `columns`, to `path`, whole or not at all.
 
     Above each image stand its class and the one that the model in `model_dir` takes it for; the windows of the
     glimpses, of `size` x `size` filters, go from blue, the first, to yellow.
 
     Raises:
-      ValueError: if the model has no signature `classify`, or the files hold too few examples or no labels.
+      ValueError: if the model has no signature `classify`, or the files hold no examples or no labels.
     """
-    model, count = SavedModel(model_dir), rows * columns
+    model = SavedModel(model_dir)
+    task = model.task()
     classify = model.signature("classify")
-    images, labels = read_first(example_files, model.task().image_format(), count)
-    if len(images) < count:
-        raise ValueError(f"{', '.join(example_files)} holds {len(images)} examples; {count} are to be drawn.")
+    images, labels = read_first(example_files, task.image_format(), rows * columns)
     if labels is None:
         raise ValueError(f"The examples of {', '.join(example_files)} have no labels.")
     answer = classify.call({"image": images})
     pictures = [
-        _picture(image, windows, size, int(label), int(predicted), float(probabilities[predicted]))
+        _picture(
+            image,
+            windows,
+            size,
+            label=task.class_name(int(label)),
+            predicted=task.class_name(int(predicted)),
+            probability=float(probabilities[predicted]),
+        )
         for image, windows, label, predicted, probabilities in zip(
             images, answer["glimpse_window"], labels, answer["label"], answer["probabilities"], strict=True
         )
     ]
-    save_png(sheet_in_rows(np.stack(pictures), columns), path)
+    save_png(sheet_in_rows(np.stack(pictures), min(columns, len(pictures))), path)
 
 
 def _picture(
-    image: np.ndarray, windows: np.ndarray, size: int, label: int, predicted: int, probability: float
+    image: np.ndarray, windows: np.ndarray, size: int, *, label: str, predicted: str, probability: float
 ) -> np.ndarray:
     """[H, W, 3] uint8: the image enlarged, its glimpses, and a line of text above."""
     factor = enlargement(image.shape[:2], _SMALLEST_SIDE)

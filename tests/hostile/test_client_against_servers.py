@@ -46,6 +46,7 @@ METHODS: dict[str, Callable[[Client], object]] = {
     "status": lambda client: client.status(),
     "window_size": lambda client: client.window_size("write"),
     "input_format": lambda client: client.input_format(),
+    "class_names": lambda client: client.class_names(),
 }
 
 
@@ -126,7 +127,7 @@ def test_nonsense_is_a_serving_error(answer: bytes, method: str) -> None:
         del request, context
         return answer
 
-    asks_metadata = method in ("metadata", "status", "window_size", "input_format")
+    asks_metadata = method in ("metadata", "status", "window_size", "input_format", "class_names")
     script = Script(nonsense, metadata=nonsense if asks_metadata else metadata, status=nonsense)
     with serve(script) as server:
         began = time.monotonic()
@@ -295,6 +296,7 @@ def test_a_task_that_is_none_is_told_so(task: str) -> None:
 
     with serve(Script(metadata=tell)) as server:
         assert isinstance(_ask(server, "input_format"), UnexpectedAnswer)
+        assert isinstance(_ask(server, "class_names"), UnexpectedAnswer)
         error = _ask(server, "window_size")
     # Of a model without attention there is no window.
     assert error is None if task == "{}" else isinstance(error, UnexpectedAnswer)
@@ -325,6 +327,18 @@ def test_a_task_with_a_wrong_value_is_told_so(changed: dict[str, Any]) -> None:
         assert _ask(server, "input_format") is None
     with serve(Script(metadata=tell({**task, **changed}))) as server:
         assert isinstance(_ask(server, "input_format"), UnexpectedAnswer)
+
+
+@pytest.mark.parametrize("names", ["bolt", [1, 2], [["bolt"]], {"a": "b"}, 7])
+def test_class_names_that_are_none_are_told_so(names: object) -> None:
+    def tell(request: Any, context: grpc.ServicerContext) -> Any:
+        answer = metadata(request, context)
+        text = json.dumps({"data": {"class_names": names}})
+        answer.metadata["task"].value = wire.StringValue(value=text).SerializeToString()
+        return answer
+
+    with serve(Script(metadata=tell)) as server:
+        assert isinstance(_ask(server, "class_names"), UnexpectedAnswer)
 
 
 # Memory

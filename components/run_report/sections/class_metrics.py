@@ -14,7 +14,7 @@ _NORMAL_95 = 1.96
 def gather(run: Run) -> dict[str, Any]:
     """Gathers the chart of the metric; None if the data have no labels or a metric is not finite."""
     kind = run.task.kind
-    classes = {name: values[kind.metric] for name, values in run.evaluation["by_label"].items()}
+    classes = {label: values[kind.metric] for label, values in run.evaluation["by_label"].items()}
     if not classes or any(values["mean"] is None for values in classes.values()):
         return {"metrics": None}
     return {
@@ -22,7 +22,7 @@ def gather(run: Run) -> dict[str, Any]:
             "dots",
             "class",
             kind.unit,
-            names=list(classes),
+            names=[run.task.class_name(int(label)) for label in classes],
             values=[round(kind.scale * values["mean"], 3) for values in classes.values()],
             intervals=[[round(kind.scale * limit, 3) for limit in _interval(values)] for values in classes.values()],
             limit={"name": "all classes", "y": kind.scale * run.evaluation["overall"][kind.metric]["mean"]},

@@ -27,7 +27,7 @@ def gather(run: Run) -> dict[str, Any]:
     ]
     images, labels = run.examples(source.train)
     classes, counts = ([], []) if labels is None else np.unique(labels, return_counts=True)
-    names = [str(label) for label in classes]
+    names = [run.task.class_name(int(label)) for label in classes]
     means = np.stack([images.mean(axis=0), *(images[labels == label].mean(axis=0) for label in classes)])
     brightest = means.max() or 1
     return {

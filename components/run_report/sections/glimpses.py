@@ -42,6 +42,7 @@ def gather_mistakes(run: Run) -> dict[str, Any]:
     return {
         "images": len(labels),
         "wrong": len(wrong),
+        "names": [task.class_name(label) for label in range(task.classes)],
         "confusion": _confusion(labels, predicted, task.classes),
         "surest": page_figures.tiles(images[surest], _captions(run, surest)) if len(surest) else None,
     }
@@ -61,7 +62,10 @@ def _confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> list[
 
 def _captions(run: Run, rows: np.ndarray) -> list[str]:
     """Describes images by their label, the model's class if it is another, and its probability."""
-    labels, predicted = _labels(run), run.classifications["label"]
+    labels, predicted = (
+        [run.task.class_name(label) for label in values.tolist()]
+        for values in (_labels(run), run.classifications["label"])
+    )
     probabilities = run.classifications["probabilities"].max(axis=1)
     return [
         f"{labels[row]}{'' if labels[row] == predicted[row] else f' → {predicted[row]}'}, {probabilities[row]:.0%}"

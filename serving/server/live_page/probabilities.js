@@ -12,15 +12,15 @@ export class Probabilities {
     this.list.replaceChildren();
   }
 
-  /** Shows the probability of each class, and the label that the model chose. */
-  show(probabilities, label) {
+  /** Shows the probability of each class, and the label that the model chose; a class without a name has its number. */
+  show(probabilities, label, names) {
     const percent = (share) => `${(100 * share).toFixed(1)}%`;
-    this.verdict.textContent = `Taken for ${label}, with ${percent(probabilities[label])}.`;
+    this.verdict.textContent = `Taken for ${names[label] ?? label}, with ${percent(probabilities[label])}.`;
     this.list.replaceChildren(...probabilities.map((share, place) => {
       const item = document.createElement("li");
       item.classList.toggle("now", place === label);
       const [name, bar, filled, number] = ["span", "span", "span", "span"].map((tag) => document.createElement(tag));
-      name.textContent = place;
+      name.textContent = names[place] ?? place;
       bar.className = "track";
       filled.style.width = percent(share);
       number.textContent = percent(share);

@@ -50,6 +50,8 @@ export class Model {
     this.write = task?.attention?.write;
     /** How pictures of any size become the model's: the task's own images, or as large as they fit. */
     this.preparation = task?.data?.resize ? { ...task.data } : {};
+    /** The name of each class; none where they have numbers alone. */
+    this.classNames = task?.data?.class_names ?? [];
   }
 
   /** Learns of the signatures. */

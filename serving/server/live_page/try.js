@@ -150,7 +150,7 @@ export class Try {
     const changes = this.#changes;
     return this.#answered("classify", { image: [this.pad.pixels()] }, signal, (answer) => {
       const { probabilities: [probabilities], label: [label], glimpse_window: [windows] } = answer;
-      this.probabilities.show(probabilities, label);
+      this.probabilities.show(probabilities, label, this.#model.classNames);
       if (changes !== this.#changes) return;
       const size = this.#model.read;
       this.#begin(windows.length, (step) => {

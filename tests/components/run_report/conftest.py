@@ -24,10 +24,11 @@ from trainer import run_fn
 from trainer.export import exporter
 from trainer.task import ClassifyingTask, GenerativeTask, Task
 
+CLASS_NAMES = tuple(f"kind {label}" for label in range(tiny.CLASSES))
 RECIPE = {"steps": 12, "validation_interval": 4}
 TASKS: dict[str, Task] = {
     "generative": tiny.tiny_task(RECIPE, name="mnist"),
-    "classifier": tiny.tiny_classifier(RECIPE),
+    "classifier": tiny.tiny_classifier(RECIPE, data=dataclasses.replace(tiny.CLASSIFIER.data, class_names=CLASS_NAMES)),
 }
 COUNTS = {"fit": 40, "watch": 13, "judge": 26}
 LABELS = [place % 4 for place in range(max(COUNTS.values()))]

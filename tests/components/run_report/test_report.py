@@ -22,7 +22,16 @@ from components.run_report import data_cards, event_curves
 from components.run_report.artifact import RunReport
 from components.run_report.sections import reproduction
 from tests import tiny
-from tests.components.run_report.conftest import COUNTS, RECIPE, TASKS, TinyRun, artifact, evaluated, finished_run
+from tests.components.run_report.conftest import (
+    CLASS_NAMES,
+    COUNTS,
+    RECIPE,
+    TASKS,
+    TinyRun,
+    artifact,
+    evaluated,
+    finished_run,
+)
 from trainer import tasks
 from trainer.task import Binarisation, NoAttention
 
@@ -102,6 +111,15 @@ def test_the_confusion_matrix_counts_every_image_of_the_split(reports: dict[str,
     (matrix,) = re.findall(r'<table class="confusion">(.*?)</table>', page, re.DOTALL)
     counts = [int(cell) for cell in re.findall(r"<td[^>]*>(\d+)</td>", matrix)]
     assert sum(counts) == COUNTS["judge"]
+    assert tuple(re.findall(r'<th scope="col">([^<]+)</th>', matrix)) == CLASS_NAMES
+    assert tuple(re.findall(r'<th scope="row">([^<]+)</th>', matrix)) == CLASS_NAMES
+
+
+def test_classes_have_their_names(reports: dict[str, Path]) -> None:
+    page = reports["classifier"].read_text(encoding="utf-8")
+    assert _charts(page)["Error by class"]["names"] == list(CLASS_NAMES[:4])
+    (player,) = _figures(page, "player")
+    assert all(label.startswith("kind ") for label in player["labels"])
 
 
 def test_the_hashes_are_those_of_the_files(runs: dict[str, TinyRun], reports: dict[str, Path]) -> None:

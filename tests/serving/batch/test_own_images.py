@@ -75,6 +75,23 @@ def test_a_server_tells_how_to_prepare_a_picture(photos: Path, tmp_path: Path) -
     assert served.output == here.output
 
 
+def test_a_classifier_names_the_class(photos: Path, tmp_path: Path) -> None:
+    names = tuple(f"kind {label}" for label in range(tiny.CLASSES))
+    data = ImageFiles(images=str(photos), has_labels=True, class_names=names)
+    folder = model_server.export_model(tiny.tiny_classifier(data=data), tmp_path / "own")
+    picture = str(photos / "1" / "7.png")
+    runner = CliRunner()
+    here = runner.invoke(main, ["classify", picture, "--model", str(folder)])
+    with model_server.serve(folder) as server:
+        address = f"127.0.0.1:{server.grpc_port}"
+        served = runner.invoke(main, ["classify", picture, "--server", address, "--model", model_server.MODEL])
+    assert (served.exit_code, here.exit_code) == (0, 0), served.output + here.output
+    assert served.output == here.output
+    heading, row = here.output.splitlines()
+    assert heading.split() == ["image", "label", "probability", "class"]
+    assert row.endswith(f"  kind {row.split()[1]}")
+
+
 def test_a_picture_of_another_size_is_taken_where_the_user_says_how(photos: Path, tmp_path: Path) -> None:
     folder = str(model_server.export_model(tiny.MODELS["attention_colour"], tmp_path / "model"))
     picture = str(photos / "1" / "7.png")

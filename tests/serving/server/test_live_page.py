@@ -25,6 +25,7 @@ from tests.serving import model_server
 from trainer.task import ImageFiles, Resize
 
 STEPS, ROWS, COLUMNS = tiny.STEPS, tiny.ROWS, tiny.COLUMNS
+CLASS_NAMES = tuple(f"kind {label}" for label in range(tiny.CLASSES))
 
 pytestmark = chromium.required
 
@@ -33,7 +34,14 @@ pytestmark = chromium.required
 def server(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Of `tiny`, which draws; `looks`, a classifier of colour images; and `own`, one of images that are prepared."""
     looks = model_server.export_model(tiny.CLASSIFIER, tmp_path_factory.mktemp("looks"))
-    data = ImageFiles(images="/photos", crop=(40, 60), resize=Resize.FILL, background=(0, 0, 255), has_labels=True)
+    data = ImageFiles(
+        images="/photos",
+        crop=(40, 60),
+        resize=Resize.FILL,
+        background=(0, 0, 255),
+        has_labels=True,
+        class_names=CLASS_NAMES,
+    )
     own = model_server.export_model(tiny.tiny_classifier(data=data), tmp_path_factory.mktemp("own"))
     models = {
         **models_from_folder(tiny_folder, "tiny"),
@@ -302,6 +310,8 @@ def test_a_loaded_picture_is_prepared_as_the_models_own_were(server: Server, vis
     shown = page_canvas.pixels(page.locator("canvas.pad")).astype(int)
     np.testing.assert_allclose(shown[:2, 1:-1], np.broadcast_to((0, 0, 255), (2, COLUMNS - 2, 3)), atol=3)
     np.testing.assert_allclose(shown[5:, 1:-1], np.broadcast_to((255, 0, 0), (2, COLUMNS - 2, 3)), atol=3)
+    expect(page.locator(".probabilities li > :first-child")).to_have_text(CLASS_NAMES)
+    expect(page.locator(".verdict")).to_have_text(re.compile(r"^Taken for kind \d+, with "))
     Image.fromarray(picture[:30]).save(tmp_path / "small.png")
     page.locator("#file").set_input_files(tmp_path / "small.png")
     expect(page.locator("#try .error")).to_contain_text("30 x 80 pixels, and the model's images are cut to 40 x 60.")

@@ -166,8 +166,14 @@ def test_the_sheet_shows_images_with_their_glimpses(
         pixels = np.asarray(sheet)
     # 5 x 7 at 40 times their size, a line of 16 above each, gaps of 2.
     assert pixels.shape == (2 * (7 * 40 + 16 + 2) + 2, 3 * (5 * 40 + 2) + 2, 3)
-    with pytest.raises(ValueError, match="holds 6 examples; 8 are to be drawn"):
-        write_glimpse_sheet(model_dir, [str(file)], tmp_path / "more.png", rows=2, columns=4, size=TASK.read)
+    # Of fewer images it has fewer.
+    write_glimpse_sheet(model_dir, [str(file)], tmp_path / "more.png", rows=2, columns=4, size=TASK.read)
+    with Image.open(tmp_path / "more.png") as sheet:
+        assert sheet.size == (4 * (5 * 40 + 2) + 2, 2 * (7 * 40 + 16 + 2) + 2)
+    tiny.write_records(file, examples[1][:3])
+    write_glimpse_sheet(model_dir, [str(file)], tmp_path / "few.png", rows=2, columns=4, size=TASK.read)
+    with Image.open(tmp_path / "few.png") as sheet:
+        assert sheet.size == (3 * (5 * 40 + 2) + 2, 7 * 40 + 16 + 4)
 
 
 def test_a_model_without_glimpses_is_refused(tmp_path: Path) -> None:
