@@ -19,9 +19,10 @@ from components.image_example_gen.prepared_dataset import open_dataset
 from serving.cores import cores
 from serving.images.array_files import Label
 from serving.images.bad_image import BadImage
-from serving.images.file_names import ARCHIVES, PICTURE, format_by_name
+from serving.images.file_names import ARCHIVES, PARQUET, PICTURE, format_by_name
 from serving.images.file_reader import Lost, Piece, Row, pieces, rows
 from serving.images.image_format import ImageFormat
+from serving.images.image_tables import parquet_class_names
 from serving.images.input_files import find_inputs, list_files
 from serving.images.picture_decoder import decode_picture, picture_size
 from serving.images.preparation import Preparation
@@ -113,6 +114,8 @@ class _FileLook(NamedTuple):
     sights: list[Sight]
     faults: list[str]
     labels: set[Label]
+    class_names: tuple[str, ...]
+    """Of its labels, where it says them."""
     rows: int
     """Images in it, or of them those that were looked at, where it does not say."""
 
@@ -137,12 +140,14 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
     sights: list[Sight] = []
     unreadable: list[tuple[str, str]] = []
     labels: set[Label] = set()
+    named: tuple[str, ...] = ()
     counts: list[int] = []
     with ThreadPoolExecutor(cores()) as threads:
         for path, file in _look_at_files(files, threads):
             sights += file.sights
             unreadable += [(path, reason) for reason in file.faults]
             labels |= file.labels
+            named = named or file.class_names
             counts.append(file.rows)
             if len(sights) + len(unreadable) >= limit:
                 break
@@ -154,7 +159,7 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
     }
     numbers = [label for label in labels if isinstance(label, int)]
     no_tables = all(format_by_name(path) in (PICTURE, *ARCHIVES) for path in files)
-    names = tuple(class_counts) if found.are_pictures else tuple(sorted(texts))
+    names = tuple(class_counts) if found.are_pictures else named or tuple(sorted(texts))
     if no_tables and not found.are_pictures and not labels:
         names = found.names.class_names
     return Look(
@@ -194,7 +199,11 @@ def _look_at_file(path: str) -> _FileLook:
             else:
                 labels |= set() if row.label is None else {row.label}
     count = sum(part.rows or 0 for part in parts) or len(looking.seen) + len(faults)  # type: ignore[attr-defined]
-    return _FileLook(looking.seen, faults, labels, count)  # type: ignore[attr-defined]
+    names: tuple[str, ...] = ()
+    if any(isinstance(part, Piece) and part.format == PARQUET for part in parts):
+        with open_file(path) as file:
+            names = parquet_class_names(file)
+    return _FileLook(looking.seen, faults, labels, names, count)  # type: ignore[attr-defined]
 
 
 def _some(piece: Piece | Lost, count: int, looking: _Looking) -> Iterable[Row | Lost]:

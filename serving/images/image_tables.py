@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
@@ -46,6 +47,19 @@ def parquet_row_counts(file: IO[bytes]) -> list[int]:
     if any(count < 0 for count in counts) or sum(counts) != table.metadata.num_rows:
         raise ValueError(f"it claims {table.metadata.num_rows:,} rows in groups of {counts}")
     return counts
+
+
+def parquet_class_names(file: IO[bytes]) -> tuple[str, ...]:
+    """Returns the names of the labels where Hugging Face's `datasets` has written them; empty where it has not."""
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(file)
+    label = next((name for name in schema.names if name in _LABEL_COLUMNS), None)
+    try:
+        names = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def read_parquet(file: IO[bytes], group: int, images: ImageFormat) -> Iterator[Cells]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -165,6 +166,19 @@ def test_a_table_has_the_classes_of_its_labels(labels: str, suffix: str, tmp_pat
     assert seen.class_names == (("bolt", "nut", "screw") if labels == "texts" else ())
     task = _chosen(seen, classify=True)
     assert isinstance(task, ClassifyingTask) and task.classes == 3
+
+
+def test_a_table_of_hugging_face_has_the_names_of_its_labels(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"image": np.zeros((40, 12, 10), np.uint8).tolist(), "label": np.arange(40) % 2})
+    features = {"image": {"_type": "Image"}, "label": {"names": ["bolt", "nut", "screw"], "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "t.parquet")
+    assert look(str(tmp_path / "t.parquet")).class_names == ("bolt", "nut", "screw")
+    pq.write_table(table.replace_schema_metadata({"huggingface": "{}"}), tmp_path / "t.parquet")
+    assert look(str(tmp_path / "t.parquet")).classes == 2
 
 
 def test_an_archive_has_the_classes_of_its_folders(photos: Path) -> None:
