@@ -32,7 +32,7 @@ SUMMARY_FILE = "summary.json"
 
 _FILES_A_BUCKET = 200
 _MAX_BUCKETS = 4096
-_NAMED = 3
+_NAMED = 10
 """Rejected images that a message names."""
 _LOG = logging.getLogger(__name__)
 
