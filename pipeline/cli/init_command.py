@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,13 +41,19 @@ def init(name: str, images: str, classify: bool, data_dir: str | None, timed: bo
             raise ValueError(f"{path} is there already: choose another name, or overwrite it with --force.")
         # Before the images are looked at, which takes a while.
         task_file.check_name(path.stem)
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            what = "cannot be written to" if path.parent.is_dir() else "is no folder"
-            raise ValueError(f"Cannot write {path}: {path.parent.absolute()} {what}. Choose another folder.")
+        _check_writable(path)
         with quiet_native_code():
             _write(path, images, classify=classify, data_dir=data_dir, timed=timed)
     except (ValueError, RuntimeError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"Cannot write {path}: {error.strerror}. Choose another folder.") from error
 
 
 def _write(path: Path, images: str, *, classify: bool, data_dir: str | None, timed: bool) -> None:

@@ -232,12 +232,13 @@ def test_the_command_writes_a_file_that_is_ready(photos: Path) -> None:
         ("mnist", "photos", "name is mnist, which is a built-in task's"),
         ("My Parts", "photos", "my_parts would do"),
         ("parts", "nowhere", "nowhere, and no file is there"),
-        ("nowhere/parts", "photos", "Cannot write nowhere/parts.yaml: {here}/nowhere is no folder. Choose another"),
-        ("/sys/parts", "photos", "Cannot write /sys/parts.yaml: /sys cannot be written to. Choose another folder"),
+        ("nowhere/parts", "photos", "Cannot write nowhere/parts.yaml: No such file or directory. Choose another"),
+        ("/sys/parts", "photos", "Cannot write /sys/parts.yaml: "),
         ("parts", "photos/kind0/broken.jpg", "No image in photos/kind0/broken.jpg can be read"),
     ],
 )
 def test_a_mistake_writes_nothing(photos: Path, name: str, images: str, message: str) -> None:
     status, shown = _init(name, "--images", images, "--no-time")
-    assert status == 1 and message.format(here=Path.cwd()) in shown
+    assert status == 1 and message in shown
+    assert not message.startswith("Cannot write") or "looking at" not in shown
     assert not list(Path().glob("*.yaml"))
