@@ -214,13 +214,13 @@ def _some(piece: Piece | Lost, count: int, looking: _Looking) -> Iterable[Row | 
     return itertools.islice(rows(piece, looking, open_file), 0, count * step, step)
 
 
-def _sight(pixels: np.ndarray, size: tuple[int, int]) -> Sight:
+def _sight(pixels: np.ndarray, size: tuple[int, ...]) -> Sight:
     small = pixels[:: max(1, len(pixels) // 256), :: max(1, pixels.shape[1] // 256)].astype(np.int16)
     is_colour = small.shape[2] == 3 and bool(((small.max(axis=2) - small.min(axis=2)) > _COLOURFUL).mean() > 0.01)
     grey = small.mean(axis=2)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     extreme = float(((grey < _EDGES) | (grey > 255 - _EDGES)).mean())
-    return Sight(*size, is_colour, extreme, float(border.mean()))
+    return Sight(size[0], size[1], is_colour, extreme, float(border.mean()))
 
 
 def _with_split_names(data: ImageFiles) -> ImageFiles:
