@@ -13,7 +13,7 @@ UV := $(HOST_PYTHON) requirements/run_uv.py
 RESOLVE := $(UV) pip compile --quiet --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock'
 LOCK := $(RESOLVE) --extra all --extra dev
-IMAGE_LOCK := $(RESOLVE) --extra all --constraint requirements/tfx1.21.txt --python-version 3.13 \
+IMAGE_LOCK := $(RESOLVE) --extra kubeflow --constraint requirements/tfx1.21.txt --python-version 3.13 \
 	--python-platform x86_64-manylinux_2_40
 
 TASK ?= digits

@@ -172,15 +172,15 @@ setup(
         "pipeline": PIPELINE,
         # `draw compile`, and `tfx --engine=kubeflow`.
         "kubeflow": KUBEFLOW,
-        "all": KUBEFLOW,
         # NVIDIA's libraries, which TensorFlow's wheel leaves out.
         "gpu": ["tensorflow[and-cuda]"],
         # `draw export`.
         "onnx": ONNX,
+        # Of the locks; the two others are for those who ask for them.
+        "all": [*dict.fromkeys((*KUBEFLOW, *ONNX))],
         # Curves of a training, where Kubeflow Pipelines' MLflow plugin names a run.
         "mlflow": ["mlflow-skinny>=2.10"],
         "dev": [
-            *ONNX,
             # A test's own certificates.
             "cryptography",
             "hypothesis",

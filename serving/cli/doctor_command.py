@@ -19,7 +19,7 @@ from serving.native_output import quiet_native_code
 
 DISTRIBUTION = "draw-tfx"
 _PACKAGES = ("tfx", "tensorflow", "apache-beam", "kfp", "tensorflow-datasets", "grpcio", "protobuf", "numpy")
-_EXTRAS = ("server", "batch", "pipeline", "kubeflow")
+_EXTRAS = ("server", "batch", "pipeline", "kubeflow", "onnx")
 _ABSENT = "not installed"
 
 

@@ -54,7 +54,8 @@ def test_the_environment_has_what_every_extra_asks_for() -> None:
 
 def test_larger_purposes_contain_the_smaller() -> None:
     extras = {name: {*requirements} for name, requirements in _declared()["extras_require"].items()}
-    assert extras["server"] | extras["batch"] < extras["pipeline"] < extras["kubeflow"] == extras["all"]
+    assert extras["server"] | extras["batch"] < extras["pipeline"] < extras["kubeflow"] < extras["all"]
+    assert extras["all"] == extras["kubeflow"] | extras["onnx"]
     assert {*main.EXTRAS.values(), *main.EXTRAS_OF_PACKAGES.values(), main.CLIENT_EXTRA} <= extras.keys()
     assert {Requirement(each).name for each in _declared()["install_requires"]} == {
         "click",
