@@ -275,7 +275,7 @@ def test_the_client_draws_from_a_server(tmp_path: Path, wheels: dict[str, Path],
         "sequence", "--server", served, "--model", "mnist", "-o", "d.webp", "--window-size", "5"
     )
     np.save(tmp_path / "images.npy", (np.random.default_rng(0).random((3, 28, 28, 1)) > 0.8).astype(np.float32))
-    assert "images" in environment.draw("score", "images.npy", "--server", served, "--model", "mnist")
+    assert "nll_bound" in environment.draw("score", "images.npy", "--server", served, "--model", "mnist")
     assert (tmp_path / "samples.png").stat().st_size > 100 and (tmp_path / "d.webp").stat().st_size > 100
     facts = environment.draw("doctor")
     assert re.search(r"extra server +lacks tensorflow, ", facts) and "cluttered_mnist" in facts
