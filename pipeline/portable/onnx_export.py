@@ -28,7 +28,13 @@ SIGNATURES: Mapping[type[Task], tuple[str, ...]] = {
 ROWS = 32
 """With so many rows a file is held against the SavedModel."""
 TOLERANCE = 1e-5
-"""The greatest difference from the SavedModel, as a share of an output's greatest value."""
+"""The greatest difference from the SavedModel in all rows of an output, as a share of its Euclidean norm.
+
+Not of its single numbers: 64 steps make more of the rounding of some. Of `mnist`, float32 in TensorFlow and in ONNX
+Runtime are as far from float64 as from each other: 2e-6 by this norm, and 3e-5 of the greatest value in one pixel.
+"""
+ROW_TOLERANCE = 1e-4
+"""The same for each row, so that no single image hides among the others."""
 
 _WINDOW = "centre x, centre y, stride, variance and intensity at each step [n, T, 5], in pixels"
 _DESCRIPTIONS = {
@@ -58,7 +64,7 @@ class Exported(NamedTuple):
 
     path: Path
     difference: float
-    """The greatest from the SavedModel, as a share of an output's greatest value."""
+    """The greatest from the SavedModel, see `TOLERANCE`."""
 
 
 class NotEqual(ValueError):
@@ -114,15 +120,21 @@ def verify(content: bytes, signature: Signature, inputs: Arrays) -> float:
                 f"{signature.name}: ONNX Runtime gives {name} as {given.dtype} {given.shape}; expected {wanted.dtype} "
                 f"{wanted.shape}."
             )
-        difference = np.abs(given.astype(np.float64) - wanted).max() / max(np.abs(wanted).max(), 1e-30)
-        if not difference <= TOLERANCE:
+        difference, of_a_row = _relative(given, wanted), max(map(_relative, given, wanted))
+        if not (difference <= TOLERANCE and of_a_row <= ROW_TOLERANCE):
             raise NotEqual(
                 f"{signature.name}: ONNX Runtime {onnxruntime.__version__} gives another {name} than the SavedModel: "
-                f"they differ by {difference:.2g} of its greatest value, and {TOLERANCE:g} is allowed. The file was "
-                "not written."
+                f"they differ by {difference:.2g} of its norm, in one row by {of_a_row:.2g}, and {TOLERANCE:g} and "
+                f"{ROW_TOLERANCE:g} are allowed. The file was not written."
             )
-        greatest = max(greatest, float(difference))
+        greatest = max(greatest, difference)
     return greatest
+
+
+def _relative(given: np.ndarray, wanted: np.ndarray) -> float:
+    """The Euclidean norm of the difference, as a share of that of what was expected."""
+    difference = np.linalg.norm(np.subtract(given, wanted, dtype=np.float64))
+    return float(difference / max(np.linalg.norm(wanted.astype(np.float64)), 1e-30))
 
 
 def _inputs(task: Task, signatures: Mapping[str, Signature]) -> Arrays:

@@ -219,3 +219,23 @@ def test_the_saved_model_is_what_it_is_held_against(attention: Path, tmp_path: P
     z = np.zeros((2, tiny.STEPS, tiny.LATENTS), np.float32)
     expected = SavedModel(attention).signature("decode").call({"z": z})["image"]
     np.testing.assert_allclose(session.run(None, {"z": z})[0], expected, rtol=1e-5)
+
+
+def test_a_single_row_that_differs_is_refused(attention: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among 32 it would be below the tolerance of them all."""
+    (decode, *_) = onnx_export.export(str(attention), tmp_path)
+    signature = SavedModel(attention).signature("decode")
+    z = np.random.default_rng(1).standard_normal((onnx_export.ROWS, tiny.STEPS, tiny.LATENTS)).astype(np.float32)
+    assert onnx_export.verify(decode.path.read_bytes(), signature, {"z": z}) < onnx_export.TOLERANCE
+    honest = type(signature).call
+
+    def one_row_off(self: Any, *arguments: Any, **options: Any) -> dict[str, np.ndarray]:
+        answer = honest(self, *arguments, **options)
+        answer["image"][7] *= np.float32(1 + 4e-5)
+        answer["image"][9] *= np.float32(1 + 1.5e-4)
+        return answer
+
+    monkeypatch.setattr(type(signature), "call", one_row_off)
+    monkeypatch.setattr(onnx_export, "TOLERANCE", 1e-4)
+    with pytest.raises(onnx_export.NotEqual, match=r"in one row by 0\.00015"):
+        onnx_export.verify(decode.path.read_bytes(), signature, {"z": z})
