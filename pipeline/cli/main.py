@@ -25,7 +25,7 @@ SUBCOMMANDS = {
         "train",
         "Train and export a model from examples, alone or as one worker of several.",
     ),
-    "export": ("pipeline.cli.export_command", "export", "Write a model as ONNX, for runtimes other than TensorFlow."),
+    "export": ("pipeline.cli.export_command", "export", "Write a model as ONNX or TensorFlow Lite."),
     "serve": ("serving.cli.serve_command", "serve", "Serve a model over gRPC and REST, as TF Serving does."),
     "sample": ("serving.cli.sample_command", "sample", "Draw images: a sheet of samples from a model server."),
     "sequence": ("serving.cli.sequence_command", "sequence", "Show how the model draws: an animation."),

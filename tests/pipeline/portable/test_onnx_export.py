@@ -14,10 +14,10 @@ import tensorflow as tf
 from click.testing import CliRunner, Result
 
 from pipeline.cli.main import main
-from pipeline.portable import onnx_export, onnx_graph, onnx_ops
+from pipeline.portable import onnx_export, onnx_graph, onnx_ops, verification
 from serving.saved_model import SavedModel
 from tests import tiny
-from tests.pipeline.portable.conftest import Case, save
+from tests.pipeline.portable.conftest import KINDS, Case, save
 from trainer.task import Task
 from trainer.training import initial_weights
 
@@ -34,7 +34,7 @@ def _inputs(case: Case, signature: str, rows: int, seed: int = 3) -> dict[str, n
 
 
 def _signatures(case: Case) -> tuple[str, ...]:
-    return onnx_export.SIGNATURES[type(case.task)]
+    return verification.SIGNATURES[type(case.task)]
 
 
 @pytest.mark.parametrize("rows", [1, 5, 67])
@@ -56,7 +56,7 @@ def test_any_number_of_rows_gets_the_saved_models_answer(case: Case, rows: int) 
 
 def test_each_signature_has_a_file_that_equals_the_saved_model(case: Case) -> None:
     assert [exported.path.name for exported in case.exported] == [f"{name}.onnx" for name in _signatures(case)]
-    assert all(0 <= exported.difference <= onnx_export.TOLERANCE for exported in case.exported)
+    assert all(0 <= exported.difference <= verification.TOLERANCE for exported in case.exported)
     assert Task.from_json((case.folder / "task.json").read_text(encoding="utf-8")) == case.task
 
 
@@ -100,7 +100,7 @@ def test_a_file_that_answers_otherwise_is_refused(
     weights = initial_weights.read_weights(str(attention))
     weights["write/b"] = weights["write/b"] + np.float32(1e-3)
     monkeypatch.setattr(initial_weights, "read_weights", lambda folder: weights)
-    with pytest.raises(onnx_export.NotEqual, match=r"decode: ONNX Runtime .* gives another image than the SavedModel"):
+    with pytest.raises(verification.NotEqual, match=r"decode: ONNX Runtime .* gives another image than the SavedModel"):
         list(onnx_export.export(str(attention), tmp_path))
     assert not list(tmp_path.glob("*.onnx"))
 
@@ -109,7 +109,7 @@ def test_a_not_finite_answer_is_refused(attention: Path, tmp_path: Path, monkeyp
     weights = initial_weights.read_weights(str(attention))
     weights["write/b"] = weights["write/b"] * np.float32(np.nan)
     monkeypatch.setattr(initial_weights, "read_weights", lambda folder: weights)
-    with pytest.raises(onnx_export.NotEqual):
+    with pytest.raises(verification.NotEqual):
         list(onnx_export.export(str(attention), tmp_path))
 
 
@@ -221,21 +221,30 @@ def test_the_saved_model_is_what_it_is_held_against(attention: Path, tmp_path: P
     np.testing.assert_allclose(session.run(None, {"z": z})[0], expected, rtol=1e-5)
 
 
-def test_a_single_row_that_differs_is_refused(attention: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_row_that_differs_is_refused(attention: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Among 32 it would be below the tolerance of them all."""
-    (decode, *_) = onnx_export.export(str(attention), tmp_path)
-    signature = SavedModel(attention).signature("decode")
-    z = np.random.default_rng(1).standard_normal((onnx_export.ROWS, tiny.STEPS, tiny.LATENTS)).astype(np.float32)
-    assert onnx_export.verify(decode.path.read_bytes(), signature, {"z": z}) < onnx_export.TOLERANCE
-    honest = type(signature).call
+    source = verification.Source(str(attention))
+    answers = source.signatures["decode"].call(source.inputs("decode"))
+    assert source.difference("decode", answers, "This") < 1e-6
+    answers["image"][9] *= np.float32(1 + 1.5e-4)
+    monkeypatch.setattr(verification, "TOLERANCE", 1e-4)
+    with pytest.raises(verification.NotEqual, match=r"This gives another image .* in one row by 0\.00015"):
+        source.difference("decode", answers, "This")
+    for spoilt in ({}, {"image": answers["image"][:, 1:]}, {"image": answers["image"].astype(np.float64)}):
+        with pytest.raises(verification.NotEqual, match="decode: This gives"):
+            source.difference("decode", spoilt, "This")
 
-    def one_row_off(self: Any, *arguments: Any, **options: Any) -> dict[str, np.ndarray]:
-        answer = honest(self, *arguments, **options)
-        answer["image"][7] *= np.float32(1 + 4e-5)
-        answer["image"][9] *= np.float32(1 + 1.5e-4)
-        return answer
 
-    monkeypatch.setattr(type(signature), "call", one_row_off)
-    monkeypatch.setattr(onnx_export, "TOLERANCE", 1e-4)
-    with pytest.raises(onnx_export.NotEqual, match=r"in one row by 0\.00015"):
-        onnx_export.verify(decode.path.read_bytes(), signature, {"z": z})
+@pytest.mark.parametrize("name", ["attention", "no_attention_colour", "classifier"])
+def test_tensorflow_lite_has_the_same_signatures_for_any_number_of_rows(name: str, tmp_path: Path) -> None:
+    model = save(KINDS[name], tmp_path / "model")
+    result = _draw("export", model, "--format", "tflite", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    source = verification.Source(str(model))
+    for signature in source.signatures:
+        runner = tf.lite.Interpreter(str(tmp_path / "out" / f"{signature}.tflite")).get_signature_runner()
+        for rows in (1, 5):
+            inputs = {key: value[:rows] for key, value in source.inputs(signature).items()}
+            expected = source.signatures[signature].call(inputs)
+            for key, value in runner(**inputs).items():
+                np.testing.assert_allclose(value, expected[key], rtol=1e-4, atol=1e-4 * abs(expected[key]).max())
