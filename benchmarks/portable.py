@@ -7,8 +7,9 @@ import functools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -22,17 +23,26 @@ _SECONDS = 8.0
 """For each signature and number of rows."""
 
 
-def medians(first: Callable[[], object], second: Callable[[], object], seconds: float) -> tuple[float, float]:
-    """Returns the median milliseconds of two functions that take turns, after one call each that does not count."""
-    times: tuple[list[float], list[float]] = ([], [])
-    first(), second()
+class Cost(NamedTuple):
+    """Medians of a call, in milliseconds."""
+
+    wall: float
+    cpu: float
+    """Of all threads: what other work on the machine does not change much."""
+
+
+def costs(functions: Sequence[Callable[[], object]], seconds: float) -> list[Cost]:
+    """Measures functions that take turns, after one call each that does not count."""
+    taken: list[list[Cost]] = [[] for _ in functions]
+    for function in functions:
+        function()
     end = time.monotonic() + seconds
-    while time.monotonic() < end or len(times[0]) < 3:
-        for function, taken in zip((first, second), times, strict=True):
-            began = time.perf_counter()
+    while time.monotonic() < end or len(taken[0]) < 3:
+        for function, calls in zip(functions, taken, strict=True):
+            began, began_cpu = time.perf_counter(), time.process_time()
             function()
-            taken.append(1e3 * (time.perf_counter() - began))
-    return statistics.median(times[0]), statistics.median(times[1])
+            calls.append(Cost(1e3 * (time.perf_counter() - began), 1e3 * (time.process_time() - began_cpu)))
+    return [Cost(*map(statistics.median, zip(*calls, strict=True))) for calls in taken]
 
 
 def main() -> None:
@@ -45,7 +55,9 @@ def main() -> None:
     sessions = onnxruntime.SessionOptions()
     sessions.intra_op_num_threads = cores.cores()
     print(f"ONNX Runtime {onnxruntime.__version__}, {cores.cores()} cores; milliseconds, medians by turns")
-    print("| signature | rows | SavedModel | ONNX Runtime | times faster |\n|---|---|---|---|---|")
+    print(
+        "| signature | rows | SavedModel | its CPU | ONNX Runtime | its CPU | times faster |\n|---|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for exported in onnx_export.export(saved_model.directory, Path(folder)):
             signature = saved_model.signature(exported.path.stem)
@@ -63,12 +75,13 @@ def main() -> None:
                     else rng.standard_normal(shape).astype(np.float32)
                     for name, shape in shapes.items()
                 }
-                ours, theirs = medians(
-                    functools.partial(signature.run, inputs),
-                    functools.partial(session.run, None, inputs),
-                    options.seconds,
+                calls = (functools.partial(signature.run, inputs), functools.partial(session.run, None, inputs))
+                ours, theirs = costs(calls, options.seconds)
+                print(
+                    f"| `{signature.name}` | {rows} | {ours.wall:.2f} | {ours.cpu:.2f} | {theirs.wall:.2f} "
+                    f"| {theirs.cpu:.2f} | {ours.wall / theirs.wall:.1f} |",
+                    flush=True,
                 )
-                print(f"| `{signature.name}` | {rows} | {ours:.2f} | {theirs:.2f} | {ours / theirs:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
