@@ -55,9 +55,8 @@ def main() -> None:
     sessions = onnxruntime.SessionOptions()
     sessions.intra_op_num_threads = cores.cores()
     print(f"ONNX Runtime {onnxruntime.__version__}, {cores.cores()} cores; milliseconds, medians by turns")
-    print(
-        "| signature | rows | SavedModel | its CPU | ONNX Runtime | its CPU | times faster |\n|---|---|---|---|---|---|---|"
-    )
+    print("| signature | rows | SavedModel | its CPU | ONNX Runtime | its CPU | times faster |")
+    print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for exported in onnx_export.export(saved_model.directory, Path(folder)):
             signature = saved_model.signature(exported.path.stem)
