@@ -43,6 +43,9 @@ test-all: $(INSTALLED) $(ACCELERATORS)  ## all the tests, then those of `test` o
 	@$(PYTEST) -m ""
 	@tests/second_line.sh make test
 
+job-servers:  ## builds Beam's job servers for Flink and Spark into build/engines (Java 17, Maven)
+	@for engine in flink spark; do mvn --batch-mode --quiet --file=requirements/engines/$$engine.xml package; done
+
 bench: $(INSTALLED)  ## measures the speed of every task (TASK=, AGAINST=a git revision)
 	@$(BIN)/python -W ignore::FutureWarning -m benchmarks.bench $(if $(filter file,$(origin TASK)),,"$(TASK)") \
 		$(if $(AGAINST),--against "$(AGAINST)")
@@ -70,8 +73,8 @@ lock:  ## resolves setup.py into the locks; LOCK_FLAGS=--upgrade takes newer ver
 	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.16-py310.txt \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28
 	@$(LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/tfx1.21.txt --python-version 3.11 --universal
-	@$(IMAGE_LOCK) $(LOCK_FLAGS) setup.py --output-file requirements/image/cpu.txt
-	@$(IMAGE_LOCK) $(LOCK_FLAGS) --extra gpu setup.py --output-file requirements/image/gpu.txt
+	@$(IMAGE_LOCK) $(LOCK_FLAGS) --extra aws setup.py --output-file requirements/image/cpu.txt
+	@$(IMAGE_LOCK) $(LOCK_FLAGS) --extra aws --extra gpu setup.py --output-file requirements/image/gpu.txt
 	@$(RESOLVE) $(LOCK_FLAGS) requirements/accelerators.in --output-file requirements/accelerators.txt \
 		--python-version 3.10 --universal
 
@@ -96,4 +99,4 @@ $(ACCELERATORS): requirements/accelerators.txt
 	@$(UV) pip sync --quiet --python build/accelerators/bin/python $<
 	@touch $@
 
-.PHONY: help run report figures test test-all bench lint format site wheel lock browser clean
+.PHONY: help run report figures test test-all job-servers bench lint format site wheel lock browser clean

@@ -172,11 +172,13 @@ setup(
         "pipeline": PIPELINE,
         # `draw compile`, and `tfx --engine=kubeflow`.
         "kubeflow": KUBEFLOW,
+        # The batch job with inputs, outputs and models at s3://, and a pipeline's own images there.
+        "aws": [*BATCH, "boto3>=1.28,<2"],
         # NVIDIA's libraries, which TensorFlow's wheel leaves out.
         "gpu": ["tensorflow[and-cuda]"],
         # `draw export`.
         "onnx": ONNX,
-        # Of the locks; the two others are for those who ask for them.
+        # Of the locks; the others are for those who ask for them.
         "all": [*dict.fromkeys((*KUBEFLOW, *ONNX))],
         # Curves of a training, where Kubeflow Pipelines' MLflow plugin names a run.
         "mlflow": ["mlflow-skinny>=2.10"],
@@ -194,6 +196,10 @@ setup(
             "mkdocstrings[python]",
             # mkdocstrings 1.0 calls its highlighter as it was until 12.
             "pymdown-extensions<12",
+            # A store of S3's in server mode; its own extra `server` would be far larger.
+            "flask",
+            "flask-cors",
+            "moto[s3]>=5",
             "mypy",
             "nbclient",
             # Drives the host's Chromium through the report and the live page.

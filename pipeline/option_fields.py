@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from serving.cli.number_options import Real
-from serving.cli.place_options import local
+from serving.cli.place_options import LocalName, local
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Option:
     between."""
     metavar: str | None = None
     """What the help shows in place of the value; None for its type."""
+    is_place: bool = False
+    """Whether the text is a name or a path of this machine, and never an address."""
 
 
 def settings_options(settings_class: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -87,6 +89,8 @@ def _click_option(settings_class: type[Any], field: dataclasses.Field[Any]) -> C
 def _click_type(kind: type[Any], declared: Option) -> Any:
     if kind is Path:
         return _AbsolutePath()
+    if declared.is_place:
+        return LocalName()
     if kind not in (int, float):
         return kind
     if declared.range is None:

@@ -7,17 +7,18 @@ import functools
 from typing import Annotated
 
 from pipeline.option_fields import Option
+from serving.cli.place_options import images_of_a_task
 from trainer import task_file
-from trainer.task import CLASSIFIER, GENERATIVE, ErrorGate, Gate, Task
+from trainer.task import CLASSIFIER, GENERATIVE, ErrorGate, Gate, ImageFiles, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskOption:
     """The choice of a task. Raises ValueError for an unknown name, and for a file or a value that makes no task."""
 
-    task_name: Annotated[str, Option("A name, see `draw tasks`, or a task file, see `draw init`.", flag="--task")] = (
-        "digits"
-    )
+    task_name: Annotated[
+        str, Option("A name, see `draw tasks`, or a task file, see `draw init`.", flag="--task", is_place=True)
+    ] = "digits"
     task_values: Annotated[
         tuple[str, ...],
         Option(
@@ -66,6 +67,11 @@ class TrainingOptions(TaskOption):
             range=(1, 1_000_000),
         ),
     ] = None
+
+    def check_images(self) -> None:
+        """Raises ValueError if nothing that is installed opens the place of a user's own images."""
+        if isinstance(self.task.data, ImageFiles):
+            images_of_a_task(self.task.data.images)
 
     @functools.cached_property
     def gate(self) -> Gate | ErrorGate:

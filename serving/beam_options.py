@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import shlex
 from collections.abc import Sequence
@@ -29,13 +30,15 @@ _JOB_SERVER_OPTIONS = (
 
 
 def with_local_runner(arguments: Sequence[str]) -> list[str]:
-    """Names the local runner where the arguments name DirectRunner, which could download Prism and run that."""
+    """Names the local runner where the arguments name DirectRunner, which could download Prism, or no runner."""
     named = [
         LOCAL_RUNNER if before == "--runner" and argument in _ALIASES else argument
         for before, argument in zip(("", *arguments), arguments, strict=False)
     ]
     names = {f"--runner={alias}" for alias in _ALIASES}
-    return [f"--runner={LOCAL_RUNNER}" if argument in names else argument for argument in named]
+    named = [f"--runner={LOCAL_RUNNER}" if argument in names else argument for argument in named]
+    is_named = any(argument.partition("=")[0] == "--runner" for argument in named)
+    return named if is_named else [f"--runner={LOCAL_RUNNER}", *named]
 
 
 def is_local(runner: str | None) -> bool:
@@ -43,10 +46,42 @@ def is_local(runner: str | None) -> bool:
     return runner is None or runner == LOCAL_RUNNER or runner in _ALIASES
 
 
+def remote_runner(arguments: Sequence[str]) -> str | None:
+    """Returns the name of the runner if its workers are not in this process, its children or this pod."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", default=None)
+    parser.add_argument("--environment_type")
+    options, _ = parser.parse_known_args(list(arguments))
+    if is_local(options.runner) or options.environment_type == "LOOPBACK":
+        return None
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return None if _is_in_one_process(PipelineOptions(list(arguments))) else str(options.runner)
+
+
+def _is_in_one_process(options: PipelineOptions) -> bool:
+    """Whether an engine runs beside this process, and its workers in it, as Beam has it where nothing is said."""
+    from apache_beam.options.pipeline_options import (
+        FlinkRunnerOptions,
+        PortableOptions,
+        SparkRunnerOptions,
+        StandardOptions,
+    )
+
+    runner = str(options.view_as(StandardOptions).runner).rpartition(".")[2]
+    is_alone = {
+        "FlinkRunner": options.view_as(FlinkRunnerOptions).flink_master.startswith("["),
+        "SparkRunner": options.view_as(SparkRunnerOptions).spark_master_url.startswith("local"),
+        "PortableRunner": options.view_as(PortableOptions).job_endpoint == "embed",
+    }
+    return is_alone.get(runner, False) and not options.view_as(PortableOptions).environment_type
+
+
 def check(arguments: Sequence[str]) -> None:
     """Raises ValueError for an argument that is none of Beam's options, with the nearest name, or a wrong value of one.
 
-    Beam itself drops what it does not know.
+    Beam itself drops what it does not know. Raises ValueError too for an engine whose workers would be Beam's own
+    container, which has not this package.
     """
     from apache_beam.options import pipeline_options
 
@@ -67,6 +102,26 @@ def check(arguments: Sequence[str]) -> None:
         near = difflib.get_close_matches(name, parser._option_string_actions, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(f"Beam has no option {name!r}.{hint} What comes after -- is Beam's.")
+    _check_workers(pipeline_options.PipelineOptions(list(arguments)))
+
+
+def _check_workers(options: PipelineOptions) -> None:
+    from apache_beam.options.pipeline_options import PortableOptions, StandardOptions, WorkerOptions
+
+    runner = str(options.view_as(StandardOptions).runner).rpartition(".")[2]
+    portable = options.view_as(PortableOptions)
+    if runner == "DataflowRunner" and not options.view_as(WorkerOptions).sdk_container_image:
+        raise ValueError(
+            "DataflowRunner would start Beam's own container, which has not this package: name this package's image "
+            "with --sdk_container_image, see docs/engines.md."
+        )
+    is_named = portable.environment_type or portable.environment_config or portable.environment_options
+    if runner in ("FlinkRunner", "SparkRunner", "PortableRunner") and not (is_named or _is_in_one_process(options)):
+        raise ValueError(
+            f"{runner} would start Beam's own container, which has not this package. Say where its workers are: "
+            "--environment_type=EXTERNAL --environment_config=localhost:50000 for a worker pool beside each of them, "
+            "or LOOPBACK for this process; see docs/engines.md."
+        )
 
 
 def make_runner(options: PipelineOptions) -> PipelineRunner | None:

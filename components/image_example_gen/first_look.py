@@ -18,6 +18,7 @@ from components.image_example_gen.image_names import TFDS_SCHEME, Survey, survey
 from components.image_example_gen.prepared_dataset import open_dataset
 from serving.cores import cores
 from serving.images.array_files import Label
+from serving.file_systems import connect
 from serving.images.bad_image import BadImage
 from serving.images.file_names import ARCHIVES, PARQUET, PICTURE, format_by_name
 from serving.images.file_reader import Lost, Piece, Row, pieces, rows
@@ -134,6 +135,7 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
     """
     if images.startswith(TFDS_SCHEME):
         return _look_at_tfds(images.removeprefix(TFDS_SCHEME), data_dir, limit)
+    connect([images])
     data = _with_split_names(ImageFiles(images=images, has_labels=True))
     found = survey(data)
     files = sorted((file.path for file in list_files(found.inputs)), key=_order)

@@ -22,6 +22,7 @@ from components.image_example_gen.image_names import TFDS_SCHEME, ImageNames, su
 from components.image_example_gen.ingestion_settings import IngestionSettings
 from components.image_example_gen.prepared_dataset import open_dataset
 from components.image_example_gen.read_images import Converter, Read, ReadFiles, ReadTfds
+from serving.file_systems import connect
 from serving.images.image_elements import Rejected, printable_id
 from serving.images.reading import REJECTED
 from trainer.task import DataSource, ImageFiles
@@ -98,6 +99,7 @@ def ingest_images(
 
 def _open(settings: IngestionSettings, data: ImageFiles, beam_arguments: list[str]) -> Source:
     if not data.images.startswith(TFDS_SCHEME):
+        connect([data.images], beam_arguments)
         found = survey(data)
         _check_classes(settings, found.names)
         buckets = min(_MAX_BUCKETS, 16 + found.files // _FILES_A_BUCKET)

@@ -9,6 +9,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from serving.file_systems import connect
 from serving.images import file_names, picture_archives
 from serving.images.array_files import Label
 from serving.images.bad_image import BadImage
@@ -104,7 +105,13 @@ class Survey:
 
 
 def survey(data: ImageFiles) -> Survey:
-    """Looks at the names of all images. Raises ValueError if there are none, or the classes cannot be told."""
+    """Looks at the names of all images.
+
+    Raises:
+      ValueError: if there are none, or the classes cannot be told.
+      OSError: if they are at an address whose store does not answer.
+    """
+    connect([data.images])
     try:
         inputs = find_inputs([data.images])
     except ValueError as error:

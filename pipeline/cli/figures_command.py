@@ -12,7 +12,7 @@ from pipeline.local.run_settings import RunFolder
 from pipeline.option_fields import settings_options
 from serving.cli.command_line import draw_command
 from serving.cli.number_options import INT64
-from serving.cli.place_options import LocalPath, TensorFlowPattern, local
+from serving.cli.place_options import LocalName, LocalPath, TensorFlowPattern
 from serving.native_output import quiet_native_code
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--model",
+    type=LocalName(),
     help="A pretrained model, or the folder of a SavedModel or its versions.  [default: the last that was judged]",
 )
 @click.option(
@@ -85,5 +86,5 @@ def _inputs_from_model(directory: str) -> FigureInputs:
     from serving.saved_model import newest_version
     from trainer.export import exporter
 
-    model_dir = Path(newest_version(local(pretrained.resolve(directory))))
+    model_dir = Path(newest_version(pretrained.resolve(directory)))
     return FigureInputs(task=exporter.read_task(model_dir), model_dir=model_dir, name=f"Model {model_dir.name}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from serving.cli.command_line import draw_command
+from serving.cli.place_options import LocalName, TaskImages
 from serving.native_output import quiet_native_code
 from trainer import task_file
 from trainer.task import Task
@@ -21,10 +22,17 @@ _NAMED = 3
 
 
 @draw_command()
-@click.argument("name")
-@click.option("--images", required=True, help="A folder, a pattern of files, an archive, or tfds:NAME.")
+@click.argument("name", type=LocalName())
+@click.option(
+    "--images", required=True, type=TaskImages(), help="A folder, a pattern of files, an archive, or tfds:NAME."
+)
 @click.option("--classify", is_flag=True, help="Make a classifier of the images' folders, and not a model that draws.")
-@click.option("--data-dir", envvar="DATA_DIR", help="Where TFDS data sets are prepared.  [default: TFDS's own]")
+@click.option(
+    "--data-dir",
+    envvar="DATA_DIR",
+    type=LocalName(),
+    help="Where TFDS data sets are prepared.  [default: TFDS's own]",
+)
 @click.option("--time/--no-time", "timed", default=True, show_default=True, help="Whether to time two steps here.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(name: str, images: str, classify: bool, data_dir: str | None, timed: bool, force: bool) -> None:

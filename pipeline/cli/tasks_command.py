@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from serving.cli.command_line import draw_command
+from serving.cli.place_options import LocalName
 from trainer import task_file, task_yaml
 from trainer import tasks as registry
 from trainer.task import Task
@@ -17,7 +18,7 @@ _WIDEST = 60
 
 
 @draw_command()
-@click.argument("task", required=False, metavar="[NAME|FILE]")
+@click.argument("task", required=False, type=LocalName(), metavar="[NAME|FILE]")
 @click.option("--set", "values", multiple=True, metavar="PATH=VALUE", help="Set a value first; may be repeated.")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Show it as a task file, to save and to change.")
 def tasks(task: str | None, values: tuple[str, ...], as_yaml: bool) -> None:

@@ -17,7 +17,7 @@ from pipeline.training_options import TaskOption
 from serving import pretrained
 from serving.cli.command_line import draw_command
 from serving.cli.number_options import STEPS
-from serving.cli.place_options import LocalPath, TensorFlowPattern
+from serving.cli.place_options import LocalName, LocalPath, TensorFlowPattern
 from serving.native_output import quiet_native_code
 from trainer import folder_lock
 from trainer.training.tf_config import Cluster
@@ -59,6 +59,7 @@ _FOLDER = LocalPath(file_okay=False, path_type=Path)
 @click.option(
     "--init-from",
     envvar="INIT_FROM",
+    type=LocalName(),
     help="Where training starts, as in `draw run`: a pretrained model, a SavedModel, a training's checkpoints.  "
     "[default: random weights]",
 )

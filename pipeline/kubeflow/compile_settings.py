@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from pipeline.kubeflow.cluster_file import Cluster
 from pipeline.kubeflow.pipeline_spec import OBJECT_STORES
 from pipeline.option_fields import Option
 from pipeline.training_options import TrainingOptions
+from serving import beam_options
 from trainer import tasks
 from trainer.task import CLASSIFIER, ImageFiles
 
@@ -30,10 +32,11 @@ class CompileSettings(TrainingOptions):
             "The task of a run that names none, a name or a file. The pipeline is for tasks of its kind: generative or "
             "classifying.",
             flag="--task",
+            is_place=True,
         ),
     ] = "digits"
     cluster_file: Annotated[
-        str | None, Option("A YAML file: image, resources, volumes, secrets.", flag="--cluster")
+        str | None, Option("A YAML file: image, resources, volumes, secrets.", flag="--cluster", is_place=True)
     ] = None
     image: Annotated[str | None, Option("The image that stages run in.  [default: the cluster file's]")] = None
     pipeline_root: Annotated[
@@ -64,6 +67,7 @@ class CompileSettings(TrainingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.gate  # Raises for the threshold of another kind of task.
+        self.check_images()
         self.check_score_samples()
         check_task(limit_name=self.task.kind.limit, **self.task_parameters)
         if self.pipeline_root is not None and not self.pipeline_root.startswith(OBJECT_STORES):
@@ -80,11 +84,28 @@ class CompileSettings(TrainingOptions):
                     "stage's pod. Add the volume's claim and path, or name another place."
                 )
 
+        for name, stage in {"default": cluster.default, **cluster.stages}.items():
+            if stage.beam is not None:
+                self._check_beam(name, stage.beam)
         images = self.task.data.address
         if isinstance(self.task.data, ImageFiles) and images.startswith("/") and not cluster.mounts(images):
             raise ValueError(
                 f"data.images is {images}, which is on no volume of the cluster's file: no stage could read them. "
                 "Copy them to an object store or to a volume, and name that place: --set data.images=gs://BUCKET/FOLDER."
+            )
+
+    def _check_beam(self, stage: str, arguments: Sequence[str]) -> None:
+        """Raises ValueError for what the stage's entry point would refuse when it runs."""
+        try:
+            beam_options.check(arguments)
+        except ValueError as error:
+            raise ValueError(f"{stage}.beam in the cluster's file: {error}") from error
+        runner = beam_options.remote_runner(arguments)
+        if runner is not None and not (self.pipeline_root or "").startswith("gs://"):
+            raise ValueError(
+                f"{stage}.beam in the cluster's file: {runner}'s workers would see neither the pod's files nor "
+                f"{self.pipeline_root or 'the default root of the cluster'}. Take a pipeline root at gs://, or leave "
+                "the runner out."
             )
 
     @property

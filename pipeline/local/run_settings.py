@@ -75,12 +75,14 @@ class RunSettings(TrainingOptions, RunFolder):
         str | None,
         Option(
             "Where training starts: a pretrained model (see `draw models`), a SavedModel, a training's checkpoints, or "
-            "a state of benchmarks.accelerator. With --steps 0 its weights are exported.  [default: random weights]"
+            "a state of benchmarks.accelerator. With --steps 0 its weights are exported.  [default: random weights]",
+            is_place=True,
         ),
     ] = None
 
     def __post_init__(self) -> None:
         _ = self.task, self.gate  # Both raise where the options do not fit.
+        self.check_images()
         if odd := sorted(set("*?[") & set(os.path.abspath(self.folder))):
             # TFX's own stages read and write their files by patterns, and there is no way to tell them.
             raise ValueError(

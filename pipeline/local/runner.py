@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ from pipeline.local.failure import RunFailed, reason
 from pipeline.local.interrupt import InterruptRepeater
 from pipeline.local.metadata_check import check_metadata
 from serving import native_output
-from serving.beam_options import LOCAL_BEAM_ARGUMENTS
+from serving.beam_options import LOCAL_BEAM_ARGUMENTS, with_local_runner
+from serving.file_systems import connect
 from trainer import folder_lock
 
 if TYPE_CHECKING:
@@ -29,8 +30,12 @@ SHEET_ROWS, SHEET_COLUMNS, SHEET_SEED = 8, 12, 0
 GLIMPSE_ROWS, GLIMPSE_COLUMNS = 4, 5
 
 
-def run(settings: RunSettings) -> RunOutcome | None:
+def run(settings: RunSettings, beam_arguments: Sequence[str] = ()) -> RunOutcome | None:
     """Runs the pipeline, shows its stages on standard output, and draws the model's sheet of samples.
+
+    Args:
+      settings: what to run.
+      beam_arguments: Beam's own flags, of which the last of two alike holds.
 
     Returns None where nothing ran, because `tfx pipeline create` only wanted to see the pipeline.
 
@@ -50,7 +55,7 @@ def run(settings: RunSettings) -> RunOutcome | None:
             _working_in(settings.folder),
         ):
             try:
-                return _run(settings, console)
+                return _run(settings, console, [*LOCAL_BEAM_ARGUMENTS, *with_local_runner(beam_arguments)])
             except Exception as error:
                 # Through TFX's logger, for the console shows the records of ours.
                 logging.getLogger("tfx").error("The run failed.", exc_info=True)
@@ -61,7 +66,7 @@ def run(settings: RunSettings) -> RunOutcome | None:
                 console.finish()
 
 
-def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
+def _run(settings: RunSettings, console: RunConsole, beam_arguments: Sequence[str]) -> RunOutcome | None:
     # These imports take 10 s and log warnings: the log has to be open, and the user to have seen a line.
     from tfx.orchestration import metadata
 
@@ -72,6 +77,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
     from trainer.training import devices
 
     devices.configure_threads()
+    connect([settings.task.data.address], beam_arguments)
     connection = metadata.sqlite_metadata_connection_config(str(settings.metadata_path))
     runner = ObservedLocalDagRunner(on_start=console.set_stages)
     builder = settings.task.data.address.removeprefix("tfds:")
@@ -88,7 +94,7 @@ def _run(settings: RunSettings, console: RunConsole) -> RunOutcome | None:
             pipeline_root=".",
             metadata_connection_config=connection,
             enable_cache=settings.use_cache,
-            beam_pipeline_args=LOCAL_BEAM_ARGUMENTS,
+            beam_pipeline_args=beam_arguments,
             init_from=None if settings.initial_weights is None else _link_initial_weights(settings),
             score_samples=settings.score_samples,
         )

@@ -1,16 +1,13 @@
-"""The account of a job: what of its input has no score, in rows, and which files were not opened."""
+"""The account of a job: what of its input has no score, and all that is counted on the way, in one combination."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from serving.images.image_elements import PassedOver, Rejected
-
-NAMED = 10
-"""The most files that are named; all are counted."""
+from serving.images.image_elements import Rejected
 
 
 class RejectedRows(NamedTuple):
@@ -24,17 +21,6 @@ class RejectedRows(NamedTuple):
     def to_json(self) -> dict[str, int]:
         """Returns the two numbers as the summary has them."""
         return {"rejected": self.rows, "losses_of_unknown_size": self.unknown}
-
-
-class PassedOverFiles(NamedTuple):
-    """How many files were not opened, and the first of them."""
-
-    files: int
-    first: list[PassedOver]
-
-    def to_json(self) -> dict[str, object]:
-        """Returns both as the summary has them."""
-        return {"files": self.files, "first": [passed._asdict() for passed in self.first]}
 
 
 class CountRejected(beam.CombineFn):
@@ -59,24 +45,54 @@ class CountRejected(beam.CombineFn):
         return count
 
 
-class CountPassedOver(beam.CombineFn):
-    """Combines PassedOver to PassedOverFiles, which has the first by name."""
+class TheOne(beam.CombineFn):
+    """Gives the one element that there is."""
 
-    def create_accumulator(self) -> PassedOverFiles:
-        """Makes the count of nothing."""
-        return PassedOverFiles(0, [])
+    def create_accumulator(self) -> list[Any]:
+        """Makes the list of none."""
+        return []
 
-    def add_input(self, count: PassedOverFiles, passed: PassedOver) -> PassedOverFiles:
-        """Counts one more."""
-        return PassedOverFiles(count.files + 1, sorted([*count.first, passed])[:NAMED])
+    def add_input(self, elements: list[Any], element: Any) -> list[Any]:
+        """Takes it."""
+        return [*elements, element]
 
-    def merge_accumulators(self, counts: Iterable[PassedOverFiles]) -> PassedOverFiles:
-        """Adds counts."""
-        merged = self.create_accumulator()
-        for count in counts:
-            merged = PassedOverFiles(merged.files + count.files, sorted([*merged.first, *count.first])[:NAMED])
-        return merged
+    def merge_accumulators(self, several: Iterable[list[Any]]) -> list[Any]:
+        """Joins lists of it and of none."""
+        return [element for elements in several for element in elements]
 
-    def extract_output(self, count: PassedOverFiles) -> PassedOverFiles:
-        """Returns the count itself."""
-        return count
+    def extract_output(self, elements: list[Any]) -> Any:
+        """Returns it. Raises ValueError if there is none, or there are several."""
+        (element,) = elements
+        return element
+
+
+class CombineByKind(beam.CombineFn):
+    """Combines pairs of a kind and an element, those of each kind by its own CombineFn, to a dict by kind.
+
+    An engine such as Flink starts workers anew for each stage, and each combination by itself would be two stages.
+    """
+
+    def __init__(self, combine_fns: Mapping[str, beam.CombineFn]) -> None:
+        self._combine_fns = dict(combine_fns)
+
+    def create_accumulator(self) -> dict[str, Any]:
+        """Makes an accumulator for each kind."""
+        return {kind: combine.create_accumulator() for kind, combine in self._combine_fns.items()}
+
+    def add_input(self, accumulators: dict[str, Any], pair: tuple[str, Any]) -> dict[str, Any]:
+        """Adds an element to that of its kind."""
+        kind, element = pair
+        accumulators[kind] = self._combine_fns[kind].add_input(accumulators[kind], element)
+        return accumulators
+
+    def merge_accumulators(self, several: Iterable[dict[str, Any]]) -> dict[str, Any]:
+        """Merges those of each kind."""
+        all_of_them = list(several)
+        return {
+            kind: combine.merge_accumulators([accumulators[kind] for accumulators in all_of_them])
+            for kind, combine in self._combine_fns.items()
+        }
+
+    def extract_output(self, accumulators: dict[str, Any]) -> dict[str, Any]:
+        """Returns the output of each kind."""
+        return {kind: combine.extract_output(accumulators[kind]) for kind, combine in self._combine_fns.items()}

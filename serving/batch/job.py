@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +16,11 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
-from apache_beam.runners.runner import PipelineResult, PipelineState
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.combiners import ToListCombineFn
 
-from serving import beam_options
-from serving.batch.account import CountPassedOver, CountRejected
+from serving import beam_job, beam_options
+from serving.batch.account import CombineByKind, CountRejected, TheOne
 from serving.batch.blocks import SAMPLES_TOGETHER, blocks, blocks_together
 from serving.batch.elements import Scored
 from serving.batch.estimate import NO_COMPRESSION_COST
@@ -32,13 +31,12 @@ from serving.batch.publish import Publish
 from serving.batch.sinks import FORMATS, ScoreTables, WriteFiles
 from serving.batch.summary import LEAST_LIKELY, Summarise
 from serving.beam_options import LOCAL_BEAM_ARGUMENTS
+from serving.file_systems import connect
 from serving.images.image_elements import Image, Place, Rejected
 from serving.images.input_files import PASSED_OVER, Inputs, find_inputs
 from serving.images.reading import REJECTED, ReadImages
 
 _PROGRESS_SECONDS = 2.0
-_LOOK_SECONDS = 0.2
-_CANCEL_SECONDS = 30.0
 _TOGETHER = 512
 """Images to write together if they come one by one."""
 
@@ -99,70 +97,19 @@ def score_batch(
     """
     beam_options.check(beam_arguments)
     options = PipelineOptions(list(beam_arguments))
-    # Buckets need them from the first look on.
-    FileSystems.set_options(options)
-    inputs = find_inputs([job.input] if isinstance(job.input, str) else job.input)
+    names = [job.input] if isinstance(job.input, str) else job.input
+    connect([*names, job.output], options)
+    inputs = find_inputs(names)
     with claimed(job.output if "://" in job.output else os.path.abspath(job.output), overwrite=job.overwrite) as places:
+        beam_job.name_job(options, "draw-score-batch")
         runner = beam_options.make_runner(options)
         pipeline = beam.Pipeline(runner=runner, options=options)
         _build(pipeline, job, inputs._replace(is_ours=places.owns), places)
         with _watched(job.samples, report):
-            _run(pipeline, report, is_local=runner is not None)
+            beam_job.run(pipeline, options, report, is_local=runner is not None)
         with FileSystems.open(places.summary) as file:
             summary: dict[str, Any] = json.load(file)
     return summary
-
-
-def _run(pipeline: beam.Pipeline, report: Callable[[str], None], *, is_local: bool) -> None:
-    """Runs the pipeline to its end, or cancels it where this thread is interrupted.
-
-    Beam drops an interruption that reaches it in a callback, so it works in a thread of its own.
-    """
-    results = []
-    if not is_local:
-        # Beam's job servers put their handlers in place of Python's, which end the server before the job.
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        results.append(pipeline.run())
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            if is_local:
-                results.append(pipeline.run())
-            results[0].wait_until_finish()
-        except BaseException as error:
-            errors.append(error)
-
-    worker = threading.Thread(target=work, name="beam", daemon=True)
-    worker.start()
-    try:
-        while worker.is_alive():
-            worker.join(_LOOK_SECONDS)
-    except BaseException:
-        if not is_local:
-            _cancel(results[0], report)
-        raise
-    if errors:
-        raise errors[0]
-    if not is_local and results[0].state != PipelineState.DONE:
-        raise RuntimeError(f"The runner ended the job as {results[0].state}; its own log says why.")
-
-
-def _cancel(result: PipelineResult, report: Callable[[str], None]) -> None:
-    """Cancels a job on another machine, and waits a little for its end."""
-    try:
-        result.cancel()
-        until = time.monotonic() + _CANCEL_SECONDS
-        while not PipelineState.is_terminal(result.state) and time.monotonic() < until:
-            time.sleep(_LOOK_SECONDS)
-        state = result.state
-    except Exception as error:  # whatever a runner's client raises
-        state = f"unknown ({type(error).__name__})"
-    if not PipelineState.is_terminal(state):
-        report(f"The runner has not cancelled the job, which is {state}: cancel it there. It will publish nothing.")
 
 
 def _build(pipeline: beam.Pipeline, job: Job, inputs: Inputs, places: Places) -> None:
@@ -173,25 +120,34 @@ def _build(pipeline: beam.Pipeline, job: Job, inputs: Inputs, places: Places) ->
     scored = read["images"] | "Score" >> ScoreImages(job)
     rejected = (read[REJECTED], scored[REJECTED]) | "AllRejected" >> beam.Flatten()
 
-    written = (
+    written_scores = (
         scored["scores"]
         | "Rows" >> beam.Map(ScoreTables(images.dimensions, job.model.version).table)
         | "WriteScores" >> beam.ParDo(WriteFiles(places.folder, job.file_format))
     )
     written_rejected = rejected | "WriteRejected" >> beam.ParDo(WriteFiles(places.folder, "rejected"))
     ends = max(job.pictures, LEAST_LIKELY)
+    counted: dict[str, tuple[beam.PCollection, beam.CombineFn]] = {
+        "scored": (scored["scores"], Summarise(most_likely=job.pictures, least_likely=ends)),
+        "rejected": (rejected, CountRejected()),
+        # Never empty, so that a job without images has an outcome too.
+        PASSED_OVER: (read[PASSED_OVER], TheOne()),
+        "score_files": (written_scores, ToListCombineFn()),
+        "rejected_files": (written_rejected, ToListCombineFn()),
+    }
     _ = (
-        scored["scores"]
-        | "Summarise" >> beam.CombineGlobally(Summarise(most_likely=job.pictures, least_likely=ends))
-        | "Publish"
-        >> beam.ParDo(
-            Publish(places, _facts(job), images.dimensions, overwrite=job.overwrite),
-            AsSingleton(rejected | "CountRejected" >> beam.CombineGlobally(CountRejected())),
-            AsSingleton(read[PASSED_OVER] | "CountPassedOver" >> beam.CombineGlobally(CountPassedOver())),
-            AsList(written),
-            AsList(written_rejected),
-        )
+        [elements | f"Kind[{kind}]" >> beam.Map(_of_kind, kind) for kind, (elements, _) in counted.items()]
+        | "All" >> beam.Flatten()
+        | "Combine"
+        >> beam.CombineGlobally(
+            CombineByKind({kind: combine for kind, (_, combine) in counted.items()})
+        ).without_defaults()
+        | "Publish" >> beam.ParDo(Publish(places, _facts(job), images.dimensions, overwrite=job.overwrite))
     )
+
+
+def _of_kind(element: Any, kind: str) -> tuple[str, Any]:
+    return kind, element
 
 
 def _facts(job: Job) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from serving import pretrained
+from serving import pretrained, staged_model
 from serving.batch.blocks import Refused, Scorer
-from serving.batch.saved_model_scorer import SavedModelScorer, image_format
 from serving.client import BadInput, Client, Retry, Scores, SignatureNotFound
 from serving.images.image_format import ImageFormat
 from serving.saved_model import newest_version
@@ -68,7 +67,15 @@ class SavedModelSource:
 
     @classmethod
     def from_directory(cls, directory: str) -> SavedModelSource:
-        """Takes the SavedModel in `directory`, or in the folder there with the greatest number."""
+        """Takes the SavedModel in `directory`, or in the folder there with the greatest number.
+
+        At an address that TensorFlow does not open each worker makes a copy.
+        """
+        from serving.batch.saved_model_scorer import image_format
+
+        if staged_model.is_staged(directory):
+            staged = staged_model.stage(directory)
+            return cls(directory=staged.address, images=image_format(staged.directory))
         directory = newest_version(directory)
         return cls(directory=directory, images=image_format(directory))
 
@@ -80,7 +87,10 @@ class SavedModelSource:
 
     def open(self) -> Scorer:
         """Loads the model."""
-        return SavedModelScorer(self.directory)
+        from serving.batch.saved_model_scorer import SavedModelScorer  # TensorFlow, for the worker that scores alone
+
+        is_staged = staged_model.is_staged(self.directory)
+        return SavedModelScorer(staged_model.stage(self.directory).directory if is_staged else self.directory)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

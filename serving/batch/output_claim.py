@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from apache_beam.io.filesystems import FileSystems
 
 from serving import process_identity
+from serving.beam_job import JobGoesOn
 
 _HEARTBEAT_SECONDS = 60.0
 _DEAD_AFTER_SECONDS = 900.0
@@ -69,6 +70,8 @@ class Places(NamedTuple):
 def claimed(prefix: str, *, overwrite: bool) -> Iterator[Places]:
     """Claims an output, removes what dead jobs left of theirs, and at the end what this one did not publish.
 
+    The unfinished files of a job that goes on elsewhere stay, for its workers write there, until the next job's start.
+
     Raises:
       ValueError: if a living job has the output, or there are outputs already and they are not to be overwritten.
       OSError: if the folder cannot be written to.
@@ -86,16 +89,22 @@ def claimed(prefix: str, *, overwrite: bool) -> Iterator[Places]:
         done = threading.Event()
         heart = threading.Thread(target=_beat, args=(places, done), daemon=True)
         heart.start()
+        left: tuple[str, ...] = (places.claim, places.folder)
         try:
             for name in _beside(prefix, _UNFINISHED):
                 delete(name)
             yield places
+        except JobGoesOn as error:
+            left = (places.claim,)
+            raise JobGoesOn(
+                f"Interrupted: the job publishes nothing, and until it ends it writes below {places.folder}."
+            ) from error
         finally:
             done.set()
             heart.join()
             # First the claim: without it what still runs publishes nothing. Nor must this hide why the job has failed;
             # what stays is deleted by the next job.
-            for unfinished in (places.claim, places.folder):
+            for unfinished in left:
                 with contextlib.suppress(OSError):
                     if unfinished != places.claim or places.is_held:
                         delete(unfinished)

@@ -11,10 +11,12 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
-from serving.batch.account import PassedOverFiles, RejectedRows
+from serving.batch.account import RejectedRows
 from serving.batch.output_claim import Places, delete, outputs
 from serving.batch.sinks import naming
 from serving.batch.summary import Ranked, Summary
+from serving.images.image_elements import PassedOverFiles
+from serving.images.input_files import PASSED_OVER
 from serving.pictures.png import png_bytes
 from serving.pictures.sheet import sheet_in_rows
 
@@ -22,7 +24,7 @@ PICTURE_COLUMNS = 10
 
 
 class Publish(beam.DoFn):
-    """Takes the summary, with the paths of all files by kind as side inputs, and moves everything to its place.
+    """Takes the summary, the account and the paths of all files by kind, and moves everything to its place.
 
     Beam may retry a bundle that was done already: what was moved then is not missed.
     """
@@ -33,19 +35,22 @@ class Publish(beam.DoFn):
         self._dimensions = dimensions
         self._overwrite = overwrite
 
-    def process(
-        self,
-        summary: Summary,
-        rejected: RejectedRows,
-        passed_over: PassedOverFiles,
-        scores: Iterable[str],
-        rejected_files: Iterable[str],
-    ) -> Iterable[str]:
+    def process(self, outcome: dict[str, Any]) -> Iterable[str]:
         """Publishes everything and yields the path of the summary.
+
+        Args:
+          outcome: `scored`, a Summary; `rejected`, RejectedRows; PASSED_OVER, PassedOverFiles; `score_files` and
+            `rejected_files`, lists of paths in any order.
 
         Raises RuntimeError if the output is no longer this job's, or has outputs of another.
         """
-        moves = {**self._numbered("scores", scores), **self._numbered("rejected", rejected_files)}
+        summary: Summary = outcome["scored"]
+        rejected: RejectedRows = outcome["rejected"]
+        passed_over: PassedOverFiles = outcome[PASSED_OVER]
+        moves = {
+            **self._numbered("scores", outcome["score_files"]),
+            **self._numbered("rejected", outcome["rejected_files"]),
+        }
         for kind, ranked in (("most-likely", summary.most_likely), ("least-likely", summary.least_likely)):
             if ranked and ranked[0].pixels is not None:
                 moves.update([self._write(f"{kind}.png", _picture(ranked))])
@@ -91,7 +96,8 @@ class Publish(beam.DoFn):
             # The others that get a successor are replaced.
             if path == summary or path not in moves.values():
                 delete(path)
-        FileSystems.create(begun).close()
+        with FileSystems.create(begun) as file:
+            file.write(b"begun")  # not nothing: Beam cannot end an upload to S3 that has no part
 
     def _write(self, name: str, content: bytes) -> tuple[str, str]:
         path = f"{self._places.folder}/{name}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 _BUCKETS = 2**62
 _KEY = 1502_04623
@@ -13,6 +12,8 @@ _KEY = 1502_04623
 
 def seeds_for_ids(ids: Sequence[bytes]) -> np.ndarray:
     """Returns the seed of each image's sample 0: [n, 2] int64, as the signature `score_examples` derives it."""
+    import tensorflow as tf  # not before a worker scores: it takes seconds, and the others need it not
+
     names = tf.constant(list(ids), tf.string)
     halves = [tf.strings.to_hash_bucket_strong(names, _BUCKETS, key=[key, _KEY]).numpy() for key in (1, 2)]
     return np.stack(halves, axis=1)

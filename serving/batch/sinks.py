@@ -83,6 +83,8 @@ class WriteFiles(beam.DoFn):
 
     def process(self, element: Any) -> None:
         """Writes one element. Raises OSError that names the file."""
+        if self._kind == "jsonl" and not element["id"]:
+            return  # A file without a byte is none on S3, see `publish`.
         if self._writer is None:
             suffix = "jsonl" if self._kind == "rejected" else self._kind
             self._path = f"{self._folder}/{uuid.uuid4().hex}.{suffix}"

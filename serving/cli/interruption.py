@@ -28,11 +28,12 @@ def interruptible() -> Iterator[None]:
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         if received:
             for number in before:
                 signal.signal(number, signal.SIG_IGN)
-            click.echo("Interrupted: nothing was written.", err=True)
+            text = str(error) if isinstance(error, KeyboardInterrupt) else ""
+            click.echo(text or "Interrupted: nothing was written.", err=True)
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             for child in _children(os.getpid()):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import click
 
+from serving.file_systems import check_scheme
+from serving.staged_model import SERVERS
+
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/+")
 _MOUNTS = {"gs": "gcsfuse", "s3": "mount-s3 or rclone"}
-_EXTRAS = {"s3": "aws", "gs": "gcp", "azfs": "azure"}
-"""Extras of apache-beam that bring the file systems of these schemes."""
 
 
 def scheme(place: str) -> str | None:
@@ -50,15 +51,27 @@ def readable_by_beam(place: str) -> str:
     kind = scheme(place)
     if kind is None:
         return os.path.abspath(os.path.expanduser(place)) + ("/" if place.endswith("/") else "")
-    # The second registers what is installed of them. None is made here: most need Beam's options first.
-    from apache_beam.io import filesystem, filesystems  # noqa: F401
+    if "://" not in place:
+        return local(place)  # raises: it would be a folder of that name
+    check_scheme(place)
+    return place
 
-    is_known = any(each.scheme() == kind for each in filesystem.FileSystem.get_all_subclasses())
-    if not is_known or (kind == "s3" and importlib.util.find_spec("boto3") is None):
-        known = f"install it with `pip install 'apache-beam[{_EXTRAS[kind]}]'`" if kind in _EXTRAS else ""
-        raise ValueError(
-            f"{place}: nothing that is installed opens {kind}://; {known or 'give a path or a mount of it'}."
-        )
+
+def model_place(place: str) -> str:
+    """Returns where a model is, as it is: a path, a name, gs://, or an address that Beam can open, to be copied here.
+
+    Raises ValueError for any other address.
+    """
+    return place if scheme(place) in (None, *SERVERS) else readable_by_beam(place)
+
+
+def images_of_a_task(place: str) -> str:
+    """Returns where a task's images are, as it is. Raises ValueError for an address that Beam cannot open.
+
+    A path, with a pattern or without; an address; or a data set of TFDS, `tfds:NAME`.
+    """
+    if not place.startswith("tfds:") and scheme(place) is not None:
+        readable_by_beam(place)
     return place
 
 
@@ -74,12 +87,32 @@ class LocalPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class TensorFlowPattern(click.types.StringParamType):
-    """A pattern of files that TensorFlow reads."""
+class _CheckedText(click.types.StringParamType):
+    """Text that a function of this file takes, or refuses by ValueError."""
+
+    check: Callable[[str], str]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Fails for an address that TensorFlow does not open."""
+        """Fails with what the function says."""
         try:
-            return readable_by_tensorflow(super().convert(value, param, ctx))
+            return type(self).check(super().convert(value, param, ctx))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class LocalName(_CheckedText):
+    """A name, or the path of a file or folder of this machine."""
+
+    check = local
+
+
+class TensorFlowPattern(_CheckedText):
+    """A pattern of files that TensorFlow reads."""
+
+    check = readable_by_tensorflow
+
+
+class TaskImages(_CheckedText):
+    """Where a task's images are."""
+
+    check = images_of_a_task

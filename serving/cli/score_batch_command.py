@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from typing import Any
 
 import click
 
+from serving import pretrained, staged_model
 from serving.beam_options import LOCAL_BEAM_ARGUMENTS
-from serving.cli.command_line import SeveralWords, StrictCommand
+from serving.cli.beam_command import BeamCommand
+from serving.cli.command_line import SeveralWords
 from serving.cli.interruption import interruptible
 from serving.cli.number_options import BATCH_ROWS, NATURAL, SAMPLES, SECONDS
 from serving.cli.pixel_options import pixel_options
-from serving.cli.place_options import readable_by_beam, readable_by_tensorflow
+from serving.cli.place_options import model_place, readable_by_beam
+from serving.file_systems import connect
 from serving.native_output import quiet_native_code
 
 INCOMPLETE = 3
 _FORMATS = ("parquet", "csv", "jsonl")
 
 
-class _BeamCommand(StrictCommand):
-    """A command that hands what comes after `--` to Beam."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keeps Beam's options apart, where none of them can be taken for one of ours, nor one of ours for Beam's."""
-        end = args.index("--") if "--" in args else len(args)
-        words = super().parse_args(ctx, args[:end])
-        ctx.params["beam_arguments"] = tuple(args[end + 1 :])
-        return words
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """Shows it in the usage."""
-        return [*super().collect_usage_pieces(ctx), "[-- BEAM OPTIONS]"]
-
-
-@click.command("score-batch", cls=_BeamCommand)
+@click.command("score-batch", cls=BeamCommand)
 @click.option("--model", required=True, metavar="DIR_OR_HOST:PORT", help="A SavedModel, its versions, or a server.")
 @click.option(
     "--model-name",
@@ -104,6 +91,7 @@ def score_batch(
     """
     with quiet_native_code():
         # TensorFlow and Beam, which take seconds to import.
+        from serving import beam_job
         from serving.batch import job as batch_job
         from serving.batch.model_source import model_source
         from serving.batch.summary import as_text, is_complete
@@ -112,12 +100,16 @@ def score_batch(
     started = time.monotonic()
     with interruptible():
         try:
-            source = model_source(readable_by_tensorflow(model), name=model_name, timeout_seconds=timeout_seconds)
             output = readable_by_beam(output)
+            names = [readable_by_beam(name) for name in inputs]
+            place = model_place(pretrained.resolve(model))
+            if staged_model.is_staged(place):
+                connect([place], [*LOCAL_BEAM_ARGUMENTS, *beam_arguments])
+            source = model_source(place, name=model_name, timeout_seconds=timeout_seconds)
             summary = batch_job.score_batch(
                 batch_job.Job(
                     model=source,
-                    input=[readable_by_beam(name) for name in inputs],
+                    input=names,
                     output=output,
                     rows=batch_rows,
                     **job,
@@ -126,7 +118,7 @@ def score_batch(
                 report=lambda line: click.echo(line, err=True),
             )
         except Exception as error:
-            raise click.ClickException(_reason(error)) from error
+            raise click.ClickException(beam_job.reason(error)) from error
     seconds = time.monotonic() - started
     click.echo(as_text(summary), nl=False)
     click.echo(f"{seconds:,.0f} s, {summary['images'] / seconds:,.0f} images/s with the start-up")
@@ -134,13 +126,3 @@ def score_batch(
         click.echo(f"{output}-rejected-* say why images were rejected")
     click.echo(f"{output}-summary.json")
     ctx.exit(0 if is_complete(summary, max_bad) else INCOMPLETE)
-
-
-def _reason(error: Exception) -> str:
-    """Returns one line: Beam reports an error of another process's worker as that worker's whole traceback."""
-    lines = re.sub(r" \[while running '[^']*'\]", "", str(error)).strip().splitlines()
-    line = lines[-1].strip() if lines else ""
-    is_ours = isinstance(error, (OSError, RuntimeError, ValueError)) or type(error).__module__.startswith("serving.")
-    if is_ours and line:
-        return re.sub(r"^(?:OSError|RuntimeError|ValueError|serving[\w.]*): ", "", line)
-    return f"{type(error).__name__}: {line}"

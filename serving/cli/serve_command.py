@@ -118,7 +118,7 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
     "--model_root",
     "model_roots",
     multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    type=LocalPath(exists=True, file_okay=False, path_type=pathlib.Path),
     help="A folder below which callers may then name models, besides those that are served; may be repeated.",
 )
 @_switch("enable_batching", "Whether to compute requests that arrive together in one batch.")

@@ -9,11 +9,12 @@ from typing import Any, TextIO
 
 import click
 
-from serving import pretrained
+from serving import pretrained, staged_model
 from serving.cli.number_options import NATURAL, SECONDS, Real
-from serving.cli.place_options import LocalPath, local
+from serving.cli.place_options import LocalPath, model_place
 from serving.client import Client, ServingError, SignatureCalls, Tls
 from serving.client.client import DEFAULT_SERVER
+from serving.file_systems import connect
 from serving.native_output import quiet_native_code
 
 _FILE = LocalPath(exists=True, dir_okay=False, path_type=Path)
@@ -29,7 +30,10 @@ def asks_a_model(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     def answers(server: str | None, model: str, **options: Any) -> SignatureCalls:
-        directory = local(pretrained.resolve(model))
+        directory = model_place(pretrained.resolve(model))
+        if "://" in directory and server is None:
+            connect([directory])
+            directory = staged_model.stage(directory).directory
         if server is not None or not Path(directory).is_dir():
             return _client(server or DEFAULT_SERVER, model, **options)
         if given := [name for name in ("model_version", "label", *_CHANNEL_OPTIONS) if options[name]]:

@@ -43,6 +43,17 @@ class PassedOver(NamedTuple):
     reason: str
 
 
+class PassedOverFiles(NamedTuple):
+    """How many files are not opened, and the first of them."""
+
+    files: int
+    first: tuple[PassedOver, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Returns both as the summary has them."""
+        return {"files": self.files, "first": [passed._asdict() for passed in self.first]}
+
+
 def printable_id(identity: bytes) -> str:
     """Decodes an id as the outputs show it, without NUL, which CSV cannot hold."""
     return identity.decode(errors="backslashreplace").replace("\0", "\\x00")

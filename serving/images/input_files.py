@@ -15,9 +15,11 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.pvalue import TaggedOutput
 
 from serving.images.file_names import no_data
-from serving.images.image_elements import PassedOver, printable_path
+from serving.images.image_elements import PassedOver, PassedOverFiles, printable_path
 
 PASSED_OVER = "passed_over"
+NAMED = 10
+"""The most files passed over that are named; all are counted."""
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -68,24 +70,20 @@ def find_inputs(names: Sequence[str]) -> Inputs:
 
 
 class MatchInputs(beam.PTransform):
-    """Gives two collections: `files`, each once, as FileMetadata, and `PASSED_OVER`, of PassedOver."""
+    """Gives two collections: `files`, each once, as FileMetadata, and PASSED_OVER, of one PassedOverFiles."""
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()
         self._inputs = inputs
 
     def expand(self, root: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
-        """Lists the sources in a worker, which sees the files as those that read them."""
+        """Lists all sources in one worker, which sees the files as those that read them."""
         matched = (
             root
-            | "Sources" >> beam.Create(self._inputs.sources)
+            | "Sources" >> beam.Create([self._inputs.sources])
             | "List" >> beam.ParDo(_List(self._inputs.is_ours)).with_outputs()
         )
-        files, passed_over = matched[None], matched[PASSED_OVER]
-        if len(self._inputs.sources) > 1:
-            files = files | "FilesOnce" >> beam.Distinct()
-            passed_over = passed_over | "PassedOverOnce" >> beam.Distinct()
-        return {"files": files | "Metadata" >> beam.MapTuple(_file_metadata), PASSED_OVER: passed_over}
+        return {"files": matched[None], PASSED_OVER: matched[PASSED_OVER]}
 
 
 def passed_over(path: str) -> str | None:
@@ -114,19 +112,23 @@ class _List(beam.DoFn):
     def __init__(self, is_ours: Callable[[str], bool]) -> None:
         self._is_ours = is_ours
 
-    def process(self, source: Source) -> Iterator[tuple[bytes, int, float] | TaggedOutput]:
-        for file, reason in _listed(source):
-            if self._is_ours(file.path):
-                reason = "it is an output of this job"
-            if reason is None:
-                # As bytes, for Beam's coder takes no text that is not UTF-8, and a name may be any bytes.
-                yield os.fsencode(file.path), file.size_in_bytes, file.last_updated_in_seconds
-            else:
-                yield TaggedOutput(PASSED_OVER, PassedOver(printable_path(file.path), reason))
-
-
-def _file_metadata(path: bytes, size: int, updated: float) -> FileMetadata:
-    return FileMetadata(os.fsdecode(path), size, updated)
+    def process(self, sources: tuple[Source, ...]) -> Iterator[FileMetadata | TaggedOutput]:
+        seen: set[str] = set()
+        files, first = 0, []
+        for source in sources:
+            for file, reason in _listed(source):
+                if file.path in seen:
+                    continue
+                if len(sources) > 1:  # those of one are different, and may be millions
+                    seen.add(file.path)
+                if self._is_ours(file.path):
+                    reason = "it is an output of this job"
+                if reason is None:
+                    yield file
+                else:
+                    files += 1
+                    first = sorted([*first, PassedOver(printable_path(file.path), reason)])[:NAMED]
+        yield TaggedOutput(PASSED_OVER, PassedOverFiles(files, tuple(first)))
 
 
 def _listed(source: Source) -> Iterator[tuple[FileMetadata, str | None]]:

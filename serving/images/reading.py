@@ -29,7 +29,7 @@ def open_file(path: str) -> IO[bytes]:
 
 
 class ReadImages(beam.PTransform):
-    """Gives the collections `images`, of Image; `REJECTED`, of Rejected; and `PASSED_OVER`, of PassedOver.
+    """Gives the collections `images`, of Image; REJECTED, of Rejected; and PASSED_OVER, of one PassedOverFiles.
 
     All rows that the files have are in the first two: a Rejected says how many rows it stands for, if that is known.
     An image's id is in its file, or else it is the file's path, below the folder of all inputs, and the row.

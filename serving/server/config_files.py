@@ -97,7 +97,9 @@ def model_configs(config: model_server_config_pb2.ModelServerConfig) -> dict[str
         if model.model_platform not in ("", "tensorflow"):
             raise ValueError(f"model {model.name!r} has platform {model.model_platform!r}; there is only 'tensorflow'.")
         if "://" in model.base_path:
-            raise ValueError(f"model {model.name!r} is at {model.base_path}; this server reads local folders only.")
+            raise ValueError(
+                f"model {model.name!r} is at {model.base_path}; this server reads local folders only: mount it."
+            )
         if not pathlib.Path(model.base_path).is_absolute():
             raise ValueError(
                 f"model {model.name!r} has the relative base_path {model.base_path!r}; give an absolute one."

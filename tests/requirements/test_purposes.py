@@ -41,7 +41,7 @@ def _declared() -> dict[str, Any]:
 def test_the_environment_has_what_every_extra_asks_for() -> None:
     """`pip check` looks at no extra."""
     asked = [*_declared()["install_requires"]]
-    for extra in ("server", "batch", "pipeline", "kubeflow", "onnx", "all", "dev"):
+    for extra in ("server", "batch", "aws", "pipeline", "kubeflow", "onnx", "all", "dev"):
         asked += _declared()["extras_require"][extra]
     unfit = []
     for requirement in map(Requirement, {*asked}):

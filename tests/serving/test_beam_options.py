@@ -20,6 +20,10 @@ from serving.beam_options import LOCAL_BEAM_ARGUMENTS, LOCAL_RUNNER
         LOCAL_BEAM_ARGUMENTS,
         ("--runner=FlinkRunner", "--flink_master=host:8081", "--parallelism=2", "--environment_type=EXTERNAL"),
         ("--runner", "SparkRunner", "--spark_version", "3"),
+        ("--runner=SparkRunner", "--spark_master_url=spark://h:7077", "--environment_type=LOOPBACK"),
+        ("--runner=FlinkRunner", "--flink_job_server_jar=x.jar"),
+        ("--runner=FlinkRunner", "--flink_master=h:1", "--environment_option=docker_container_image=draw-tfx:1"),
+        ("--runner=DataflowRunner", "--sdk_container_image=gcr.io/x/draw-tfx:1"),
         ("--experiments=a", "--experiments=b", "--no_use_public_ips"),
     ],
 )
@@ -36,6 +40,10 @@ def test_beams_own_options_pass(arguments: tuple[str, ...]) -> None:
         (("--runner=FlinkRunner", "in/b.npz"), "Beam has no option 'in/b.npz'"),
         (("--direct_num_workers=many",), "Beam's options are wrong: argument --direct_num_workers: invalid int"),
         (("--direct_running_mode=fast",), "invalid choice: 'fast'"),
+        (("--runner=FlinkRunner", "--flink_master=h:8081"), "FlinkRunner would start Beam's own container"),
+        (("--runner=SparkRunner", "--spark_master_url=spark://h:1"), "SparkRunner would start Beam's own container"),
+        (("--runner=PortableRunner", "--job_endpoint=h:8099"), "PortableRunner would start Beam's own container"),
+        (("--runner=DataflowRunner",), "image with --sdk_container_image"),
     ],
 )
 def test_anything_else_is_an_error_with_the_nearest_name(arguments: tuple[str, ...], message: str) -> None:
@@ -51,7 +59,25 @@ def test_the_local_runner_is_named_whatever_the_user_calls_it(runner: str) -> No
         assert options.view_as(StandardOptions).runner == LOCAL_RUNNER
         assert isinstance(beam_options.make_runner(PipelineOptions(arguments)), FnApiRunner)
     assert beam_options.with_local_runner(["--runner=FlinkRunner"]) == ["--runner=FlinkRunner"]
+    unnamed = PipelineOptions(beam_options.with_local_runner(["--direct_num_workers=2"]))
+    assert unnamed.view_as(StandardOptions).runner == LOCAL_RUNNER
     assert beam_options.make_runner(PipelineOptions(["--runner=FlinkRunner"])) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runner"),
+    [
+        ((), None),
+        (("--runner", "direct"), None),
+        (("--runner=FlinkRunner", "--flink_job_server_jar=x.jar"), None),
+        (("--runner=FlinkRunner", "--flink_master=h:1", "--environment_type=LOOPBACK"), None),
+        (("--runner=FlinkRunner", "--flink_master=h:1", "--environment_type=EXTERNAL"), "FlinkRunner"),
+        (("--runner=FlinkRunner", "--environment_type=PROCESS"), "FlinkRunner"),
+        (("--runner=DataflowRunner",), "DataflowRunner"),
+    ],
+)
+def test_a_runner_is_elsewhere_where_its_workers_are(arguments: tuple[str, ...], runner: str | None) -> None:
+    assert beam_options.remote_runner(arguments) == runner
 
 
 def test_a_local_pipeline_asks_nothing_outside_this_host(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from components.evaluator.executor import BoundExecutor
 from components.evaluator.moments import Summary
 from components.evaluator.score_split import OVERALL, ScoreSplit
 from components.model_artifact import PLACEHOLDER
+from serving.beam_options import LOCAL_RUNNER
 from tests.components import tiny_models
 from tests.components.evaluator.execution import Result, execute
 from tests.components.ingestion import DIGITS, records
@@ -279,7 +280,7 @@ def test_a_score_that_is_not_finite_is_never_blessed(
 
 
 def _score(serialised: list[bytes], model: types.Artifact, batch_size: int, baseline: types.Artifact) -> dict[str, Any]:
-    with beam.Pipeline() as pipeline:
+    with beam.Pipeline(LOCAL_RUNNER) as pipeline:
         _ = (
             pipeline
             # As one element, whose examples then are one bundle, so that batches have the size that is asked for.

@@ -10,10 +10,20 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from pipeline import option_fields
 from pipeline.cli.main import SUBCOMMANDS, main
 from serving.cli.command_line import StrictCommand
 from serving.cli.number_options import Real
-from serving.cli.place_options import local, readable_by_beam, readable_by_tensorflow, scheme
+from serving.cli.place_options import (
+    LocalName,
+    LocalPath,
+    TaskImages,
+    TensorFlowPattern,
+    local,
+    readable_by_beam,
+    readable_by_tensorflow,
+    scheme,
+)
 
 COMMANDS = {name: main.get_command(click.Context(main), name) for name in SUBCOMMANDS}
 
@@ -85,7 +95,44 @@ def test_no_number_is_of_a_type_without_a_range() -> None:
     ] == []
 
 
+_NO_PLACES = {
+    "--set", "--image", "--model_name", "--host", "--allowed_hosts", "--grpc_channel_arguments", "--server", "--label",
+    "--header", "--model-name", "--background",
+}  # fmt: skip
+"""Texts that are neither files nor folders."""
+_OWN_CHECKS = {
+    **{("compile", name): "takes an address" for name in ("--pipeline-root", "--data-dir", "--serving-dir")},
+    ("compile", "--checkpoint-root"): "takes an address",
+    **{("score-batch", name): "takes an address" for name in ("--input", "--output")},
+    ("score-batch", "--model"): "a server's too",
+    **{(name, "--model"): "a name on a server too" for name in ("sample", "sequence", "score", "reconstruct")},
+    **{(name, "--model"): "a name on a server too" for name in ("classify", "status", "check-server")},
+}
+"""Places that their command looks at, in the tests below or in its own."""
+
+
+def test_every_text_is_a_place_with_a_check_or_no_place() -> None:
+    checked = (LocalPath, LocalName, TaskImages, TensorFlowPattern, option_fields._AbsolutePath)
+    texts = [
+        (name, option.opts[0])
+        for name, option in _options(click.Parameter)
+        if not isinstance(option.type, (click.IntRange, Real, click.types.BoolParamType, click.Choice, *checked))
+    ]
+    assert len(texts) > 30
+    assert [text for text in texts if text[1] not in _NO_PLACES and text not in _OWN_CHECKS] == []
+
+
 PLACES = [
+    (("run", "--task"), "s3://bucket/task.yaml"),
+    (("tasks",), "s3://bucket/task.yaml"),
+    (("compile", "--cluster"), "s3://bucket/cluster.yaml"),
+    (("init", "--images=in"), "s3://bucket/mine"),
+    (("init", "mine", "--images=in", "--data-dir"), "s3://bucket/tfds"),
+    (("serve", "--model_root"), "s3://bucket/models"),
+    (("figures", "--out=x", "--model"), "gs://bucket/model"),
+    (("score-batch", "--model=digits", "--input=x", "--output"), "s3:/bucket/model"),
+    (("score-batch", "--model=digits", "--output=x", "--input"), "s3:/bucket/model"),
+    (("train", "--examples=x", "--validation=x", "--checkpoints=x", "-o=x", "--init-from"), "s3://bucket/model"),
     (("run", "--pipeline-root"), "gs://bucket/draw"),
     (("run", "--data-dir"), "s3://bucket/data"),
     (("run", "--steps=0", "--init-from"), "s3://bucket/model"),
@@ -95,7 +142,6 @@ PLACES = [
     (("serve", "--model_config_file"), "hdfs://host/models.config"),
     (("score",), "s3://bucket/x.npz"),
     (("sample", "-o"), "s3://bucket/x.png"),
-    (("sample", "--model"), "s3://bucket/model"),
     (("figures", "--out"), "s3://bucket/figures"),
     (("train", "--examples"), "s3://bucket/*"),
     (("train", "--checkpoints"), "gs://bucket/checkpoints"),
@@ -138,5 +184,26 @@ def test_each_kind_of_place_takes_what_it_can_open(tmp_path: Path, monkeypatch: 
     with pytest.raises(ValueError, match=r"nothing that is installed opens nosuch://"):
         readable_by_beam("nosuch://bucket/x")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"opens s3://; install it with `pip install 'apache-beam\[aws\]'`"):
+    with pytest.raises(ValueError, match=r"opens s3://; install it with `pip install 'draw-tfx\[aws\]'`"):
         readable_by_beam("s3://bucket/x")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("init", "mine", "--images", "nosuch://bucket/photos"),
+        ("run", "--set", "data.images=nosuch://bucket/photos"),
+        ("compile", "--set", "data.images=nosuch://bucket/photos"),
+        ("score-batch", "--input=x", "--output=x", "--model", "nosuch://bucket/photos"),
+        ("sample", "-o", "x.png", "--model", "nosuch://bucket/photos"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_images_and_models_may_be_where_beam_can_open_them(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, shown = _draw(*words)
+    assert status in (1, 2)
+    assert "nosuch://bucket/photos: nothing that is installed opens nosuch://; give a path or a mount of it." in shown
+    assert list(tmp_path.iterdir()) == []

@@ -60,3 +60,28 @@ def test_a_root_at_s3_comes_with_what_the_cluster_needs_for_it(
     status, shown = _compile("--image", "draw:1", "--pipeline-root", root, *PLACES)
     assert status == 0 and shown.endswith("package  draw.yaml\n")
     assert ("providers.s3 in the configmap kfp-launcher" in shown) is noted
+
+
+@pytest.mark.parametrize(
+    ("beam", "message"),
+    [
+        (
+            "[--runner=FlinkRunner, '--flink_master=h:8081']",
+            "ImageExampleGen.beam in the cluster's file: FlinkRunner would start Beam's own container",
+        ),
+        ("[--runer=x]", "ImageExampleGen.beam in the cluster's file: Beam has no option '--runer'. Did you mean"),
+        (
+            "[--runner=FlinkRunner, '--flink_master=h:8081', --environment_type=EXTERNAL]",
+            "ImageExampleGen.beam in the cluster's file: FlinkRunner's workers would see neither the pod's files nor "
+            "minio://bucket/draw. Take a pipeline root at gs://",
+        ),
+    ],
+)
+def test_what_a_stages_entry_point_would_refuse_is_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beam: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cluster.yaml").write_text(f"image: draw:1\nstages: {{ImageExampleGen: {{beam: {beam}}}}}\n")
+    status, shown = _compile("--cluster", "cluster.yaml", "--pipeline-root", "minio://bucket/draw", *PLACES)
+    assert (status, list(tmp_path.iterdir())) == (1, [tmp_path / "cluster.yaml"])
+    assert shown.startswith(f"Error: {message}") and shown.count("\n") == 1

@@ -34,7 +34,7 @@ PUSHED = RunOutcome(
 
 def _draw_run(root: Path, outcome: RunOutcome | None, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[str]]:
     """The exit status and the closing lines of a run that came to `outcome`."""
-    monkeypatch.setattr(runner, "run", lambda settings: outcome)
+    monkeypatch.setattr(runner, "run", lambda settings, beam_arguments: outcome)
     result = CliRunner().invoke(run_command.run, ["--pipeline-root", str(root)])
     return result.exit_code, result.output.splitlines()[1:]
 
@@ -127,3 +127,31 @@ def test_a_folder_that_another_run_uses_is_refused_with_its_owner(tmp_path: Path
     assert result.exit_code == 1
     assert f"Error: {tmp_path}/digits is in use: draw run, process {os.getpid()} on " in result.output
     assert not (tmp_path / "digits" / "logs").exists()
+
+
+def test_beams_options_come_after_two_dashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[str, ...]] = []
+    monkeypatch.setattr(runner, "run", lambda settings, beam_arguments: given.append(beam_arguments))
+    words = ["--pipeline-root", str(tmp_path), "--", "--direct_num_workers=2", "--runner=DirectRunner"]
+    result = CliRunner().invoke(run_command.run, words)
+    assert (result.exit_code, given) == (0, [("--direct_num_workers=2", "--runner=DirectRunner")])
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--direct_num_worker=2", "Beam has no option '--direct_num_worker'. Did you mean --direct_num_workers?"),
+        ("--runner=DataflowRunner", "DataflowRunner would start Beam's own container"),
+        ("--runner=FlinkRunner", None),
+    ],
+)
+def test_beams_options_are_checked_before_anything_starts(
+    argument: str, message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "run", lambda settings, beam_arguments: None)
+    result = CliRunner().invoke(run_command.run, ["--pipeline-root", str(tmp_path), "--", argument])
+    assert result.exit_code == (0 if message is None else 1)
+    assert message is None or result.output.startswith(f"Error: {message}")
+    assert message is None or list(tmp_path.iterdir()) == []
+    result = CliRunner().invoke(run_command.run, ["--", "--runner=FlinkRunner", "--environment_type=EXTERNAL"])
+    assert "FlinkRunner's workers would look for the run's files elsewhere" in result.output

@@ -24,7 +24,7 @@ default:
   retries: {count: 2}
 stages:
   ImageExampleGen:
-    beam: [--runner=FlinkRunner, "--flink_master=flink:8081"]
+    beam: [--runner=FlinkRunner, "--flink_master=flink:8081", --environment_type=LOOPBACK]
   Trainer:
     cpu: 8
     memory_gb: 32

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +33,43 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("draw_run")
 
 
+_WITNESS = """
+import os, socket
+def witnessed(function):
+    def call(*arguments, **options):
+        place = arguments[0] if isinstance(arguments[0], (str, bytes, type(None))) else arguments[1]
+        host = place[0] if isinstance(place, tuple) else place
+        if host not in (None, "", "localhost", "127.0.0.1", "::1", "0.0.0.0") and not str(host).startswith("/"):
+            with open(os.environ["WITNESS"], "a") as file:
+                print(host, file=file)
+            raise OSError("no network")
+        return function(*arguments, **options)
+    return call
+for owner, name in ((socket, "getaddrinfo"), (socket, "create_connection"), (socket.socket, "connect")):
+    setattr(owner, name, witnessed(getattr(owner, name)))
+"""
+
+
 @pytest.fixture(scope="module")
 def run(root: Path) -> subprocess.CompletedProcess[str]:
     (root / "data").mkdir()
+    (root / "witness").mkdir()
+    (root / "witness" / "sitecustomize.py").write_text(_WITNESS)
     # The default pipeline root: ./runs
     options = ("--steps", "5", "--data-dir", "data", "--max-nll-bound", "1000")
-    return call("draw", "run", "--task", "digits", *options, folder=root)
+    path = os.pathsep.join(filter(None, (str(root / "witness"), os.environ.get("PYTHONPATH"))))
+    variables = {"PYTHONPATH": path, "WITNESS": str(root / "asked")}
+    return call("draw", "run", "--task", "digits", *options, folder=root, variables=variables)
+
+
+def test_no_other_host_is_asked(run: subprocess.CompletedProcess[str], root: Path) -> None:
+    """Newer Beam's DirectRunner would look for a release of Prism, and wait for it without an end."""
+    assert run.returncode == 0
+    assert not (root / "asked").exists(), (root / "asked").read_text()
+    code = "import socket; socket.create_connection(('example.invalid', 80))"
+    environment = {**os.environ, "PYTHONPATH": str(root / "witness"), "WITNESS": str(root / "seen")}
+    subprocess.run([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+    assert (root / "seen").read_text() == "example.invalid\n"
 
 
 def test_console_shows_stages_training_and_result_alone(run: subprocess.CompletedProcess[str]) -> None:

@@ -9,6 +9,7 @@ import apache_beam as beam
 import pytest
 
 from pipeline.local.failure import RunFailed, is_user_error, reason
+from serving.beam_options import LOCAL_RUNNER
 from trainer.task import Gate
 
 
@@ -18,7 +19,7 @@ def _raise(_: int, error: type[Exception]) -> None:
 
 def _of_beam(error: type[Exception]) -> Exception:
     """That of a pipeline on Beam's DirectRunner one of whose functions raises `error`."""
-    with pytest.raises(Exception, match="The label is 11") as caught, beam.Pipeline() as pipeline:
+    with pytest.raises(Exception, match="The label is 11") as caught, beam.Pipeline(LOCAL_RUNNER) as pipeline:
         _ = pipeline | beam.Create([1]) | "Check the label" >> beam.Map(_raise, error)
     return caught.value
 
@@ -46,7 +47,7 @@ def test_a_user_error_is_what_our_own_code_refuses() -> None:
     with pytest.raises(ValueError, match="max_nll_bound is nan") as ours:
         _refused(1)
     assert is_user_error(ours.value)
-    with pytest.raises(Exception, match="max_nll_bound is nan") as in_beam, beam.Pipeline() as pipeline:
+    with pytest.raises(Exception, match="max_nll_bound is nan") as in_beam, beam.Pipeline(LOCAL_RUNNER) as pipeline:
         _ = pipeline | beam.Create([1]) | beam.Map(_refused)
     assert is_user_error(in_beam.value)
     # Raised by a file that is not ours, be it in words that speak.

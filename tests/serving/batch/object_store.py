@@ -20,6 +20,8 @@ class _Upload(io.BytesIO):
 
     def close(self) -> None:
         if not self.closed:
+            if not self.getvalue():  # as S3 refuses to end an upload without parts
+                raise BeamIOError("MalformedXML when calling the CompleteMultipartUpload operation")
             OBJECTS[self._path] = (self.getvalue(), time.time())
         super().close()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +14,16 @@ import numpy as np
 import pytest
 from apache_beam.io.filesystems import FileSystems
 from click.testing import CliRunner
+from PIL import Image
 
 from pipeline.cli.main import main
+from serving import file_systems, staged_model
 from serving.batch import output_claim
 from serving.batch.output_claim import Places
-from tests.serving.batch.object_store import OBJECTS
+from serving.file_systems import connect
+from tests import tiny
+from tests.serving.batch.object_store import OBJECTS, ObjectStore
+from trainer.task import Binarisation, ImageFiles
 
 BUCKET = "teststore://bucket"
 
@@ -57,6 +64,18 @@ def test_input_and_output_may_be_in_a_bucket(name: str, versions: Path) -> None:
     assert _outputs() == {"x-scores-00000-of-00001.csv", "x-summary.json"}
 
 
+@pytest.mark.parametrize("file_format", ["parquet", "csv", "jsonl"])
+def test_a_job_that_scores_nothing_ends_there_too(file_format: str, versions: Path, images: np.ndarray) -> None:
+    for name in ("a.npy", "b.npy"):
+        file = io.BytesIO()
+        np.save(file, images[:5] + 7)
+        OBJECTS[f"{BUCKET}/in/{name}"] = (file.getvalue(), time.time())
+    words = ("--input", f"{BUCKET}/in/", "--output", f"{BUCKET}/out/x", "--format", file_format)
+    status, said = _draw(versions, *words)
+    assert (status, "Nothing was scored." in said) == (3, True), said
+    assert {name.partition("-000")[0] for name in _outputs()} >= {"x-rejected", "x-summary.json"}
+
+
 @pytest.mark.parametrize("silent", [0.0, 3600.0])
 def test_a_claim_in_a_bucket_ends_with_its_job(silent: float, versions: Path) -> None:
     places = Places(f"{BUCKET}/out/x", "0a1b2c3d")
@@ -76,3 +95,117 @@ def test_a_name_without_an_object_is_an_error(versions: Path) -> None:
     status, said = _draw(versions, "--input", f"{BUCKET}/none", "--output", f"{BUCKET}/out/x")
     assert (status, "no file matches" in said) == (1, True)
     assert _outputs() == set()
+
+
+@pytest.mark.parametrize("error", [None, PermissionError("wrong key")])
+def test_a_store_that_does_not_answer_is_told_in_time(
+    error: Exception | None, versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error is an answer, and what it says is for the first look at a real object to tell."""
+    released = threading.Event()
+
+    def exists(store: ObjectStore, path: str) -> bool:
+        if error is not None and path == f"{BUCKET}/draw":
+            raise error
+        return released.wait(60) if error is None else path in OBJECTS
+
+    monkeypatch.setattr(ObjectStore, "exists", exists)
+    monkeypatch.setattr(file_systems, "_ANSWER_SECONDS", 0.5)
+    status, said = _draw(versions, "--input", f"{BUCKET}/in/", "--output", f"{BUCKET}/out/x")
+    released.set()
+    if error is None:
+        line = f"Error: {BUCKET} has not answered for 0 seconds at its default endpoint: check the network and the"
+        assert (status, said.startswith(line)) == (1, True), said
+    else:
+        assert status == 0, said
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9", "http://127.0.0.1:9", "ftp://store"])
+def test_an_endpoint_that_is_none_or_where_nothing_listens_is_named(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    is_url = endpoint.startswith("http")
+    with pytest.raises(OSError if is_url else ValueError, match=re.escape(endpoint)):
+        connect(["s3://bucket/x", "here"], [f"--s3_endpoint_url={endpoint}"])
+
+
+def test_paths_ask_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(["here", "/there/*", "tfds:mnist"], ["--s3_endpoint_url=http://127.0.0.1:9"])
+    assert FileSystems._pipeline_options is None
+
+
+def test_own_images_may_be_in_a_bucket(tmp_path: Path) -> None:
+    from tests.components.ingestion import by_id, ingest, records
+
+    for number in range(30):
+        picture = io.BytesIO()
+        Image.fromarray(np.random.RandomState(number).randint(0, 256, (14, 10)).astype(np.uint8)).save(picture, "PNG")
+        OBJECTS[f"{BUCKET}/photos/{number}.png"] = (picture.getvalue(), time.time())
+    OBJECTS[f"{BUCKET}/photos/"] = (b"", time.time())
+    task = tiny.tiny_task(data=ImageFiles(images=f"{BUCKET}/photos"), binarisation=Binarisation.NONE)
+    examples = ingest(task, tmp_path, tmp_path / "examples")
+    splits = [by_id(records(examples, split)) for split in task.data.splits]
+    assert sum(map(len, splits)) == 30 and all(splits)
+    assert FileSystems._pipeline_options is not None
+
+
+def _upload(folder: Path, address: str) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            OBJECTS[f"{address}/{file.relative_to(folder)}"] = (file.read_bytes(), time.time())
+    OBJECTS[f"{address}/"] = (b"", time.time())
+
+
+def test_a_model_in_a_bucket_is_copied_once_and_by_its_content(
+    versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    address = f"{BUCKET}/models"
+    _upload(versions, address)
+    OBJECTS[f"{address}/9/saved_model.pb"] = (b"the graph, without its variables yet", time.time())
+    words = ("--input", f"{BUCKET}/in/", "--output", f"{BUCKET}/out/x", "--format", "csv")
+    result = CliRunner().invoke(main, ["score-batch", "--model", address, *words])
+    assert (result.exit_code, "8 images scored" in result.output) == (0, True), result.output
+    (table,) = (content for path, (content, _) in OBJECTS.items() if path.endswith(".csv"))
+    assert {line.split(b",")[-1] for line in table.splitlines()[1:]} == {b"3"}
+    (copy,) = (tmp_path / "draw-tfx" / "models").glob("*/*")
+    assert copy.name == "3" and {path.name for path in copy.parent.iterdir()} == {"3"}
+    before = copy.stat().st_mtime_ns
+    assert staged_model.stage(address).directory == str(copy) and copy.stat().st_mtime_ns == before
+    # The same version, written anew.
+    OBJECTS[f"{address}/3/assets/task.json"] = (OBJECTS[f"{address}/3/assets/task.json"][0], 1.0)
+    assert staged_model.stage(address).directory != str(copy)
+    assert staged_model.stage(f"{address}/3").address == f"{address}/3"
+
+
+def test_a_model_in_a_bucket_answers_without_a_server(
+    versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _upload(versions, f"{BUCKET}/models")
+    picture = tmp_path / "x.png"
+    result = CliRunner().invoke(main, ["sample", "--model", f"{BUCKET}/models", "-o", str(picture)])
+    assert (result.exit_code, picture.is_file()) == (0, True), result.output
+    result = CliRunner().invoke(main, ["sample", "--model", f"{BUCKET}/none", "-o", str(tmp_path / "y.png")])
+    assert result.exit_code == 1
+    assert f"There is no model at {BUCKET}/none: expected a SavedModel, or its numbered versions" in result.output
+
+
+def test_a_copy_that_fails_leaves_no_half_of_it(
+    versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    _upload(versions, f"{BUCKET}/models")
+    connect([BUCKET])
+    opened = ObjectStore.open
+
+    def fail(store: ObjectStore, path: str, mime_type: str = "", compression_type: str = "") -> io.BytesIO:
+        return io.BytesIO(b"short") if path.endswith(".pb") else opened(store, path)
+
+    monkeypatch.setattr(ObjectStore, "open", fail)
+    with pytest.raises(OSError, match="changed while it was read"):
+        staged_model.stage(f"{BUCKET}/models")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    monkeypatch.setattr(ObjectStore, "open", opened)
+    assert Path(staged_model.stage(f"{BUCKET}/models").directory, "saved_model.pb").is_file()

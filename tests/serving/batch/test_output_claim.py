@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from serving.batch import job, output_claim
+from serving.batch import output_claim
 from serving.batch.job import Job, score_batch
 from serving.batch.model_source import SavedModelSource
 from serving.batch.output_claim import Places, claimed, outputs
+from serving.beam_job import JobGoesOn
 from tests import tiny
 from tests.serving.batch.conftest import COUNT
 
@@ -261,40 +261,19 @@ def _descendants(parent: int) -> list[int]:
     return below
 
 
-_NOT_CANCELLED = "The runner has not cancelled the job, which is RUNNING: cancel it there. It will publish nothing."
+@pytest.mark.parametrize(("interruption", "left"), [(KeyboardInterrupt, set()), (JobGoesOn, {"out-unfinished"})])
+def test_the_folder_stays_where_workers_still_write(
+    interruption: type[KeyboardInterrupt], left: set[str], tmp_path: Path
+) -> None:
+    def interrupted() -> None:
+        with claimed(str(tmp_path / "out"), overwrite=False) as places:
+            Path(places.folder).mkdir()
+            raise interruption
 
-
-class _Remote:
-    """A result of a runner on other machines, which ends only when it is cancelled."""
-
-    def __init__(self, *, obeys: bool) -> None:
-        self.state = "RUNNING"
-        self._obeys = obeys
-
-    def wait_until_finish(self) -> None:
-        while self.state == "RUNNING":
-            time.sleep(0.05)
-
-    def cancel(self) -> None:
-        if self._obeys:
-            self.state = "CANCELLED"
-
-
-@pytest.mark.parametrize("obeys", [True, False])
-def test_an_interruption_cancels_a_job_elsewhere(obeys: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    result, said = _Remote(obeys=obeys), []
-    handler = signal.getsignal(signal.SIGINT)
-
-    class Pipeline:
-        def run(self) -> _Remote:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # as Beam's job servers do
-            return result
-
-    monkeypatch.setattr(job, "_CANCEL_SECONDS", 0.3)
-    # Not by an alarm, which is the one that ends tests that hang.
-    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        job._run(Pipeline(), said.append, is_local=False)
-    assert signal.getsignal(signal.SIGINT) is handler
-    assert said == ([] if obeys else [_NOT_CANCELLED])
-    result.state = "CANCELLED"
+    with pytest.raises(interruption) as caught:
+        interrupted()
+    assert {name.rpartition("-")[0] for name in _names(tmp_path)} == left
+    writes = f"publishes nothing, and until it ends it writes below {tmp_path}/out-unfinished-"
+    assert not left or writes in str(caught.value)
+    with claimed(str(tmp_path / "out"), overwrite=False):
+        assert _names(tmp_path) == {"out-unfinished.json"}

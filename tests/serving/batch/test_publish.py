@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from apache_beam.io.filesystems import FileSystems
 
-from serving.batch.account import PassedOverFiles, RejectedRows
+from serving.batch.account import RejectedRows
 from serving.batch.blocks import Refused
 from serving.batch.elements import Scored
 from serving.batch.estimate import Estimate
@@ -19,7 +20,7 @@ from serving.batch.output_claim import Places, claimed, outputs
 from serving.batch.publish import Publish
 from serving.batch.summary import Summarise, Summary
 from serving.client.answers import Scores
-from serving.images.image_elements import Place
+from serving.images.image_elements import PassedOverFiles, Place
 from serving.images.image_format import ImageFormat
 
 
@@ -34,9 +35,6 @@ def places(tmp_path: Path) -> Iterator[Places]:
         yield places
 
 
-ACCOUNT = (RejectedRows(1, 0), PassedOverFiles(0, []))
-
-
 def _summary() -> Summary:
     estimate = Estimate(1, 5.0, 3.0, 2.0, 0.0, -5.0)
     batch = [Scored(b"a", Place("a.png"), estimate, np.ones((3, 2, 1), np.float32))]
@@ -45,8 +43,18 @@ def _summary() -> Summary:
 
 
 def _publish(places: Places) -> list[str]:
+    return list(Publish(places, {"samples": 1}, 6, overwrite=False).process(_outcome(places)))
+
+
+def _outcome(places: Places) -> dict[str, Any]:
     scores, rejected = _written(places)
-    return list(Publish(places, {"samples": 1}, 6, overwrite=False).process(_summary(), *ACCOUNT, scores, rejected))
+    return {
+        "scored": _summary(),
+        "rejected": RejectedRows(1, 0),
+        "passed_over": PassedOverFiles(0, ()),
+        "score_files": scores,
+        "rejected_files": rejected,
+    }
 
 
 def _written(places: Places) -> tuple[list[str], list[str]]:
@@ -79,15 +87,15 @@ def test_the_summary_comes_last(places: Places, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("published", ["all", "some"])
 def test_a_bundle_that_beam_retries_finds_its_work_done(places: Places, published: str) -> None:
-    scores, rejected = _written(places)
+    scores, _ = _written(places)
     publish = Publish(places, {"samples": 1}, 6, overwrite=False)
     if published == "all":
-        assert list(publish.process(_summary(), *ACCOUNT, scores, rejected)) == [places.summary]
+        assert list(publish.process(_outcome(places))) == [places.summary]
     else:
         # As a worker leaves it that died after the first file.
         (Path(places.folder) / "publishing").touch()
         FileSystems.rename([scores[1]], [f"{places.prefix}-scores-00000-of-00002.csv"])
-    assert list(publish.process(_summary(), *ACCOUNT, scores, rejected)) == [places.summary]
+    assert list(publish.process(_outcome(places))) == [places.summary]
     assert {Path(path).name for path in outputs(places.prefix)} == NAMES
     assert Path(f"{places.prefix}-scores-00000-of-00002.csv").read_text() == "a.csv"
     assert Path(f"{places.prefix}-scores-00001-of-00002.csv").read_text() == "b.csv"

@@ -146,3 +146,22 @@ def test_a_model_that_cannot_score_is_named(tmp_path: Path) -> None:
 def test_a_mean_of_one_is_itself() -> None:
     one = Estimate(1, 3.0, 2.0, 1.0, 0.0, -3.0)
     assert merge_estimates([one]) == one and one.importance_weighted_bound == 3.0
+
+
+def test_workers_that_do_not_score_import_no_tensorflow() -> None:
+    """An engine such as Flink starts workers anew for each stage, and TensorFlow is seconds of each start."""
+    code = """
+import sys
+from apache_beam.internal import pickler
+from serving.batch import job, publish, sinks
+from serving.batch.model_handler import ScoreHandler
+from serving.batch.model_source import SavedModelSource
+from serving.images import input_files, reading
+from serving.images.image_format import ImageFormat
+images = ImageFormat(shape=(7, 5, 1), binary=True)
+model = SavedModelSource(directory="/model", images=images)
+handler = ScoreHandler(model, blocks_together=1, keep_pixels=False)
+pickler.loads(pickler.dumps([handler, reading.CutFiles(images), sinks.WriteFiles("/x", "csv")]))
+print("tensorflow" in sys.modules)
+"""
+    assert tiny.run_python(code).split() == ["False"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 
+from serving.beam_options import LOCAL_RUNNER
 from serving.images.input_files import PASSED_OVER, MatchInputs, find_inputs
 
 _LISTED: dict[str, list[tuple[str, ...]]] = {}
@@ -21,10 +22,10 @@ def _keep(kind: str, *values: str) -> None:
 def _listed(*names: Path | str) -> tuple[list[str], dict[str, str]]:
     """Paths of the files to read, and the reasons of those passed over."""
     _LISTED.update(files=[], passed=[])
-    with beam.Pipeline() as pipeline:
+    with beam.Pipeline(LOCAL_RUNNER) as pipeline:
         listed = pipeline | MatchInputs(find_inputs([str(name) for name in names]))
         _ = listed["files"] | "Files" >> beam.Map(lambda file: _keep("files", file.path))
-        _ = listed[PASSED_OVER] | "Passed" >> beam.Map(lambda file: _keep("passed", *file))
+        _ = listed[PASSED_OVER] | "Passed" >> beam.Map(lambda over: [_keep("passed", *file) for file in over.first])
     return sorted(path for (path,) in _LISTED["files"]), dict(_LISTED["passed"])  # type: ignore[arg-type]
 
 

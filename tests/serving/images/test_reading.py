@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image as Pillow
 
+from serving.beam_options import LOCAL_RUNNER
 from serving.images.image_elements import Rejected
 from serving.images.image_format import ImageFormat
 from serving.images.input_files import PASSED_OVER, find_inputs
@@ -37,7 +38,7 @@ def _keep(element: Any, kind: str) -> None:
 def _read(source: Path | str, images: ImageFormat = FORMAT) -> tuple[dict[str, np.ndarray], list[Rejected]]:
     """Images by id, and what was rejected."""
     _KEPT.update(images=[], rejected=[], passed=[])
-    with beam.Pipeline() as pipeline:
+    with beam.Pipeline(LOCAL_RUNNER) as pipeline:
         read = pipeline | ReadImages(find_inputs([str(source)]), images)
         _ = read["images"] | "KeepImages" >> beam.Map(_keep, "images")
         _ = read[REJECTED] | "KeepRejected" >> beam.Map(_keep, "rejected")
@@ -208,7 +209,7 @@ def test_folders_as_people_have_them(images: np.ndarray, tmp_path: Path) -> None
         _check({key: image for key, image in found.items() if key.startswith(prefix)}, expected, prefix + ":{}")
     assert len(found) == 2 * COUNT
     below = len(str(tmp_path)) + 1
-    assert sorted(file.path[below:] for file in _KEPT["passed"]) == sorted([*passed, "t10k-labels-idx1-ubyte.gz"])
+    assert sorted(file.path[below:] for over in _KEPT["passed"] for file in over.first) == sorted([*passed, "t10k-labels-idx1-ubyte.gz"])
 
 
 def test_a_file_that_is_named_is_read_whatever_its_name(images: np.ndarray, tmp_path: Path) -> None:
