@@ -17,8 +17,8 @@ import tensorflow_datasets as tfds
 from components.image_example_gen.image_names import TFDS_SCHEME, Survey, survey
 from components.image_example_gen.prepared_dataset import open_dataset
 from serving.cores import cores
-from serving.images.array_files import Label
 from serving.file_systems import connect
+from serving.images.array_files import Label
 from serving.images.bad_image import BadImage
 from serving.images.file_names import ARCHIVES, PARQUET, PICTURE, format_by_name
 from serving.images.file_reader import Lost, Piece, Row, pieces, rows

@@ -209,7 +209,9 @@ def test_folders_as_people_have_them(images: np.ndarray, tmp_path: Path) -> None
         _check({key: image for key, image in found.items() if key.startswith(prefix)}, expected, prefix + ":{}")
     assert len(found) == 2 * COUNT
     below = len(str(tmp_path)) + 1
-    assert sorted(file.path[below:] for over in _KEPT["passed"] for file in over.first) == sorted([*passed, "t10k-labels-idx1-ubyte.gz"])
+    assert sorted(file.path[below:] for over in _KEPT["passed"] for file in over.first) == sorted(
+        [*passed, "t10k-labels-idx1-ubyte.gz"]
+    )
 
 
 def test_a_file_that_is_named_is_read_whatever_its_name(images: np.ndarray, tmp_path: Path) -> None:
