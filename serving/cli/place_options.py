@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -90,12 +90,12 @@ class LocalPath(click.Path):
 class _CheckedText(click.types.StringParamType):
     """Text that a function of this file takes, or refuses by ValueError."""
 
-    check: Callable[[str], str]
+    check: ClassVar[Callable[[str], str]]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Fails with what the function says."""
         try:
-            return type(self).check(super().convert(value, param, ctx))
+            return self.check(super().convert(value, param, ctx))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -103,16 +103,16 @@ class _CheckedText(click.types.StringParamType):
 class LocalName(_CheckedText):
     """A name, or the path of a file or folder of this machine."""
 
-    check = local
+    check = staticmethod(local)
 
 
 class TensorFlowPattern(_CheckedText):
     """A pattern of files that TensorFlow reads."""
 
-    check = readable_by_tensorflow
+    check = staticmethod(readable_by_tensorflow)
 
 
 class TaskImages(_CheckedText):
     """Where a task's images are."""
 
-    check = images_of_a_task
+    check = staticmethod(images_of_a_task)

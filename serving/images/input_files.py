@@ -114,7 +114,8 @@ class _List(beam.DoFn):
 
     def process(self, sources: tuple[Source, ...]) -> Iterator[FileMetadata | TaggedOutput]:
         seen: set[str] = set()
-        files, first = 0, []
+        files = 0
+        first: list[PassedOver] = []
         for source in sources:
             for file, reason in _listed(source):
                 if file.path in seen:
