@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 
@@ -88,12 +87,14 @@ class LocalPath(click.Path):
 
 
 class _CheckedText(click.types.StringParamType):
-    """Text that a function of this file takes, or refuses by ValueError."""
+    """Text that stands for a place."""
 
-    check: ClassVar[Callable[[str], str]]
+    def check(self, value: str) -> str:
+        """Returns the text as it is taken. Raises ValueError for one that is not."""
+        raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Fails with what the function says."""
+        """Fails with what the check says."""
         try:
             return self.check(super().convert(value, param, ctx))
         except ValueError as error:
@@ -103,16 +104,22 @@ class _CheckedText(click.types.StringParamType):
 class LocalName(_CheckedText):
     """A name, or the path of a file or folder of this machine."""
 
-    check = staticmethod(local)
+    def check(self, value: str) -> str:
+        """Raises ValueError for an address."""
+        return local(value)
 
 
 class TensorFlowPattern(_CheckedText):
     """A pattern of files that TensorFlow reads."""
 
-    check = staticmethod(readable_by_tensorflow)
+    def check(self, value: str) -> str:
+        """Raises ValueError for an address that TensorFlow does not open."""
+        return readable_by_tensorflow(value)
 
 
 class TaskImages(_CheckedText):
     """Where a task's images are."""
 
-    check = staticmethod(images_of_a_task)
+    def check(self, value: str) -> str:
+        """Raises ValueError for an address that Beam does not open."""
+        return images_of_a_task(value)
