@@ -89,7 +89,7 @@ def _json(text: str) -> dict[str, Any]:
 
 def _mirror(executor_input: Mapping[str, Any], beam_arguments: Sequence[str]) -> Mirror:
     """Chooses the mirror. Raises ValueError where Beam's workers run elsewhere and cannot open the artifacts."""
-    runner = _remote_runner(beam_arguments)
+    runner = beam_options.remote_runner(beam_arguments)
     if runner is None:
         return Mirror(os.environ.get(MIRROR_ROOT_VARIABLE, "/"))
     unreadable = [address for address in addresses(executor_input) if not address.startswith("gs://")]
@@ -99,16 +99,6 @@ def _mirror(executor_input: Mapping[str, Any], beam_arguments: Sequence[str]) ->
             "--runner=DirectRunner."
         )
     return NO_MIRROR
-
-
-def _remote_runner(beam_arguments: Sequence[str]) -> str | None:
-    """Returns the name of the Beam runner if its workers run outside this pod."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--runner", default=None)
-    parser.add_argument("--environment_type")
-    options, _ = parser.parse_known_args(beam_arguments)
-    is_local = beam_options.is_local(options.runner) or options.environment_type == "LOOPBACK"
-    return None if is_local else str(options.runner)
 
 
 def _run(

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,10 +77,14 @@ def services(ports: dict[str, int], store: Any, tmp_path_factory: pytest.TempPat
     (conf / "flink-conf.yaml").write_text(f"{text}taskmanager.host: 127.0.0.1\n")
     with contextlib.ExitStack() as stack:
         for name in ("jobmanager", "jobserver", "taskmanager"):
-            command = [_here(word, ports, boot, conf) for word in compose["services"][name]["command"]]
+            service = compose["services"][name]
+            command = [_here(word, ports, boot, conf) for word in service["command"]]
+            options = service.get("environment", {}).get("JDK_JAVA_OPTIONS", "").split()
             log = folder / f"{name}.log"
-            process = stack.enter_context(java_jars.java("-cp", str(jar), *command, log=log))
-            if name != "taskmanager":
+            process = stack.enter_context(java_jars.java(*options, "-cp", str(jar), *command, log=log))
+            if name == "taskmanager":
+                _wait_for_task_manager(ports["8081"], process, log)
+            else:
                 java_jars.wait_for_port(ports["8081" if name == "jobmanager" else "8099"], process, log)
         pool = [_here(word, ports, boot, conf) for word in compose["services"]["workers"]["command"]]
         assert pool[:2] == ["python", "-P"]
@@ -91,6 +96,17 @@ def services(ports: dict[str, int], store: Any, tmp_path_factory: pytest.TempPat
         stack.callback(workers.terminate)
         java_jars.wait_for_port(ports["50000"], workers, log)
         yield folder
+
+
+def _wait_for_task_manager(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        assert process.poll() is None, log.read_text(errors="replace")[-3000:]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/overview", timeout=10) as answer:
+            if json.load(answer)["taskmanagers"]:
+                return
+        time.sleep(0.3)
+    raise TimeoutError(log.read_text(errors="replace")[-3000:])
 
 
 def documented(beginning: str) -> list[str]:

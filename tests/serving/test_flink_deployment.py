@@ -67,6 +67,17 @@ def test_each_task_manager_has_a_pool_of_its_own(manifests: dict[str, Any], comp
     assert compose["workers"]["network_mode"] == "service:taskmanager"
 
 
+def test_a_task_manager_is_told_its_memory(manifests: dict[str, Any]) -> None:
+    """Flink's scripts would work it out, and the image starts Java itself."""
+    compose = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
+    for text in (manifests["ConfigMap flink"]["data"]["flink-conf.yaml"], compose["configs"]["flink"]["content"]):
+        conf = yaml.safe_load(text)
+        assert {f"taskmanager.{name}" for name in (
+            "cpu.cores", "memory.task.heap.size", "memory.managed.size", "memory.network.min", "memory.network.max",
+            "memory.flink.size",
+        )} <= conf.keys()  # fmt: skip
+
+
 def test_the_images_have_what_the_manifests_call(manifests: dict[str, Any], compose: dict[str, Any]) -> None:
     dockerfile = (tiny.ROOT / "requirements" / "image" / "Dockerfile").read_text(encoding="utf-8")
     assert f"> {BOOT}" in dockerfile and f'ENTRYPOINT ["{BOOT}"]' in dockerfile

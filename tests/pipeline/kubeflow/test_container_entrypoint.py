@@ -193,7 +193,7 @@ def test_an_argument_that_the_launcher_did_not_fill_in_is_named(pod: Path, capsy
 def test_workers_elsewhere_need_addresses_that_they_can_open(
     runner: str, pod: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert container_entrypoint.main(_arguments(pod, f"{STAGES}.Judge", runner)) == 1
+    assert container_entrypoint.main(_arguments(pod, f"{STAGES}.Judge", runner, "--flink_master=h:8081")) == 1
     name = runner.partition("=")[2]
     assert f"Error: {name}'s workers see neither this pod's files nor {BUCKET}/" in capsys.readouterr().err
 
