@@ -37,15 +37,16 @@ _WITNESS = """
 import os, socket
 def witnessed(function):
     def call(*arguments, **options):
-        place = arguments[0] if isinstance(arguments[0], (str, bytes, type(None))) else arguments[1]
+        place = arguments[1] if isinstance(arguments[0], socket.socket) else arguments[0]
         host = place[0] if isinstance(place, tuple) else place
-        if host not in (None, "", "localhost", "127.0.0.1", "::1", "0.0.0.0") and not str(host).startswith("/"):
+        ours = (None, "", "localhost", "127.0.0.1", "::1", "0.0.0.0", socket.gethostname())
+        if host not in ours and not str(host).startswith("/"):
             with open(os.environ["WITNESS"], "a") as file:
                 print(host, file=file)
             raise OSError("no network")
         return function(*arguments, **options)
     return call
-for owner, name in ((socket, "getaddrinfo"), (socket, "create_connection"), (socket.socket, "connect")):
+for owner, name in ((socket, "getaddrinfo"), (socket.socket, "connect")):
     setattr(owner, name, witnessed(getattr(owner, name)))
 """
 
