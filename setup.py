@@ -77,6 +77,7 @@ BATCH = [
     # tfx-bsl 1.16 imports dill, which Beam stopped installing with 2.66.
     "apache-beam<2.66; python_version<'3.11'",
     "pyarrow>=10",
+    "scipy>=1.11",
 ]
 PIPELINE = [
     *dict.fromkeys((*SERVER, *BATCH)),
@@ -93,7 +94,6 @@ PIPELINE = [
     "mlcroissant>=1",
     "ml-metadata>=1.16,<1.22",
     "pyyaml>=6",
-    "scipy>=1.11",
     # The command `tensorboard` of 2.16 imports pkg_resources, which 82 removed: tensorboard#7107.
     "setuptools>=77,<82; python_version<'3.11'",
     # tf.summary needs it; TensorFlow 2.21 no longer brings it.

@@ -10,7 +10,8 @@ import numpy as np
 from serving.client import BadInput, ModelMetadata, ServerFailed, SignatureNotFound, UnexpectedAnswer, answers
 from serving.client.signature_calls import Outputs, SignatureCalls
 from serving.images.image_format import ImageFormat
-from serving.saved_model import SavedModel, read_task, refusal
+from serving.reference.model_reference import BadReference, Reference
+from serving.saved_model import SavedModel, read_reference, read_task, refusal
 
 _BATCH_ROWS = 64
 """A call's rows: enough to fill the processor, few enough for the steps of large images to fit in memory."""
@@ -27,6 +28,8 @@ class LocalModel(SignatureCalls):
         """
         self.model = name
         self._saved_model = SavedModel(directory)
+        self._reference: Reference | None = None
+        self._reference_is_read = False
 
     def close(self) -> None:
         """Does nothing: the memory is free when nothing refers to the model."""
@@ -84,6 +87,16 @@ class LocalModel(SignatureCalls):
         """Returns what the exported task tells; empty where there is none."""
         task = read_task(self._saved_model.directory)
         return () if task is None else task.class_names
+
+    def reference(self) -> Reference | None:
+        """Returns what lies beside the model; None where nothing does. Raises UnexpectedAnswer if it is no use."""
+        if not self._reference_is_read:
+            try:
+                self._reference = read_reference(self._saved_model.directory)
+            except BadReference as error:
+                raise UnexpectedAnswer(f"The model {self.model}: {error}") from error
+            self._reference_is_read = True
+        return self._reference
 
     def window_size(self, side: str) -> int | None:
         """Returns N of the `read` or `write` window, which the exported task tells; None where there is no task."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from serving.exported_task import ExportedTask
+from serving.reference.model_reference import REFERENCE_FILE, Reference
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -211,6 +212,17 @@ def require_task(directory: str | os.PathLike[str]) -> ExportedTask:
             "its task."
         )
     return task
+
+
+def read_reference(directory: str | os.PathLike[str]) -> Reference | None:
+    """Reads the reference of the SavedModel in `directory`; None if it has none. Raises BadReference.
+
+    Imports no TensorFlow for a local file.
+    """
+    try:
+        return Reference.from_json(_read_file(os.path.join(directory, REFERENCE_FILE)))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def newest_version(directory: str | os.PathLike[str]) -> str:

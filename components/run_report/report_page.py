@@ -24,6 +24,7 @@ from components.run_report.sections import (
     reproduction,
     task_values,
     training_curves,
+    usual_scores,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ _GENERATIVE = (
     _Section("Reconstructions", reconstructions.gather),
     _Section("Attention", attention_maps.gather),
     _CLASSES,
+    _Section("Usual scores", usual_scores.gather),
     *_LAST,
 )
 _CLASSIFIER = (

@@ -31,6 +31,7 @@ SUBCOMMANDS = {
     "sequence": ("serving.cli.sequence_command", "sequence", "Show how the model draws: an animation."),
     "score": ("serving.cli.score_command", "score", "Score images: the bound of each in nats, and its parts."),
     "score-batch": ("serving.cli.score_batch_command", "score_batch", "Score any number of images, with Beam."),
+    "reference": ("serving.cli.reference_command", "reference", "Write what a model scores on images of its own kind."),
     "reconstruct": ("serving.cli.reconstruct_command", "reconstruct", "Reconstruct images: a sheet of pairs."),
     "interpolate": (
         "serving.cli.interpolate_command",
@@ -47,7 +48,7 @@ SUBCOMMANDS = {
 
 # The extra of draw-tfx that a subcommand needs; the others need `server`, and the client's only for --model.
 EXTRAS = {
-    "score-batch": "batch",
+    **dict.fromkeys(("score-batch", "reference"), "batch"),
     "compile": "kubeflow",
     "export": "onnx",
     **dict.fromkeys(("init", "run", "report", "figures", "train", "tasks"), "pipeline"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -102,6 +103,7 @@ def train(
     with contextlib.nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else quiet_native_code():
         import tensorflow as tf
 
+        from serving.batch.split_reference import add_reference
         from trainer.training import cluster, loop, train_and_export
 
         _show_warnings()
@@ -114,6 +116,7 @@ def train(
                 model_dir=str(output.absolute()),
                 initial_state=None if start is None else identify(start),
                 report=click.echo,
+                complete=functools.partial(add_reference, report=click.echo),
             )
         except (
             cluster.WorkerLost,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from serving.batch.calibration import Surprise
 from serving.batch.estimate import Estimate
 from serving.images.image_elements import Place
 
@@ -17,4 +18,8 @@ class Scored(NamedTuple):
     place: Place
     estimate: Estimate
     pixels: np.ndarray | None
-    """Kept if pictures were asked for."""
+    """Kept if the image may be shown."""
+    complexity: float | None = None
+    """In nats, where the model's reference compares it."""
+    surprise: Surprise | None = None
+    """Of a flagged image."""

@@ -22,6 +22,7 @@ from apache_beam.transforms.combiners import ToListCombineFn
 from serving import beam_job, beam_options
 from serving.batch.account import CombineByKind, CountRejected, TheOne
 from serving.batch.blocks import SAMPLES_TOGETHER, blocks, blocks_together
+from serving.batch.calibration import Calibration
 from serving.batch.elements import Scored
 from serving.batch.estimate import NO_COMPRESSION_COST
 from serving.batch.model_handler import PROGRESS, Part, ScoreHandler, Work, merge_parts
@@ -35,6 +36,8 @@ from serving.file_systems import connect
 from serving.images.image_elements import Image, Place, Rejected
 from serving.images.input_files import PASSED_OVER, Inputs, find_inputs
 from serving.images.reading import REJECTED, ReadImages
+from serving.reference.image_scores import FLAG_BY
+from serving.reference.model_reference import MAHALANOBIS
 
 _PROGRESS_SECONDS = 2.0
 _TOGETHER = 512
@@ -63,6 +66,10 @@ class Job:
     """One of RESIZES for images of other sizes; None for what the model's task says."""
     pictures: int = 0
     """How many of the most and of the least likely images to show."""
+    flag_rate: float | None = None
+    """The share of usual images that may be flagged as unusual; None flags none."""
+    flag_by: str = MAHALANOBIS
+    """The score that decides, one of FLAG_BY."""
     overwrite: bool = False
     """Whether to take the place of an earlier job's outputs, when all of the new ones are written."""
 
@@ -71,6 +78,15 @@ class Job:
             raise ValueError(f"Got {self.samples} samples and {self.rows} rows; expected at least 1 of each.")
         if self.file_format not in FORMATS:
             raise ValueError(f"There is no format {self.file_format!r}; expected one of {', '.join(FORMATS)}.")
+        if self.flag_by not in FLAG_BY:
+            raise ValueError(f"There is no score {self.flag_by!r} to flag by; expected one of {', '.join(FLAG_BY)}.")
+
+    def calibration(self) -> Calibration | None:
+        """Makes what compares the images with the model's reference; None where the model has none.
+
+        Raises ValueError if images are to be flagged and the reference is missing, or too small for the rate.
+        """
+        return Calibration.for_job(self.model.reference, flag_rate=self.flag_rate, flag_by=self.flag_by)
 
 
 def score_batch(
@@ -96,6 +112,7 @@ def score_batch(
       Exception: whatever ended the job.
     """
     beam_options.check(beam_arguments)
+    calibration = job.calibration()
     options = PipelineOptions(list(beam_arguments))
     names = [job.input] if isinstance(job.input, str) else job.input
     connect([*names, job.output], options)
@@ -104,7 +121,7 @@ def score_batch(
         beam_job.name_job(options, "draw-score-batch")
         runner = beam_options.make_runner(options)
         pipeline = beam.Pipeline(runner=runner, options=options)
-        _build(pipeline, job, inputs._replace(is_ours=places.owns), places)
+        _build(pipeline, job, calibration, inputs._replace(is_ours=places.owns), places)
         with _watched(job.samples, report):
             beam_job.run(pipeline, options, report, is_local=runner is not None)
         with FileSystems.open(places.summary) as file:
@@ -112,29 +129,39 @@ def score_batch(
     return summary
 
 
-def _build(pipeline: beam.Pipeline, job: Job, inputs: Inputs, places: Places) -> None:
+def _build(pipeline: beam.Pipeline, job: Job, calibration: Calibration | None, inputs: Inputs, places: Places) -> None:
     images = dataclasses.replace(
         job.model.images, threshold=job.threshold, background=job.background or job.model.images.background
     ).resized(job.resize)
     read = pipeline | "Images" >> ReadImages(inputs, images)
-    scored = read["images"] | "Score" >> ScoreImages(job)
+    scored = read["images"] | "Score" >> ScoreImages(job, calibration)
     rejected = (read[REJECTED], scored[REJECTED]) | "AllRejected" >> beam.Flatten()
 
+    tables = ScoreTables(images.dimensions, job.model.version, calibration)
     written_scores = (
         scored["scores"]
-        | "Rows" >> beam.Map(ScoreTables(images.dimensions, job.model.version).table)
+        | "Rows" >> beam.Map(tables.table)
         | "WriteScores" >> beam.ParDo(WriteFiles(places.folder, job.file_format))
     )
     written_rejected = rejected | "WriteRejected" >> beam.ParDo(WriteFiles(places.folder, "rejected"))
     ends = max(job.pictures, LEAST_LIKELY)
     counted: dict[str, tuple[beam.PCollection, beam.CombineFn]] = {
-        "scored": (scored["scores"], Summarise(most_likely=job.pictures, least_likely=ends)),
+        "scored": (scored["scores"], Summarise(job.pictures, ends, calibration)),
         "rejected": (rejected, CountRejected()),
         # Never empty, so that a job without images has an outcome too.
         PASSED_OVER: (read[PASSED_OVER], TheOne()),
         "score_files": (written_scores, ToListCombineFn()),
         "rejected_files": (written_rejected, ToListCombineFn()),
     }
+    if calibration is not None and calibration.rule is not None:
+        written_flagged = (
+            scored["scores"]
+            | "Flagged" >> beam.FlatMap(_flagged)
+            | "FlaggedRows" >> beam.Map(tables.table)
+            | "WriteFlagged" >> beam.ParDo(WriteFiles(places.folder, job.file_format))
+        )
+        counted["flagged_files"] = (written_flagged, ToListCombineFn())
+    publish = Publish(places, _facts(job), images.dimensions, overwrite=job.overwrite, calibration=calibration)
     _ = (
         [elements | f"Kind[{kind}]" >> beam.Map(_of_kind, kind) for kind, (elements, _) in counted.items()]
         | "All" >> beam.Flatten()
@@ -142,7 +169,7 @@ def _build(pipeline: beam.Pipeline, job: Job, inputs: Inputs, places: Places) ->
         >> beam.CombineGlobally(
             CombineByKind({kind: combine for kind, (_, combine) in counted.items()})
         ).without_defaults()
-        | "Publish" >> beam.ParDo(Publish(places, _facts(job), images.dimensions, overwrite=job.overwrite))
+        | "Publish" >> beam.ParDo(publish)
     )
 
 
@@ -156,6 +183,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "unit": "nats an image",
         "model_version": job.model.version,
         "samples": job.samples,
+        "reference_note": job.model.reference if isinstance(job.model.reference, str) else None,
         "note": None if job.model.images.binary else NO_COMPRESSION_COST,
     }
 
@@ -163,9 +191,10 @@ def _facts(job: Job) -> dict[str, Any]:
 class ScoreImages(beam.PTransform):
     """Scores Images; gives two collections: `scores`, of lists of Scored, and `REJECTED`, of Rejected."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, calibration: Calibration | None = None) -> None:
         super().__init__()
         self._job = job
+        self._calibration = calibration
 
     def expand(self, images: beam.PCollection) -> dict[str, beam.PCollection]:
         """Spreads the blocks of one image over the workers if it has more than one."""
@@ -175,7 +204,10 @@ class ScoreImages(beam.PTransform):
         if spread:
             work |= "Spread" >> beam.Reshuffle()
         handler = ScoreHandler(
-            job.model, blocks_together=blocks_together(job.samples, job.rows), keep_pixels=job.pictures > 0
+            job.model,
+            blocks_together=blocks_together(job.samples, job.rows),
+            keep_pixels=job.pictures > 0 or job.flag_rate is not None,
+            measure_complexity=self._calibration is not None and self._calibration.reference.needs_complexity,
         )
         parts = work | "Infer" >> RunInference(handler)
         if spread:
@@ -186,7 +218,8 @@ class ScoreImages(beam.PTransform):
                 | "Whole" >> beam.Values()
                 | "Batch" >> beam.BatchElements(min_batch_size=_TOGETHER, max_batch_size=_TOGETHER)
             )
-        sorted_parts = parts | "Sort" >> beam.ParDo(_Sort()).with_outputs(REJECTED, main="scores")
+        sort = _Sort(self._calibration, keep_pixels=job.pictures > 0)
+        sorted_parts = parts | "Sort" >> beam.ParDo(sort).with_outputs(REJECTED, main="scores")
         return {"scores": sorted_parts.scores, REJECTED: sorted_parts[REJECTED]}
 
 
@@ -205,6 +238,10 @@ class _Sort(beam.DoFn):
 
     _images = Metrics.counter("score_batch", "images")
 
+    def __init__(self, calibration: Calibration | None, *, keep_pixels: bool) -> None:
+        self._calibration = calibration
+        self._keep_pixels = keep_pixels
+
     def process(self, batch: Sequence[Part]) -> Iterator[list[Scored] | TaggedOutput]:
         scores = []
         for part in batch:
@@ -213,9 +250,26 @@ class _Sort(beam.DoFn):
             elif not part.result.is_finite:
                 yield TaggedOutput(REJECTED, Rejected(part.id, part.place, "the model's score is not finite"))
             else:
-                scores.append(Scored(part.id, part.place, part.result, part.pixels))
+                scores.append(Scored(part.id, part.place, part.result, part.pixels, part.complexity))
         self._images.inc(len(scores))
-        yield scores
+        yield self._judged(scores)
+
+    def _judged(self, scores: list[Scored]) -> list[Scored]:
+        """Marks the images to flag; the others lose their pixels, unless pictures were asked for."""
+        if self._calibration is None or self._calibration.rule is None:
+            return scores
+        surprises = self._calibration.surprises(scores)
+        return [
+            scored._replace(
+                surprise=surprise, pixels=scored.pixels if self._keep_pixels or surprise is not None else None
+            )
+            for scored, surprise in zip(scores, surprises, strict=True)
+        ]
+
+
+def _flagged(batch: Sequence[Scored]) -> Iterator[list[Scored]]:
+    if flagged := [scored for scored in batch if scored.surprise is not None]:
+        yield flagged
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from serving.batch.blocks import Block, Refused, Scorer, score_blocks
 from serving.batch.estimate import Estimate, merge_estimates
 from serving.batch.model_source import ModelSource
 from serving.images.image_elements import Place
+from serving.reference.complexity import complexity
 
 
 class Work(NamedTuple):
@@ -32,6 +33,8 @@ class Part(NamedTuple):
     """Kept in the part with the first sample, if pictures were asked for."""
     result: Estimate | str
     """A string says why the model does not take the image."""
+    complexity: float | None = None
+    """In nats, in the part with the first sample, if it is to be measured."""
 
 
 class Progress:
@@ -61,12 +64,15 @@ class ScoreHandler(ModelHandler[Work, list[Part], Scorer]):
     An element for each part would cost Beam more time than a small model needs to score a row.
     """
 
-    def __init__(self, model: ModelSource, *, blocks_together: int, keep_pixels: bool) -> None:
+    def __init__(
+        self, model: ModelSource, *, blocks_together: int, keep_pixels: bool, measure_complexity: bool = False
+    ) -> None:
         """Scores `blocks_together` blocks in one call of the model."""
         super().__init__()
         self._model = model
         self._blocks_together = blocks_together
         self._keep_pixels = keep_pixels
+        self._measure_complexity = measure_complexity
 
     def load_model(self) -> Scorer:
         """Opens the model, once in each process; its threads share it."""
@@ -79,7 +85,13 @@ class ScoreHandler(ModelHandler[Work, list[Part], Scorer]):
         del inference_args  # The model takes none.
         results = _score(model, [work.block for work in batch])
         PROGRESS.add(sum(work.block.samples for work in batch))
-        return [[self._part(work, result) for work, result in zip(batch, results, strict=True)]]
+        parts = [self._part(work, result) for work, result in zip(batch, results, strict=True)]
+        first = [place for place, work in enumerate(batch) if work.block.first == 0]
+        if self._measure_complexity and first:
+            sizes = complexity(np.stack([batch[place].block.image for place in first])).tolist()
+            for place, size in zip(first, sizes, strict=True):
+                parts[place] = parts[place]._replace(complexity=size)
+        return [parts]
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """Gives all full batches one size, so that a compiled model meets few shapes."""
@@ -105,7 +117,8 @@ def merge_parts(parts: Iterable[Part]) -> Part:
     refusals = [part.result for part in everything if isinstance(part.result, str)]
     result = min(refusals) if refusals else merge_estimates(part.result for part in everything)  # type: ignore[misc]
     pixels = next((part.pixels for part in everything if part.pixels is not None), None)
-    return first._replace(result=result, pixels=pixels)
+    size = next((part.complexity for part in everything if part.complexity is not None), None)
+    return first._replace(result=result, pixels=pixels, complexity=size)
 
 
 def _score(scorer: Scorer, batch: Sequence[Block]) -> list[Estimate | str]:

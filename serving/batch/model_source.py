@@ -12,9 +12,10 @@ import numpy as np
 
 from serving import pretrained, staged_model
 from serving.batch.blocks import Refused, Scorer
-from serving.client import BadInput, Client, Retry, Scores, SignatureNotFound
+from serving.client import BadInput, Client, Retry, Scores, SignatureNotFound, UnexpectedAnswer
 from serving.images.image_format import ImageFormat
-from serving.saved_model import newest_version
+from serving.reference.model_reference import NO_REFERENCE, BadReference, Reference
+from serving.saved_model import newest_version, read_reference
 
 _SERVER = re.compile(r"[^/\\]+:\d+|(dns|ipv4|ipv6):.+|(http|https|grpc)://.*")
 _START_SECONDS = 60.0
@@ -33,6 +34,10 @@ class ModelSource(Protocol):
     @property
     def version(self) -> str:
         """The version's name in the results."""
+
+    @property
+    def reference(self) -> Reference | str:
+        """What its scores are compared with, or a line that says why there is nothing."""
 
     def open(self) -> Scorer:
         """Opens the model, ready to score."""
@@ -64,6 +69,7 @@ class SavedModelSource:
 
     directory: str
     images: ImageFormat
+    reference: Reference | str = NO_REFERENCE
 
     @classmethod
     def from_directory(cls, directory: str) -> SavedModelSource:
@@ -75,9 +81,14 @@ class SavedModelSource:
 
         if staged_model.is_staged(directory):
             staged = staged_model.stage(directory)
-            return cls(directory=staged.address, images=image_format(staged.directory))
-        directory = newest_version(directory)
-        return cls(directory=directory, images=image_format(directory))
+            address, directory = staged.address, staged.directory
+        else:
+            address = directory = newest_version(directory)
+        try:
+            reference: Reference | str = read_reference(directory) or NO_REFERENCE
+        except BadReference as error:
+            reference = str(error)
+        return cls(directory=address, images=image_format(directory), reference=reference)
 
     @property
     def version(self) -> str:
@@ -102,6 +113,7 @@ class ServedModelSource:
     number: int
     timeout_seconds: float
     images: ImageFormat
+    reference: Reference | str = NO_REFERENCE
 
     @classmethod
     def from_server(cls, server: str, name: str, timeout_seconds: float) -> ServedModelSource:
@@ -115,10 +127,14 @@ class ServedModelSource:
                 raise ValueError(
                     f"The model {name!r} on {server} has no signature 'score', or its images no fixed size."
                 )
+            try:
+                reference: Reference | str = client.reference() or NO_REFERENCE
+            except UnexpectedAnswer as error:
+                reference = str(error)
             images = client.input_format()
             if images is None:
                 try:
-                    client.score(np.full((1, *metadata.image_shape), 0.5, np.float32))
+                    client.score(np.full((1, *metadata.image_shape), 0.5, np.float32), calibrated=False)
                     binary = False
                 except BadInput:
                     binary = True
@@ -129,6 +145,7 @@ class ServedModelSource:
             number=metadata.version,
             timeout_seconds=timeout_seconds,
             images=images,
+            reference=reference,
         )
 
     @property
@@ -155,7 +172,7 @@ class _ServedModelScorer:
 
     def score(self, image: np.ndarray, seed: np.ndarray) -> Scores:
         try:
-            return self._client.score(image, seeds=seed)
+            return self._client.score(image, seeds=seed, calibrated=False)
         except SignatureNotFound:
             raise  # another model has taken the place of this one, which says nothing about the images
         except BadInput as error:

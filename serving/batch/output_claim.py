@@ -26,7 +26,9 @@ from serving.beam_job import JobGoesOn
 _HEARTBEAT_SECONDS = 60.0
 _DEAD_AFTER_SECONDS = 900.0
 """Without a sign of life. Only of a job on another host, whose process cannot be seen, or in a bucket."""
-_OUTPUT = re.compile(r"-(?:(?:scores|rejected)-\d+-of-\d+\.\w+|summary\.json|(?:most|least)-likely\.png)")
+_OUTPUT = re.compile(
+    r"-(?:(?:scores|flagged|rejected)-\d+-of-\d+\.\w+|summary\.json|(?:(?:most|least)-likely|flagged)\.png)"
+)
 _UNFINISHED = re.compile(r"-unfinished-[0-9a-f]{8}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -12,9 +12,10 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
 from serving.batch.account import RejectedRows
+from serving.batch.calibration import Calibration
 from serving.batch.output_claim import Places, delete, outputs
 from serving.batch.sinks import naming
-from serving.batch.summary import Ranked, Summary
+from serving.batch.summary import Ranked, Summary, Unusual
 from serving.images.image_elements import PassedOverFiles
 from serving.images.input_files import PASSED_OVER
 from serving.pictures.png import png_bytes
@@ -29,18 +30,27 @@ class Publish(beam.DoFn):
     Beam may retry a bundle that was done already: what was moved then is not missed.
     """
 
-    def __init__(self, places: Places, facts: dict[str, Any], dimensions: int, *, overwrite: bool) -> None:
+    def __init__(
+        self,
+        places: Places,
+        facts: dict[str, Any],
+        dimensions: int,
+        *,
+        overwrite: bool,
+        calibration: Calibration | None = None,
+    ) -> None:
         self._places = places
         self._facts = facts
         self._dimensions = dimensions
         self._overwrite = overwrite
+        self._calibration = calibration
 
     def process(self, outcome: dict[str, Any]) -> Iterable[str]:
         """Publishes everything and yields the path of the summary.
 
         Args:
-          outcome: `scored`, a Summary; `rejected`, RejectedRows; PASSED_OVER, PassedOverFiles; `score_files` and
-            `rejected_files`, lists of paths in any order.
+          outcome: `scored`, a Summary; `rejected`, RejectedRows; PASSED_OVER, PassedOverFiles; `score_files`,
+            `rejected_files` and, where images are flagged, `flagged_files`, lists of paths in any order.
 
         Raises RuntimeError if the output is no longer this job's, or has outputs of another.
         """
@@ -50,8 +60,14 @@ class Publish(beam.DoFn):
         moves = {
             **self._numbered("scores", outcome["score_files"]),
             **self._numbered("rejected", outcome["rejected_files"]),
+            **self._numbered("flagged", outcome.get("flagged_files", ())),
         }
-        for kind, ranked in (("most-likely", summary.most_likely), ("least-likely", summary.least_likely)):
+        shown: dict[str, Sequence[Ranked | Unusual]] = {
+            "most-likely": summary.most_likely,
+            "least-likely": summary.least_likely,
+            "flagged": summary.most_unusual,
+        }
+        for kind, ranked in shown.items():
             if ranked and ranked[0].pixels is not None:
                 moves.update([self._write(f"{kind}.png", _picture(ranked))])
         values = {
@@ -59,6 +75,7 @@ class Publish(beam.DoFn):
             **rejected.to_json(),
             "passed_over": passed_over.to_json(),
             **summary.to_json(self._dimensions),
+            **self._compared(summary),
         }
         moves.update([self._write("summary.json", (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())])
         self._make_room(moves)
@@ -66,6 +83,23 @@ class Publish(beam.DoFn):
             if FileSystems.exists(path):
                 FileSystems.rename([path], [final])
         yield self._places.summary
+
+    def _compared(self, summary: Summary) -> dict[str, Any]:
+        """Returns what the reference says of all images together; null without one."""
+        calibration = self._calibration
+        if calibration is None or summary.sketches is None:
+            return {"reference": None, "drift": None, "flagged": None}
+        flagged = None
+        if calibration.rule is not None:
+            flagged = {
+                **calibration.rule.to_json(summary.images, summary.flagged),
+                "most_unusual": [unusual.to_json() for unusual in summary.most_unusual],
+            }
+        return {
+            "reference": {"split": calibration.reference.split, "images": calibration.reference.count},
+            "drift": calibration.drift_to_json(summary.sketches),
+            "flagged": flagged,
+        }
 
     def _numbered(self, kind: str, paths: Iterable[str]) -> dict[str, str]:
         """Maps the files of a kind to their places: in any order, but in the same one if Beam retries."""
@@ -106,7 +140,7 @@ class Publish(beam.DoFn):
         return path, f"{self._places.prefix}-{name}"
 
 
-def _picture(ranked: list[Ranked]) -> bytes:
+def _picture(ranked: Sequence[Ranked | Unusual]) -> bytes:
     """Encodes a sheet of the images, from that at the end on."""
     images = np.stack([one.pixels for one in ranked if one.pixels is not None])
     return png_bytes(sheet_in_rows(images, min(PICTURE_COLUMNS, len(images))))

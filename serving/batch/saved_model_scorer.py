@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving.batch.blocks import Refused
-from serving.client.answers import Scores
+from serving.client.answers import SCORE_OUTPUTS, Scores
 from serving.cores import cores
 from serving.images.image_format import ImageFormat
 from serving.saved_model import SavedModel, refusal, require_signature, require_task
@@ -32,14 +32,14 @@ class SavedModelScorer:
         """Scores images [n, H, W, C] float32 with seeds [n, 2] int64. Raises Refused if the model refuses them."""
         slices = min(self._slices, -(-len(image) // _ROWS_A_SLICE))
         parts = list(self._threads.map(self._call, np.array_split(image, slices), np.array_split(seed, slices)))
-        return Scores(*map(np.concatenate, zip(*parts, strict=True)))
+        return Scores(*(np.concatenate([getattr(part, name) for part in parts]) for name in SCORE_OUTPUTS))
 
     def _call(self, image: np.ndarray, seed: np.ndarray) -> Scores:
         try:
-            outputs = self._signature.run({"image": image, "seed": seed}, Scores._fields)
+            outputs = self._signature.run({"image": image, "seed": seed}, SCORE_OUTPUTS)
         except tf.errors.InvalidArgumentError as error:
             raise Refused(refusal(error)) from error
-        return Scores(*(outputs[name] for name in Scores._fields))
+        return Scores(*(outputs[name] for name in SCORE_OUTPUTS))
 
 
 def image_format(directory: str) -> ImageFormat:

@@ -18,9 +18,11 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
+from serving.batch.calibration import Calibration
 from serving.batch.elements import Scored
 from serving.batch.estimate import bits_per_dimension
 from serving.images.image_elements import Rejected, printable_id
+from serving.reference.image_scores import CALIBRATED
 
 FORMATS = ("parquet", "csv", "jsonl")
 SCHEMA = pa.schema(
@@ -34,9 +36,11 @@ SCHEMA = pa.schema(
         pa.field("samples", pa.int64(), nullable=False),
         pa.field("bits_per_dimension", pa.float64(), nullable=False),
         pa.field("model_version", pa.string(), nullable=False),
+        *(pa.field(name, pa.float64()) for name in CALIBRATED),
     ]
 )
-"""Nats an image, except the bits. The first three are means over the samples; the error is that of the bound."""
+"""Nats an image, except the bits. The first three are means over the samples; the error is that of the bound. The last
+say where the image falls in the model's reference, and are null without one."""
 _ROW_GROUP = 16_384
 
 Table = dict[str, list[Any]]
@@ -47,10 +51,12 @@ class ScoreTables(NamedTuple):
 
     dimensions: int
     model_version: str
+    calibration: Calibration | None = None
 
     def table(self, batch: Sequence[Scored]) -> Table:
         """Returns the columns of SCHEMA."""
         estimates = [scored.estimate for scored in batch]
+        nothing = [None] * len(batch)
         bounds = [estimate.nll_bound for estimate in estimates]
         return {
             "id": [printable_id(scored.id) for scored in batch],
@@ -62,6 +68,7 @@ class ScoreTables(NamedTuple):
             "samples": [estimate.samples for estimate in estimates],
             "bits_per_dimension": [bits_per_dimension(bound, self.dimensions) for bound in bounds],
             "model_version": [self.model_version] * len(batch),
+            **(self.calibration.columns(batch) if self.calibration else dict.fromkeys(CALIBRATED, nothing)),
         }
 
 

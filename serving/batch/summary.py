@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 
+from serving.batch.calibration import SHOWN, Calibration, Surprise
 from serving.batch.elements import Scored
 from serving.batch.estimate import bits_per_dimension
 from serving.images.image_elements import printable_id
+from serving.reference.drift import Sketch
 
 QUANTITIES = ("nll_bound", "reconstruction", "kl", "importance_weighted_bound")
 LEAST_LIKELY = 10
@@ -34,6 +36,20 @@ class Ranked(NamedTuple):
         }
 
 
+class Unusual(NamedTuple):
+    """A flagged image."""
+
+    surprise: Surprise
+    id: bytes
+    nll_bound: float
+    pixels: np.ndarray | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the values without the picture."""
+        p_value = 1 - self.surprise.unlikeliness
+        return {"id": printable_id(self.id), "nll_bound": self.nll_bound, "p_value": p_value}
+
+
 class Summary(NamedTuple):
     """The summary of some images: arrays of QUANTITIES, mergeable in any order without loss (Chan et al., 1983)."""
 
@@ -44,6 +60,11 @@ class Summary(NamedTuple):
     least_likely: list[Ranked]
     """The least likely first."""
     most_likely: list[Ranked]
+    sketches: Mapping[str, Sketch] | None = None
+    """Of the scores that a reference has; None without one."""
+    flagged: int = 0
+    most_unusual: Sequence[Unusual] = ()
+    """Flagged images, the most unusual first."""
 
     def to_json(self, dimensions: int) -> dict[str, Any]:
         """Returns means and standard errors in nats an image; null without images, and for the error of one image."""
@@ -66,14 +87,16 @@ class Summary(NamedTuple):
 class Summarise(beam.CombineFn):
     """Combines lists of Scored to a Summary with so many images at either end."""
 
-    def __init__(self, most_likely: int, least_likely: int) -> None:
+    def __init__(self, most_likely: int, least_likely: int, calibration: Calibration | None = None) -> None:
         self._most_likely = most_likely
         self._least_likely = least_likely
+        self._calibration = calibration
 
     def create_accumulator(self) -> Summary:
         """Makes the summary of no image."""
         nothing = np.zeros(len(QUANTITIES))
-        return Summary(0, nothing, nothing, [], [])
+        sketches = self._calibration.sketch([]) if self._calibration else None
+        return Summary(0, nothing, nothing, [], [], sketches)
 
     def add_input(self, summary: Summary, batch: Sequence[Scored]) -> Summary:
         """Adds the images of a batch, which may be empty."""
@@ -82,10 +105,18 @@ class Summarise(beam.CombineFn):
         values = np.array([[getattr(scored.estimate, name) for name in QUANTITIES] for scored in batch])
         mean = values.mean(axis=0)
         ranked = [
-            Ranked(value[-1], scored.id, value[0], scored.pixels)
+            # Flagged images have pixels though nobody asked for these pictures.
+            Ranked(value[-1], scored.id, value[0], scored.pixels if self._most_likely else None)
             for scored, value in zip(batch, values.tolist(), strict=True)
         ]
-        return self._merge(summary, Summary(len(batch), mean, np.square(values - mean).sum(axis=0), ranked, ranked))
+        squares = np.square(values - mean).sum(axis=0)
+        sketches = self._calibration.sketch(batch) if self._calibration else None
+        unusual = [
+            Unusual(scored.surprise, scored.id, scored.estimate.nll_bound, scored.pixels)
+            for scored in batch
+            if scored.surprise is not None
+        ]
+        return self._merge(summary, Summary(len(batch), mean, squares, ranked, ranked, sketches, len(unusual), unusual))
 
     def merge_accumulators(self, summaries: Iterable[Summary]) -> Summary:
         """Merges the summaries of disjoint images."""
@@ -110,7 +141,21 @@ class Summarise(beam.CombineFn):
             one.squares + other.squares + np.square(shift) * one.images * share,
             heapq.nlargest(self._least_likely, one.least_likely + other.least_likely, key=_rank),
             heapq.nsmallest(self._most_likely, one.most_likely + other.most_likely, key=_rank),
+            _merged(one.sketches, other.sketches),
+            one.flagged + other.flagged,
+            heapq.nlargest(SHOWN, [*one.most_unusual, *other.most_unusual], key=_surprise),
         )
+
+
+def _merged(one: Mapping[str, Sketch] | None, other: Mapping[str, Sketch] | None) -> Mapping[str, Sketch] | None:
+    if one is None or other is None:
+        return None
+    return {name: sketch.merged(other[name]) for name, sketch in one.items()}
+
+
+def _surprise(unusual: Unusual) -> tuple[Surprise, bytes]:
+    """Orders equals by id, as `_rank` does."""
+    return unusual.surprise, unusual.id
 
 
 def _rank(ranked: Ranked) -> tuple[float, bytes]:
@@ -149,7 +194,40 @@ def as_text(values: dict[str, Any]) -> str:
         lines += [
             f"  {ranked['importance_weighted_bound']:10.3f} nats  {ranked['id']}" for ranked in values["least_likely"]
         ]
+        lines += _compared(values)
     return "\n".join(lines) + "\n"
+
+
+def _compared(values: dict[str, Any]) -> list[str]:
+    """Formats what the model's reference says of the images."""
+    reference, flagged = values["reference"], values["flagged"]
+    if reference is None:
+        return [values["reference_note"]]
+    lines = [f"compared with the {reference['images']:,} images of the split {reference['split']!r}:"]
+    for name, drift in values["drift"].items():
+        errors = drift["shift_in_standard_errors"]
+        away = "" if errors is None else f", {errors:+.1f} standard errors"
+        lines.append(
+            f"  {name:20} drift {drift['ks']:.3f} (p {drift['p_value']:.2g}), mean {drift['shift']:+.3f}{away}"
+        )
+    if flagged is not None:
+        low, high = flagged["share_interval_95"]
+        lines += [
+            f"{flagged['flagged']:,} images flagged by {flagged['by']}: {flagged['share']:.3%}, 95% interval "
+            f"{low:.3%} to {high:.3%}",
+            f"  of usual images {flagged['expected']:,.1f} were to be expected, {flagged['rate']:.3%}",
+        ]
+        if flagged["most_unusual"]:
+            first = flagged["most_unusual"][:LEAST_LIKELY]
+            lines.append("most unusual:")
+            lines += [f"  {each['nll_bound']:10.3f} nats  {each['id']}" for each in first]
+    return lines
+
+
+def drift_of(values: dict[str, Any]) -> float | None:
+    """Returns the greatest Kolmogorov-Smirnov statistic of all scores; None without images or a reference."""
+    statistics = [drift["ks"] for drift in (values["drift"] or {}).values() if drift["ks"] is not None]
+    return max(statistics, default=None)
 
 
 def is_complete(values: dict[str, Any], max_bad: int) -> bool:

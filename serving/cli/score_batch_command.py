@@ -13,13 +13,15 @@ from serving.beam_options import LOCAL_BEAM_ARGUMENTS
 from serving.cli.beam_command import BeamCommand
 from serving.cli.command_line import SeveralWords
 from serving.cli.interruption import interruptible
-from serving.cli.number_options import BATCH_ROWS, NATURAL, SAMPLES, SECONDS
+from serving.cli.number_options import BATCH_ROWS, NATURAL, SAMPLES, SECONDS, SHARE, Real
 from serving.cli.pixel_options import pixel_options
 from serving.cli.place_options import model_place, readable_by_beam
 from serving.file_systems import connect
 from serving.native_output import quiet_native_code
 
 INCOMPLETE = 3
+DRIFTED = 4
+_FLAG_BY = ("mahalanobis", "typicality", "bound", "complexity_corrected")
 _FORMATS = ("parquet", "csv", "jsonl")
 
 
@@ -52,6 +54,24 @@ _FORMATS = ("parquet", "csv", "jsonl")
     show_default=True,
     help="Show so many of the most and of the least likely images.",
 )
+@click.option(
+    "--flag-rate",
+    type=Real(0, 1, min_open=True, max_open=True),
+    help="Flag unusual images: those beyond what this share of usual ones reach, by the model's reference.",
+)
+@click.option(
+    "--flag-by",
+    type=click.Choice(_FLAG_BY),
+    default=_FLAG_BY[0],
+    show_default=True,
+    help="The score that decides; by all but bound an image that scores too well may be unusual too.",
+)
+@click.option(
+    "--max-drift",
+    type=SHARE,
+    help=f"Exit with {DRIFTED} if the images as a whole drift further from the reference: the greatest "
+    "Kolmogorov-Smirnov statistic of their scores.",
+)
 @click.option("--batch-rows", type=BATCH_ROWS, default=512, show_default=True, help="Samples in a call of the model.")
 @click.option("--max-bad", type=NATURAL, default=0, show_default=True, help="Rejected rows to tolerate.")
 @click.option(
@@ -71,6 +91,7 @@ def score_batch(
     inputs: tuple[str, ...],
     output: str,
     max_bad: int,
+    max_drift: float | None,
     timeout_seconds: float,
     batch_rows: int,
     beam_arguments: tuple[str, ...],
@@ -86,15 +107,20 @@ def score_batch(
     What comes after -- is Beam's: -- --runner=FlinkRunner --flink_master=HOST:8081. Without it the job runs in this
     process.
 
+    With a reference of the model, which the pipeline and `draw reference` make, the scores say where each image falls
+    in it, and the summary how far all of them have drifted from it. --flag-rate writes unusual images to
+    PREFIX-flagged-* too, and shows the 64 most unusual in PREFIX-flagged.png, the worst first.
+
     Exits with 0, or with 3 if nothing was scored, if more than --max-bad rows were not, or if nobody can tell how many
-    a broken file had. Interrupted, it leaves nothing and exits with 130, or 143 after SIGTERM.
+    a broken file had; else with 4 if the images have drifted further than --max-drift. Interrupted, it leaves nothing
+    and exits with 130, or 143 after SIGTERM.
     """
     with quiet_native_code():
         # TensorFlow and Beam, which take seconds to import.
         from serving import beam_job
         from serving.batch import job as batch_job
         from serving.batch.model_source import model_source
-        from serving.batch.summary import as_text, is_complete
+        from serving.batch.summary import as_text, drift_of, is_complete
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
 
     started = time.monotonic()
@@ -106,6 +132,8 @@ def score_batch(
             if staged_model.is_staged(place):
                 connect([place], [*LOCAL_BEAM_ARGUMENTS, *beam_arguments])
             source = model_source(place, name=model_name, timeout_seconds=timeout_seconds)
+            if max_drift is not None and isinstance(source.reference, str):
+                raise ValueError(f"--max-drift has nothing to compare with. {source.reference}")
             summary = batch_job.score_batch(
                 batch_job.Job(
                     model=source,
@@ -125,4 +153,9 @@ def score_batch(
     if summary["rejected"] or summary["losses_of_unknown_size"]:
         click.echo(f"{output}-rejected-* say why images were rejected")
     click.echo(f"{output}-summary.json")
-    ctx.exit(0 if is_complete(summary, max_bad) else INCOMPLETE)
+    if not is_complete(summary, max_bad):
+        ctx.exit(INCOMPLETE)
+    drift = drift_of(summary)
+    if max_drift is not None and drift is not None and drift > max_drift:
+        click.echo(f"The drift is {drift:.3f}, and at most {max_drift:g} was allowed.", err=True)
+        ctx.exit(DRIFTED)

@@ -14,6 +14,7 @@ from serving.cli.server_options import asks_a_model
 from serving.cli.user_images import UserImages, image_arguments
 from serving.client import SignatureCalls
 from serving.pictures.png import save_whole
+from serving.reference.model_reference import NO_REFERENCE
 
 
 @draw_command()
@@ -23,7 +24,7 @@ from serving.pictures.png import save_whole
 @click.option("-o", "--output", type=LocalPath(dir_okay=False, path_type=Path), help="Write the CSV to this file too.")
 @asks_a_model
 def score(model: SignatureCalls, images: UserImages, seed: int, print_csv: bool, output: Path | None) -> None:
-    """Score images: the bound of each in nats, and its parts.
+    """Score images: the bound of each in nats, its parts, and where it falls in the model's reference.
 
     IMAGES is a file of any format that `draw score-batch` reads: a picture; a .npz or .npy file of [n, H, W] or
     [n, H, W, C], integers from 0 to 255 or floats from 0 to 1; and MNIST's IDX and CSV files among others.
@@ -32,4 +33,6 @@ def score(model: SignatureCalls, images: UserImages, seed: int, print_csv: bool,
     text = as_csv(scores)
     if output is not None:
         save_whole(output, lambda file: file.write(text.encode()))
+    if scores.percentile is None and not print_csv:
+        click.echo(NO_REFERENCE, err=True)
     click.echo(text if print_csv else as_table(scores), nl=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
 from serving.client.answers import Scores
+from serving.reference.image_scores import CALIBRATED
 
 COLUMNS = ("nll_bound", "reconstruction", "kl", "log_weight")
 SHOWN = 20
@@ -15,31 +17,45 @@ SHOWN = 20
 
 
 def as_csv(scores: Scores) -> str:
-    """Returns a heading, then a line an image: its place, the numbers in nats, and the KL of each step."""
+    """Returns a heading, then a line an image: its place, the numbers in nats, and the KL of each step.
+
+    The percentile in the model's reference and its like are empty of a model without one.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     steps = scores.kl_per_step.shape[1]
-    writer.writerow(["image", *COLUMNS, *(f"kl_{step}" for step in range(1, steps + 1))])
-    numbers = np.column_stack([*(getattr(scores, name) for name in COLUMNS), scores.kl_per_step])
+    writer.writerow(["image", *COLUMNS, *(f"kl_{step}" for step in range(1, steps + 1)), *CALIBRATED])
+    calibrated = [getattr(scores, name) for name in CALIBRATED]
+    empty = ["" for column in calibrated if column is None]
+    numbers = np.column_stack(
+        [
+            *(getattr(scores, name) for name in COLUMNS),
+            scores.kl_per_step,
+            *(column for column in calibrated if column is not None),
+        ]
+    )
     # Nine digits tell every float32 from its neighbours.
-    writer.writerows([place, *(f"{value:.9g}" for value in row)] for place, row in enumerate(numbers))
+    writer.writerows([place, *(f"{value:.9g}" for value in row), *empty] for place, row in enumerate(numbers))
     return text.getvalue()
 
 
 def as_table(scores: Scores) -> str:
-    """Returns the first images' numbers in nats, and the mean over all images with its standard error."""
+    """Returns the first images' numbers, in nats and in the reference, and the means with their standard errors."""
     width = max(len(name) for name in COLUMNS) + 2
-    lines = ["image ".ljust(8) + "".join(name.rjust(width) for name in COLUMNS)]
-    numbers = np.column_stack([getattr(scores, name) for name in COLUMNS])
-    lines += [str(place).ljust(8) + _cells(row, width) for place, row in enumerate(numbers[:SHOWN])]
+    names = [*COLUMNS, *(name for name in CALIBRATED if getattr(scores, name) is not None)]
+    lines = ["image ".ljust(8) + "".join(name.rjust(width) for name in names)]
+    numbers = np.column_stack([getattr(scores, name) for name in names])
+    lines += [str(place).ljust(8) + _cells(names, row, width) for place, row in enumerate(numbers[:SHOWN])]
     if len(numbers) > SHOWN:
         lines.append(f"... and {len(numbers) - SHOWN:,} more")
-    lines.append("mean".ljust(8) + _cells(numbers.mean(axis=0, dtype=np.float64), width))
+    lines.append("mean".ljust(8) + _cells(names, numbers.mean(axis=0, dtype=np.float64), width))
     if len(numbers) > 1:
         errors = numbers.std(axis=0, ddof=1, dtype=np.float64) / np.sqrt(len(numbers))
-        lines.append("± s.e.".ljust(8) + _cells(errors, width))
+        lines.append("± s.e.".ljust(8) + _cells(names, errors, width))
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: np.ndarray, width: int) -> str:
-    return "".join(f"{value:.2f}".rjust(width) for value in row)
+def _cells(names: Sequence[str], row: np.ndarray, width: int) -> str:
+    # A p-value may be far below a hundredth.
+    cells = (f"{value:.2g}" if name == "typicality" else f"{value:.2f}" for name, value in zip(names, row, strict=True))
+    return "".join(cell.rjust(width) for cell in cells)

@@ -32,6 +32,22 @@ class Scores(NamedTuple):
     """[n, T] float32; the sum over T is kl."""
     log_weight: np.ndarray
     """[n] float32: the log of one importance sample of the image's likelihood."""
+    percentile: np.ndarray | None = None
+    """[n] float64: how many images of the model's reference have a lower bound, in percent. None without one."""
+    typicality: np.ndarray | None = None
+    """[n] float64: the two-sided p-value of the bound in the model's reference. None without one."""
+    complexity_corrected: np.ndarray | None = None
+    """[n] float64: the bound less the image's compressed size in nats, of binarised images alone."""
+    complexity_corrected_percentile: np.ndarray | None = None
+    """[n] float64: how many images of the reference have a lower one, in percent."""
+    mahalanobis: np.ndarray | None = None
+    """[n] float64: how far the image's statistics are from those of the reference, in standard deviations."""
+    mahalanobis_percentile: np.ndarray | None = None
+    """[n] float64: how many images of the reference are closer to its middle, in percent."""
+
+
+SCORE_OUTPUTS = Scores._fields[:5]
+"""Those fields that are the signature's outputs."""
 
 
 class Reconstruction(NamedTuple):

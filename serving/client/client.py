@@ -21,6 +21,7 @@ from serving.client.signature_calls import Outputs, SignatureCalls, as_array
 from serving.client.tensor_codec import MOST_DIMENSIONS, dtype_of, from_tensor, shape_of, text_of_shape, to_tensor
 from serving.client.version_pin import VersionGone, VersionPin, version_of
 from serving.exported_task import ExportedTask
+from serving.reference.model_reference import BadReference, Reference
 
 if TYPE_CHECKING:
     from serving.images.image_format import ImageFormat
@@ -31,6 +32,7 @@ DEFAULT_SERVER = "127.0.0.1:8500"
 _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 _SIGNATURES = "signature_def"
 _TASK = "task"
+_REFERENCE = "reference"
 _Value = TypeVar("_Value")
 _LARGEST_WINDOW = 10_000
 _RETRY = calls.Retry()
@@ -122,6 +124,7 @@ class Client(SignatureCalls):
         self._metadata = tuple(metadata)
         self._report = report
         self._known: ModelMetadata | None = None
+        self._references: dict[int | None, Reference | None] = {}
         self._waiting = threading.Lock()
         self._is_ready = not wait_seconds
         self._is_closed = False
@@ -145,9 +148,39 @@ class Client(SignatureCalls):
         expected: Series[str] = (),
     ) -> Outputs:
         """Calls a signature, see `SignatureCalls`; only the outputs in `output_filter` are sent."""
+        return self._predict(self._call(timeout_seconds), signature, inputs, output_filter, expected)
+
+    def _answer(
+        self,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        timeout_seconds: float | None,
+        expected: Series[str],
+        *,
+        with_reference: bool,
+    ) -> tuple[Outputs, Reference | None]:
+        call = self._call(timeout_seconds)
+        outputs = self._predict(call, signature, inputs, (), expected)
+        version = call.version
+        if with_reference and version not in self._references:
+            try:
+                self._references[version] = self._read_reference(call, version)
+            except errors.UnexpectedAnswer:
+                self._references[version] = None
+            except errors.ServingError:  # The scores are there, and worth more than what they compare with.
+                return outputs, None
+        return outputs, self._references[version] if with_reference else None
+
+    def _predict(
+        self,
+        call: _Call,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        output_filter: tuple[str, ...],
+        expected: Series[str],
+    ) -> Outputs:
         inputs = {name: as_array(array, name) for name, array in inputs.items()}
         rows = _rows(inputs)
-        call = self._call(timeout_seconds)
         known = self._known or self._read_metadata(call, self._version)
         signatures = known.signatures
         read = {known.version}
@@ -210,17 +243,37 @@ class Client(SignatureCalls):
             raise errors.UnexpectedAnswer(f"The task that {self.server} tells has a window of {size:.3g} filters.")
         return size
 
-    def _from_task(self, value: Callable[[ExportedTask], _Value]) -> _Value | None:
-        """Takes a value of the task that the server tells; None where it tells none."""
-        call = self._call(None)
-        request = wire.GetModelMetadataRequest(model_spec=self._spec(version=self._version), metadata_field=[_TASK])
+    def reference(self) -> Reference | None:
+        """Returns what the model scores on its validation split; None of a server that tells none, such as TF Serving.
+
+        Raises UnexpectedAnswer for one that cannot be used, such as a later version's.
+        """
+        return self._read_reference(self._call(None), self._version)
+
+    def _read_reference(self, call: _Call, version: int | None) -> Reference | None:
+        text = self._told(call, _REFERENCE, version)
+        try:
+            return None if text is None else Reference.from_json(text)
+        except BadReference as error:
+            raise errors.UnexpectedAnswer(f"{self.server}: {error}") from error
+
+    def _told(self, call: _Call, field: str, version: int | None) -> str | None:
+        """Asks for metadata that TF Serving does not have; None where the server tells none."""
+        request = wire.GetModelMetadataRequest(model_spec=self._spec(version=version), metadata_field=[field])
         try:
             answer = call.one(wire.GET_MODEL_METADATA, request)
         except errors.BadInput:
             return None
-        if _TASK not in answer.metadata:
+        if field not in answer.metadata:
             return None
-        text = self._parse(wire.StringValue, answer.metadata[_TASK].value).value
+        text: str = self._parse(wire.StringValue, answer.metadata[field].value).value
+        return text
+
+    def _from_task(self, value: Callable[[ExportedTask], _Value]) -> _Value | None:
+        """Takes a value of the task that the server tells; None where it tells none."""
+        text = self._told(self._call(None), _TASK, self._version)
+        if text is None:
+            return None
         try:
             return value(ExportedTask(json.loads(text)))
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -371,6 +424,11 @@ class _Call:
         self._pin = VersionPin(client._version, patient=client._retry.patient)
         self._failing_since: float | None = None
         self._reported = False
+
+    @property
+    def version(self) -> int | None:
+        """The version that has answered, if any of its answers named it."""
+        return self._pin.version
 
     def one(self, method: str, request: Any) -> Any:
         ((_, answer),) = self._many(method, [request.SerializeToString])

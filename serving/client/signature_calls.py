@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from serving.client import errors
-from serving.client.answers import Classification, Latents, ModelMetadata, Reconstruction, Scores, Sequence
+from serving.client.answers import (
+    SCORE_OUTPUTS,
+    Classification,
+    Latents,
+    ModelMetadata,
+    Reconstruction,
+    Scores,
+    Sequence,
+)
 from serving.client.channel import MAX_MESSAGE_BYTES
 from serving.noise import seed_noise
+from serving.reference.complexity import complexity
+from serving.reference.image_scores import calibrated_scores
+from serving.reference.model_reference import Reference
 
 if TYPE_CHECKING:
     from serving.images.image_format import ImageFormat
@@ -96,6 +107,26 @@ class SignatureCalls(abc.ABC):
     @abc.abstractmethod
     def window_size(self, side: str) -> int | None:
         """Returns N of the `read` or `write` window; None where that is not known."""
+
+    @abc.abstractmethod
+    def reference(self) -> Reference | None:
+        """Returns what the model scores on its validation split; None where that is not known."""
+
+    def _answer(
+        self,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        timeout_seconds: float | None,
+        expected: Series[str],
+        *,
+        with_reference: bool,
+    ) -> tuple[Outputs, Reference | None]:
+        """Calls a signature, and reads the reference of the version that answers; None for one that is no use."""
+        outputs = self.predict(signature, inputs, timeout_seconds=timeout_seconds, expected=expected)
+        try:
+            return outputs, self.reference() if with_reference else None
+        except errors.UnexpectedAnswer:
+            return outputs, None
 
     def sample(
         self,
@@ -191,19 +222,27 @@ class SignatureCalls(abc.ABC):
         seed: int = 0,
         seeds: np.ndarray | None = None,
         timeout_seconds: float | None = None,
+        calibrated: bool = True,
     ) -> Scores:
-        """Computes the bound of each image and its parts.
+        """Computes the bound of each image and its parts, and where they fall in the model's reference.
 
         Args:
           image: [n, H, W, C] float32 in [0, 1], and 0 or 1 for a binarised task.
           seed: the seed of the noise; image i gets (seed, i).
           seeds: [n, 2] int64, a row an image, in place of seed.
           timeout_seconds: in place of the model's own; a model in this process takes the time it needs.
+          calibrated: whether to compare with the reference, which is asked for once for each version that answers.
         """
         inputs = _image_and_seeds(image, seed, seeds)
-        outputs = self.predict("score", inputs, timeout_seconds=timeout_seconds, expected=Scores._fields)
+        outputs, reference = self._answer("score", inputs, timeout_seconds, SCORE_OUTPUTS, with_reference=calibrated)
         _checked(outputs)
-        return Scores(**{name: outputs[name] for name in Scores._fields})
+        scores = Scores(**{name: outputs[name] for name in SCORE_OUTPUTS})
+        if reference is None:
+            return scores
+        statistics = dict(outputs)
+        if reference.needs_complexity:
+            statistics["complexity"] = complexity(inputs["image"])
+        return scores._replace(**calibrated_scores(reference, statistics))  # type: ignore[arg-type]
 
     def reconstruct(
         self,

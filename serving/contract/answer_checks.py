@@ -150,6 +150,21 @@ def latent_variables_are_those_of_the_seeds(server: Server) -> None:
             require_same(seeded, latent, f"{key} of {name} with the seeds' noise and of {other}")
 
 
+def the_reference_is_one_of_scores(server: Server) -> None:
+    """Checks a reference, where the server tells one: it is whole, and has the model's own bounds."""
+    reference = server.reference()
+    if reference is None:
+        return
+    if "score" not in server.metadata.signatures:
+        raise ContractBroken("The server tells a reference of a model that does not score.")
+    means = {name: distribution.mean for name, distribution in reference.scores.items()}
+    require_same(
+        np.array([means["nll_bound"]]),
+        np.array([means["reconstruction"] + means["kl"]]),
+        "the reference's mean bound and the sum of its parts'",
+    )
+
+
 def a_label_is_the_most_probable_class(server: Server) -> None:
     """Checks labels and probabilities, which sum to 1."""
     if "classify" not in server.metadata.signatures:
@@ -184,6 +199,7 @@ CHECKS = (
     images_are_means,
     scores_add_up,
     latent_variables_are_those_of_the_seeds,
+    the_reference_is_one_of_scores,
     a_label_is_the_most_probable_class,
     an_output_filter_keeps_what_it_names,
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from serving.client import Client, Signature, wire
 from serving.client.tensor_codec import from_tensor, to_tensor
+from serving.reference.model_reference import BadReference, Reference
 
 Outputs = dict[str, np.ndarray]
 
@@ -34,6 +35,24 @@ class Server:
     def latent_shape(self) -> tuple[int, int]:
         """Returns T and Z of a generative model's latent variables."""
         return self._client.latent_shape()
+
+    def reference(self) -> Reference | None:
+        """Returns the reference that the server tells, or None. Raises ContractBroken for one that cannot be used."""
+        request = wire.GetModelMetadataRequest(
+            model_spec=wire.ModelSpec(name=self.model), metadata_field=["signature_def", "reference"]
+        )
+        try:
+            told = self.ask(wire.GET_MODEL_METADATA, request).metadata
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:  # TF Serving knows no such field
+                return None
+            raise
+        if "reference" not in told:
+            return None
+        try:
+            return Reference.from_json(wire.StringValue.FromString(told["reference"].value).value)
+        except BadReference as error:
+            raise ContractBroken(str(error)) from error
 
     def ask(self, method: str, request: Any) -> Any:
         """Returns the answer to any request. Raises grpc.RpcError if it is refused."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
+import urllib.parse
 from typing import Any
 
 from starlette.responses import Response
 from tensorflow_serving.apis import model_pb2
 
+from serving.reference.model_reference import Reference
 from serving.server.model_versions import State
 from serving.server.served_models import ServedModels
 from serving.server.status_error import StatusError
@@ -46,10 +49,23 @@ class LivePage:
             return Response(status_code=302, headers={"Location": PATH[1:] + (f"?{query}" if query else "")})
         if path == f"{PATH}models.json":
             return Response(json.dumps(self._tasks()), headers=_HEADERS, media_type="application/json")
+        if path == f"{PATH}reference.json":
+            return Response(self._reference(query), headers=_HEADERS, media_type="application/json")
         if path in self._files:
             content, kind = self._files[path]
             return Response(content, headers=_HEADERS, media_type=kind)
         return None
+
+    def _reference(self, query: str) -> str:
+        """Returns the bounds of the reference of a version, for `model` and `version` of a query; null without one."""
+        asked = urllib.parse.parse_qs(query)
+        try:
+            spec = model_pb2.ModelSpec(name=asked["model"][0])
+            spec.version.value = int(asked["version"][0])
+            with self._models.acquire(spec) as servable:
+                return "null" if servable.reference is None else _bounds(servable.reference)
+        except (KeyError, ValueError, StatusError):
+            return "null"
 
     def _tasks(self) -> dict[str, dict[str, Any]]:
         """Reads the task that lies beside each available version, None where there is none."""
@@ -71,3 +87,9 @@ class LivePage:
         # A version may go while it is listed.
         except StatusError:
             return None
+
+
+@functools.lru_cache(maxsize=8)
+def _bounds(reference: str) -> str:
+    """Takes the bounds out of a reference, which is longer than a page needs. Raises ValueError for a bad one."""
+    return json.dumps(Reference.from_json(reference).scores["nll_bound"].to_json())

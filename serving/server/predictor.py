@@ -32,6 +32,7 @@ from serving.server.servable import Servable, Signature
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
 _PREDICT_METHOD = "tensorflow/serving/predict"
 
+_METADATA_FIELDS = ("signature_def", "task", "reference")
 _INLINE_BYTES = 2**18
 _MAX_DIMS = 32
 _EXAMPLE_BYTES = 4096
@@ -136,12 +137,13 @@ class Predictor:
 def metadata(
     servable: Servable, request: get_model_metadata_pb2.GetModelMetadataRequest
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """Lists the signatures, and the task, which TF Serving does not tell, as JSON where the model has one."""
+    """Lists the signatures; and as JSON the task and the reference, which TF Serving does not tell."""
     if not request.metadata_field:
         raise status_error.invalid("GetModelMetadataRequest must name at least one metadata_field: signature_def.")
     for field in request.metadata_field:
-        if field not in ("signature_def", "task"):
-            raise status_error.invalid(f"There is no metadata field {field!r}, only 'signature_def' and 'task'.")
+        if field not in _METADATA_FIELDS:
+            known = ", ".join(map(repr, _METADATA_FIELDS))
+            raise status_error.invalid(f"There is no metadata field {field!r}, only {known}.")
     response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=_spec_of(servable))
     if "signature_def" in request.metadata_field:
         signatures = get_model_metadata_pb2.SignatureDefMap()
@@ -150,6 +152,8 @@ def metadata(
         response.metadata["signature_def"].Pack(signatures)
     if "task" in request.metadata_field and servable.task is not None:
         response.metadata["task"].Pack(wrappers_pb2.StringValue(value=json.dumps(servable.task)))
+    if "reference" in request.metadata_field and servable.reference is not None:
+        response.metadata["reference"].Pack(wrappers_pb2.StringValue(value=servable.reference))
     return response
 
 

@@ -48,6 +48,7 @@ class Servable:
         path: pathlib.Path,
         signatures: Mapping[str, Signature],
         task: Mapping[str, Any] | None,
+        reference: str | None = None,
     ) -> None:
         self.model = model
         self.version = version
@@ -55,6 +56,8 @@ class Servable:
         self.signatures = signatures
         self.task = task
         """What is written beside the model; None where it is from elsewhere."""
+        self.reference = reference
+        """The text of its reference, which clients check; None where it has none."""
         self._holders = 0
         self._lock = threading.Lock()
 

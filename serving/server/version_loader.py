@@ -20,12 +20,15 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from serving import saved_model
+from serving.reference.model_reference import REFERENCE_FILE
 from serving.server import graph_ops, memory_budget, status_error, warmup_replay
 from serving.server.servable import Servable, Signature
 
 _CHUNK_BYTES = 2**24
 _MAX_GRAPH_BYTES = 2**31 - 1
 """Protobuf's bound."""
+_MAX_REFERENCE_BYTES = 2**22
+"""Four scores of a data set with labels have a tenth of it."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ def load_version(
                 for name, definition in sorted(graph.signature_def.items())
                 if name in functions
             }
-            servable = Servable(model, version, path, signatures, _task(memory.path))
+            servable = Servable(model, version, path, signatures, _task(memory.path), _reference(memory.path))
             requests = warmup_replay.replay_warmup(servable, memory.path, report, max_rows=max_rows)
         except Exception as error:
             reason = status_error.from_exception(error)
@@ -179,3 +182,11 @@ def _task(memory: str) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return None if task is None else task.values
+
+
+def _reference(memory: str) -> str | None:
+    path = os.path.join(memory, REFERENCE_FILE)
+    if not tf.io.gfile.exists(path) or tf.io.gfile.stat(path).length > _MAX_REFERENCE_BYTES:
+        return None
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return bytes(file.read()).decode(errors="replace")

@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from serving.saved_model import read_reference
 from tests import tiny
 from trainer import run_fn
 from trainer.task import Task
-from trainer.training import loop
+from trainer.training import input_pipeline, loop, randomness
 
 TASK = tiny.tiny_task({"steps": 8, "warmup_steps": 0, "validation_interval": 5}, glimpses=2)
 
@@ -60,6 +61,31 @@ def test_the_model_is_exported_and_answers(finished):
     assert Task.from_json((finished.model / "assets" / "task.json").read_text(encoding="utf-8")) == TASK
 
 
+def test_the_model_carries_the_reference_of_the_validation_split(finished):
+    reference = read_reference(finished.model)
+    (folder,) = finished.arguments.eval_files
+    batches = input_pipeline.evaluation_batches(tf.io.gfile.glob(folder), TASK, 100)
+    score = tf.saved_model.load(str(finished.model)).signatures["score"]
+    bounds = [score(image=x, seed=randomness.seeds_for_ids(ids))["nll_bound"].numpy() for x, ids in batches]
+    np.testing.assert_allclose(reference.scores["nll_bound"].quantiles, np.sort(np.concatenate(bounds)), rtol=1e-5)
+    assert (reference.count, reference.split, list(reference.by_class)) == (13, "validation", ["3"])
+
+
+def test_a_model_appears_with_its_reference_or_not_at_all(tmp_path, monkeypatch):
+    """Nor is the training lost: its checkpoints stay, and the next attempt only exports."""
+    attempt = Attempt(tmp_path, "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(run_fn, "add_reference", lambda *arguments, **options: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            attempt.run()
+    assert not attempt.model.exists() and len(attempt.kept()) == 1
+    again = Attempt(tmp_path, "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.step.Trainer, "train", lambda *arguments: 1 / 0)
+        again.run()
+    assert read_reference(again.model).count == 13 and again.kept() == []
+
+
 def test_the_logs_are_handed_over_and_the_checkpoints_deleted(finished):
     events = list(finished.logs.glob("**/events.out.tfevents*"))
     assert len(events) == 1
@@ -96,7 +122,7 @@ def test_the_next_attempt_goes_on_where_a_killed_one_stood(tmp_path, finished, c
     second.model.mkdir()  # An empty folder is no model.
     second.run()
     assert not left.parents[1].exists()
-    assert [path.name for path in (second.model / "assets").iterdir()] == ["task.json"]
+    assert {path.name for path in (second.model / "assets").iterdir()} == {"task.json", "reference.json"}
     # How many steps a call takes depends on the clock; after the third, and before the validation, it was killed.
     assert re.search(r"resuming at step [345] of 8", capsys.readouterr().out)
     assert second.kept() == []

@@ -20,6 +20,9 @@ from trainer.export import exporter
 from trainer.task import Task
 from trainer.training import checkpoints, cluster, devices, loop
 
+Complete = Callable[[str, Sequence[str]], None]
+"""Takes the folder of a new SavedModel and the files of the validation split."""
+
 ABANDONED_DAYS = 30
 """Temporary checkpoints that nobody has written for so long, and nobody holds, are removed."""
 
@@ -39,6 +42,7 @@ def run(
     report: Callable[[str], None],
     initial_state: Mapping[str, str] | None = None,
     logs_dir: str | None = None,
+    complete: Complete | None = None,
 ) -> bool:
     """Train the task on the files that match and export it to `model_dir`, which appears only when complete.
 
@@ -51,6 +55,8 @@ def run(
     removed, and so are others whose training will not come back (ABANDONED_DAYS). A second process with the same inputs
     then waits for the first. Without it they are kept, a training with more steps and else the same inputs continues
     from where they end, and a second process is refused.
+
+    `complete` adds to the SavedModel before it appears in `model_dir`. Where it raises, the checkpoints stay.
 
     Returns whether this is the chief. No worker returns before the model is written. Raises what `loop.train` raises,
     ValueError for patterns that match nothing and for a worker that was started for something else,
@@ -101,6 +107,8 @@ def run(
                 report=report,
             )
             exporter.export(task, weights, partial)
+            if complete is not None:
+                complete(partial, validation_files)
             hold.check()
             tf.io.gfile.rename(partial, model_dir, overwrite=True)
             if logs_dir:

@@ -1,6 +1,7 @@
-/** The bound of an image with its parts, beside what the model's own drawings get. */
+/** The bound of an image with its parts, and where it falls among those of images that the model was judged on. */
 
 import { Lane } from "./lane.js";
+import { askReference } from "./server.js";
 
 const PARTS = ["nll_bound", "reconstruction", "kl"];
 /** Numbers in a request for the usual range, about. */
@@ -9,6 +10,7 @@ const PIXELS = 32768;
 export class Score {
   #lane = new Lane();
   #model = null;
+  #reference = null;
   #usual = null;
   #bound = null;
 
@@ -27,7 +29,7 @@ export class Score {
 
   open(model) {
     this.#model = model;
-    this.#usual = null;
+    this.#usual = this.#reference = null;
     this.usual.textContent = "";
     this.forget();
     this.#lane.ask((signal) => this.#learn(signal));
@@ -73,9 +75,22 @@ export class Score {
     [...this.bars.children].forEach((bar, place) => bar.classList.toggle("now", place === step - 1));
   }
 
-  /** What is usual is not known of the data, which the server does not have, but of the model's own drawings. */
+  /** What is usual the model's reference says, or else, less well, the model's own drawings. */
   async #learn(signal) {
     const model = this.#model;
+    try {
+      this.#reference = await askReference(model, signal);
+    } catch {
+      // An older server has none to give.
+    }
+    if (signal.aborted) return;
+    if (this.#reference) {
+      const { count, ranks, quantiles } = this.#reference;
+      const at = (share) => between(share * (count + 1), ranks, quantiles);
+      this.#usual = { least: at(0.025), most: at(0.975) };
+      this.#compare();
+      return;
+    }
     const count = Math.min(40, Math.max(8, Math.floor(PIXELS / model.shape.reduce((a, b) => a * b))));
     const seed = Array.from({ length: count }, (_, place) => [0, place]);
     try {
@@ -99,7 +114,20 @@ export class Score {
     Object.assign(band.style, { left: share(least), width: share(most - least) });
     mark.hidden = this.#bound === null;
     mark.style.left = share(this.#bound ?? 0);
-    this.usual.textContent = `${count} of its own drawings get ${least.toFixed(0)} to ${most.toFixed(0)} nats.`;
+    if (!this.#reference) {
+      this.usual.textContent = `${count} of its own drawings get ${least.toFixed(0)} to ${most.toFixed(0)} nats.`;
+      return;
+    }
+    const { count: images, ranks, quantiles } = this.#reference;
+    const range = `95% of ${images.toLocaleString("en")} validation images get ${least.toFixed(0)} to ${most.toFixed(0)} nats`;
+    if (this.#bound === null) {
+      this.usual.textContent = `${range}.`;
+      return;
+    }
+    const below = between(this.#bound, quantiles, ranks) / (images + 1);
+    const p = Math.min(1, 2 * Math.min(below, 1 - below));
+    const verdict = p > 0.05 ? "usual" : below > 0.5 ? "unusual: less likely than most" : "unusual: too likely";
+    this.usual.textContent = `${range}. This one is at ${(100 * below).toFixed(1)}%: ${verdict}.`;
   }
 }
 
@@ -118,4 +146,13 @@ function random() {
     state ^= state << 5;
     return (state >>> 0) / 2 ** 32;
   };
+}
+
+/** The value at x of the line through the points (xs, ys), and at either end its last value. */
+function between(x, xs, ys) {
+  const right = xs.findIndex((each) => each >= x);
+  if (right === 0) return ys[0];
+  if (right < 0) return ys[ys.length - 1];
+  const share = (x - xs[right - 1]) / (xs[right] - xs[right - 1]);
+  return ys[right - 1] + share * (ys[right] - ys[right - 1]);
 }

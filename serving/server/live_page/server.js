@@ -33,6 +33,15 @@ export async function listModels() {
   return { [name]: Object.fromEntries(available.map(({ version }) => [version, null])) };
 }
 
+/** What a version's bounds are on its validation split: quantiles and their ranks; null where nobody knows. */
+export async function askReference(model, signal) {
+  if (here.has("server")) return null;
+  const address = new URL("reference.json", import.meta.url);
+  address.searchParams.set("model", model.name);
+  address.searchParams.set("version", model.version);
+  return ask(address, { signal });
+}
+
 /** One version of one model. All its answers are of that version, whatever the server loads meanwhile. */
 export class Model {
   constructor(name, version, task, signatures) {

@@ -27,13 +27,14 @@ from serving.batch.model_source import SavedModelSource, model_source
 from serving.batch.saved_model_scorer import SavedModelScorer
 from serving.batch.sinks import SCHEMA
 from serving.beam_options import LOCAL_BEAM_ARGUMENTS
+from serving.reference.image_scores import CALIBRATED
 from tests import tiny
 from tests.reference import draw as reference
 from tests.serving.batch.conftest import COUNT
 from tests.serving.model_server import MODEL, VERSION, export_model
 
 IDS = [f"example-{index}" for index in range(COUNT)]
-_WORDS = ("id", "model_version")
+_WORDS = ("id", "model_version", *CALIBRATED)
 PORTABLE = ("--runner=PortableRunner", "--job_endpoint=embed")
 
 
@@ -79,6 +80,7 @@ def expected(model: SavedModelSource, images: np.ndarray) -> dict[str, dict[str,
             "samples": 3,
             "bits_per_dimension": estimate.nll_bound / math.log(2) / 35,
             "model_version": "3",
+            **dict.fromkeys(CALIBRATED),  # the model has no reference
         }
     return rows
 
@@ -239,7 +241,7 @@ def test_text_holds_the_same(
         for row in csv.DictReader(lines) if file_format == "csv" else map(json.loads, lines):
             assert list(row) == SCHEMA.names
             numbers = {name: float(row[name]) for name in SCHEMA.names if name not in _WORDS}
-            rows[row["id"]] = {"id": row["id"], "model_version": row["model_version"], **numbers}
+            rows[row["id"]] = {**{name: row[name] or None for name in _WORDS}, **numbers}
     _assert_same(rows, expected)
 
 

@@ -115,6 +115,7 @@ class _FailingModel:
 
     images = ImageFormat(shape=(3, 2, 1), binary=True)
     version = "1"
+    reference = "It has none."
 
     def __init__(self, error: Exception) -> None:
         self._error = error

@@ -15,10 +15,12 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, Page, expect
 
 from serving import latent_path
+from serving.batch.split_reference import write_reference
 from serving.client import Client
 from serving.images.picture_decoder import decode_picture
 from serving.noise import seed_noise
 from serving.pictures.windows import rectangle
+from serving.reference.model_reference import Reference
 from serving.server import Server, ServerConfig, models_from_folder
 from tests import chromium, page_canvas, tiny
 from tests.serving import model_server
@@ -114,6 +116,20 @@ def test_a_stroke_is_scored_and_rebuilt_as_the_server_does_the_same_pixels(serve
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#nll_bound")).to_have_text("–")
     assert not page_canvas.pixels(page.locator("canvas.pad")).any()
+
+
+def test_a_drawing_has_its_place_in_the_models_reference(tiny_folder: Path, visit: Opener, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "tiny")
+    bounds = np.linspace(10, 60, 800)
+    scores = {"nll_bound": bounds, "reconstruction": bounds / 2, "kl": bounds / 2}
+    write_reference(f"{tmp_path}/tiny/{model_server.VERSION}", Reference.from_statistics(scores, split="watch"))
+    with model_server.serve(tmp_path / "tiny") as running:
+        page = visit(running, "?model=tiny")
+        expect(page.locator(".usual")).to_have_text("95% of 800 validation images get 11 to 59 nats.")
+        image = page_canvas.stroke(page)
+        with _client(running) as client:
+            (place,) = client.score(image, seeds=np.zeros((1, 2), np.int64)).percentile
+        expect(page.locator(".usual")).to_contain_text(f"This one is at {place:.1f}%: ")
 
 
 def _outlines(page: Page, selector: str, window: np.ndarray, size: int) -> None:

@@ -1,0 +1,1 @@
+"""A model's scores of its validation split, and what they say of other images and of a whole batch."""
