@@ -40,6 +40,8 @@ def test_every_signature_answers_as_on_a_server(local: LocalModel, tiny_server: 
             (local.decode_sequence(local.noise(3, seed=3)), client.sample_sequence(3, seed=3)),
         ]:
             for mine, theirs in zip(here, there, strict=True):
+                if mine is theirs is None:  # the model has no reference
+                    continue
                 np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
         assert local.metadata().signatures.keys() == client.metadata().signatures.keys()
         assert local.metadata().image_shape == client.metadata().image_shape == (7, 5, 1)
