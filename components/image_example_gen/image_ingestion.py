@@ -24,6 +24,7 @@ from components.image_example_gen.prepared_dataset import open_dataset
 from components.image_example_gen.read_images import Converter, Read, ReadFiles, ReadTfds
 from serving.file_systems import connect
 from serving.images.image_elements import Rejected, printable_id
+from serving.images.input_files import LINK_TO_FOLDER
 from serving.images.reading import REJECTED
 from trainer.task import DataSource, ImageFiles
 
@@ -160,8 +161,8 @@ def _finish(settings: IngestionSettings, data: ImageFiles, source: Source, uri: 
         _LOG.warning("%s", f"{rejected:,} images are not used: {os.path.join(uri, REJECTED_FILE)} says why.")
     if vanished:
         _LOG.warning("%s", f"{vanished:,} images vanished while the others were read.")
-    for reason, count in source.passed_over.items():
-        _LOG.warning("%s", f"{count:,} files are passed over: {reason}.")
+    if links := source.passed_over.get(LINK_TO_FOLDER):
+        _LOG.warning("%s", f"{links:,} links to folders are not followed: their images are not used.")
     if duplicates:
         _LOG.warning("%s", f"{len(duplicates):,} images are left out, for the same are in a split that judges.")
 
