@@ -31,7 +31,7 @@ from serving.images.preparation import Preparation
 from serving.images.reading import REJECTED, CutFiles, lost_rows, open_file
 from trainer.task import Binarisation, ImageFiles
 
-_TOGETHER = 8
+_TOGETHER = 16
 """Images that a thread decodes in one go, and that are one element for Beam: what Python and Beam do with each thread's
 work and with each element takes as long as decoding a small picture."""
 

@@ -180,7 +180,8 @@ def _colour(picture: Image.Image, content: bytes, channels: int, background: Bac
     if picture.mode == "RGB" and key is not None and picture.format == "PNG" and content[_PNG_DEPTH] == 16:
         raise BadImage("its transparent colour has 16 bits, of which 8 are read; save an alpha channel")
     if not picture.has_transparency_data:
-        return _channels(np.asarray(picture.convert("RGB")), channels)
+        rgb = picture if picture.mode == "RGB" else picture.convert("RGB")  # which would copy it
+        return _channels(np.asarray(rgb), channels)
     straight = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode, picture.mode)  # from what is multiplied by its alpha
     pixels = np.asarray(picture.convert(straight).convert("RGBA"))
     return _channels(_laid_on(pixels[..., :3], pixels[..., 3], background), channels)
