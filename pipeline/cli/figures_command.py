@@ -72,7 +72,7 @@ def _inputs_from_run(settings: RunFolder) -> FigureInputs:
     return FigureInputs(
         task=task,
         model_dir=evaluation.model_dir,
-        name=f"Model {evaluation.model_number}",
+        name=f"Model {evaluation.model_number}, {task.recipe.steps:,} training steps",
         examples=str(evaluation.examples / "*"),
         training=str(evaluation.examples.with_name(f"Split-{task.data.train}") / "*"),
         logs=evaluation.model_run,
@@ -87,4 +87,9 @@ def _inputs_from_model(directory: str) -> FigureInputs:
     from trainer.export import exporter
 
     model_dir = Path(newest_version(pretrained.resolve(directory)))
-    return FigureInputs(task=exporter.read_task(model_dir), model_dir=model_dir, name=f"Model {model_dir.name}")
+    name = f"Model {model_dir.name}"
+    if directory in pretrained.names():
+        # Its task has the recipe of the last stage alone.
+        steps = sum(stage["steps"] for stage in pretrained.metrics(directory)["training"])
+        name = f"Pretrained model, {steps:,} training steps"
+    return FigureInputs(task=exporter.read_task(model_dir), model_dir=model_dir, name=name)

@@ -33,7 +33,7 @@ class FigureInputs:
     task: Task
     model_dir: Path
     name: str
-    """The model's name for readers."""
+    """What readers are told of the model: its name, and its training steps where they are known."""
     examples: str | None = None
     """Pattern of the files with images to look at."""
     training: str | None = None
@@ -187,7 +187,7 @@ class _Figures:
 
     def _caption(self, title: str, paper: str, *, sampled: bool = False) -> Caption:
         task = self._task
-        source = f"{task.name}: {task.title}. {self._inputs.name}, {task.recipe.steps:,} training steps."
+        source = f"{task.name}: {task.title}. {self._inputs.name}."
         return Caption(title=title, paper=paper, source=f"{source} Seed {self._seed}." if sampled else source)
 
     def _save(self, page: Page, paper: str, name: str, remark: str = "") -> FigureResult:

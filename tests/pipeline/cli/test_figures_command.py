@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from components.run_report import event_curves
+from pipeline.cli import figures_command
 from pipeline.cli.main import main
+from serving import pretrained
 from tests import tiny
 from tests.serving.model_server import export_model
 
@@ -48,6 +50,15 @@ def made(tmp_path_factory: pytest.TempPathFactory):
 
     kinds = {kind: options(kind, task, "nll_bound") for kind, task in tiny.MODELS.items() if "no_att" not in kind}
     return kinds | {"classifier": options("classifier", tiny.CLASSIFIER, "cross_entropy")}
+
+
+def test_a_pretrained_model_has_the_steps_that_it_was_trained_for() -> None:
+    """Its task has the recipe of the last stage, or of none of them."""
+    stages = pretrained.metrics("mnist")["training"]
+    steps = sum(stage["steps"] for stage in stages)
+    assert figures_command._inputs_from_model("mnist").name == f"Pretrained model, {steps:,} training steps"
+    folder = str(pretrained.find("mnist"))
+    assert figures_command._inputs_from_model(folder).name == "Model 1", "a folder says nothing of it"
 
 
 @pytest.mark.parametrize("kind", ["attention", pytest.param("attention_colour", marks=pytest.mark.slow)])
