@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from pipeline.portable.verification import Exported, Source, write
+from trainer.export import exporter
+from trainer.training import initial_weights, recurrence
 
 
 def export(directory: str, folder: Path) -> Iterator[Exported]:
     """Writes SIGNATURE.tflite for each signature, for any number of rows, and yields it.
 
-    TensorFlow's converter makes them of the SavedModel's own functions; they need no operation of TensorFlow's.
+    TensorFlow's converter makes them of the functions that the SavedModel is traced from; they need no operation of
+    TensorFlow's.
 
     Args:
       directory: a SavedModel with its task.
@@ -24,10 +28,13 @@ def export(directory: str, folder: Path) -> Iterator[Exported]:
       ValueError: as `Source`, and if the converter refuses a signature.
     """
     source = Source(directory)
-    loaded = tf.saved_model.load(source.directory, tags=[tf.saved_model.SERVING])
+    weights = initial_weights.read_weights(source.directory)
+    variables = {name: tf.Variable(value, trainable=False) for name, value in weights.items()}
+    module = exporter.SIGNATURES[type(source.task)](source.task, variables, scan=_scan)
     write(folder / "task.json", source.task.to_json().encode())
     for name in source.signatures:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([loaded.signatures[name]], loaded)
+        function = getattr(module, name).get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
             content = converter.convert()
@@ -38,3 +45,33 @@ def export(directory: str, folder: Path) -> Iterator[Exported]:
         path = folder / f"{name}.tflite"
         write(path, content)
         yield Exported(path, difference)
+
+
+def _scan(
+    step: recurrence.Step[Any],
+    weights: recurrence.Weights,
+    state: Any,
+    steps: int,
+    shapes: Mapping[str, list[int]],
+) -> tuple[Any, recurrence.Outputs]:
+    """Runs `step` as `recurrence.scan` does, without its lists, which the converter takes for a fixed batch alone.
+
+    An output has its place in all of them from the start, where it is added to zeros.
+    """
+    lin = recurrence.linear(weights)
+    rows = tf.shape(state[0])[0]
+    stacked = {name: tf.zeros([steps, rows, *shape], state[0].dtype) for name, shape in shapes.items()}
+
+    def body(t: tf.Tensor, state: Any, stacked: recurrence.Outputs) -> tuple[tf.Tensor, Any, recurrence.Outputs]:
+        state, outputs = step(lin, t, state)
+        here = tf.one_hot(t, steps, dtype=state[0].dtype)
+        added = {
+            name: sum_ + tf.reshape(here, [steps, *[1] * outputs[name].shape.rank]) * outputs[name][None]
+            for name, sum_ in stacked.items()
+        }
+        return t + 1, state, added
+
+    _, state, stacked = tf.while_loop(
+        lambda t, *_: t < steps, body, (tf.constant(0), state, stacked), maximum_iterations=steps
+    )
+    return state, stacked
