@@ -19,8 +19,8 @@ async function bytes(id) {
 }
 
 try {
-  const task = JSON.parse(find("task").textContent);
-  cards.open(await OnnxModel.open(task, bytes));
+  const [task, reference] = ["task", "reference"].map((id) => JSON.parse(find(id).textContent));
+  cards.open(await OnnxModel.open(task, reference, bytes));
 } catch (error) {
   find("about").textContent = "";
   tell(find("trouble"), error);

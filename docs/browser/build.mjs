@@ -14,6 +14,8 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const shared = path.join(here, "../../serving/server/live_page");
 const { build } = await import(pathToFileURL(path.join(modules, "esbuild/lib/main.js")));
 
+const json = async (file) => JSON.parse(await text(path.join(models, file)));
+const inPage = (value) => JSON.stringify(value).replaceAll("<", "\\u003c");
 const text = (file) => readFile(file, "utf8");
 const packed = async (file) => gzipSync(await readFile(file), { level: 9 }).toString("base64");
 const data = (id, content) => `<script type="text/plain" id="${id}">${content}</script>`;
@@ -48,7 +50,9 @@ const replaced = {
   '<link rel="stylesheet" href="style.css" />': `<style>${await text(path.join(shared, "style.css"))}</style>`,
   '<script type="module" src="app.js"></script>': "",
   "</body>": [
-    data("task", JSON.stringify(JSON.parse(await text(path.join(models, "task.json")))).replaceAll("<", "\\u003c")),
+    data("task", inPage(await json("task.json"))),
+    // Of the bounds alone; a model may have none.
+    data("reference", inPage(await json("reference.json").then(({ scores }) => scores.nll_bound, () => null))),
     data("decode_sequence", await packed(path.join(models, "decode_sequence.onnx"))),
     data("encode", await packed(path.join(models, "encode.onnx"))),
     data("runtime", await packed(path.join(runtime, "dist/ort-wasm-simd-threaded.wasm"))),

@@ -11,9 +11,12 @@ export class OnnxModel {
   #sessions;
   #busy = Promise.resolve();
 
-  constructor(task, sessions) {
+  #reference;
+
+  constructor(task, sessions, reference) {
     const { attention, glimpses: steps, latent_size: latents, image_shape: shape } = task;
     this.#sessions = sessions;
+    this.#reference = reference;
     this.title = task.title;
     this.shape = shape;
     this.binary = task.binarisation !== "none";
@@ -36,14 +39,21 @@ export class OnnxModel {
     };
   }
 
-  /** Starts the runtime and the decoder; the encoder follows when it is asked for. `bytes(id)` gives a file. */
-  static async open(task, bytes) {
+  /**
+   * Starts the runtime and the decoder; the encoder follows when it is asked for. `bytes(id)` gives a file; `reference`
+   * is of the bounds, null where the model has none.
+   */
+  static async open(task, reference, bytes) {
     // One thread, for more need headers that a file and most static hosts do not send.
     Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: (await bytes("runtime")).buffer });
     const started = {};
     const session = (name) => (started[name] ??= bytes(name).then((file) => ort.InferenceSession.create(file)));
     await session("decode_sequence");
-    return new OnnxModel(task, session);
+    return new OnnxModel(task, session, reference);
+  }
+
+  reference() {
+    return this.#reference;
   }
 
   has(signature) {

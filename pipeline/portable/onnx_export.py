@@ -52,7 +52,7 @@ def export(directory: str, folder: Path, *, triton: bool = False) -> Iterator[Ex
     task = source.task
     weights = initial_weights.read_weights(source.directory)
     if not triton:
-        write(folder / "task.json", task.to_json().encode())
+        source.write_facts(folder)
     for name in source.signatures:
         model = onnx_graph.build(task, weights, name, descriptions=_DESCRIPTIONS, properties=_properties(task, name))
         content = model.SerializeToString()

@@ -31,7 +31,7 @@ def export(directory: str, folder: Path) -> Iterator[Exported]:
     weights = initial_weights.read_weights(source.directory)
     variables = {name: tf.Variable(value, trainable=False) for name, value in weights.items()}
     module = exporter.SIGNATURES[type(source.task)](source.task, variables, scan=_scan)
-    write(folder / "task.json", source.task.to_json().encode())
+    source.write_facts(folder)
     for name in source.signatures:
         function = getattr(module, name).get_concrete_function()
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)

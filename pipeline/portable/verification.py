@@ -11,7 +11,8 @@ import numpy as np
 from serving.client import seed_rows
 from serving.noise import seed_noise
 from serving.pictures.png import save_whole
-from serving.saved_model import Arrays, SavedModel, Signature
+from serving.reference.model_reference import REFERENCE_FILE
+from serving.saved_model import TASK_FILE, Arrays, SavedModel, Signature
 from trainer.export import exporter
 from trainer.task import ClassifyingTask, GenerativeTask, Task
 
@@ -88,6 +89,13 @@ class Source:
                 )
             greatest = max(greatest, difference)
         return greatest
+
+    def write_facts(self, folder: Path) -> None:
+        """Writes what lies beside the model: its task, and the reference of its scores where it has one."""
+        for name in (TASK_FILE, REFERENCE_FILE):
+            path = Path(self.directory, name)
+            if path.exists():
+                write(folder / path.name, path.read_bytes())
 
 
 def write(path: Path, content: bytes) -> None:

@@ -19,8 +19,6 @@ from pipeline.portable import onnx_export
 from serving import latent_path
 from serving.local_model import LocalModel
 from tests import chromium, page_canvas, tiny
-from trainer.export import exporter
-from trainer.training import initial_weights
 
 SOURCES = tiny.ROOT / "docs" / "browser"
 STEPS = 64
@@ -50,14 +48,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     )
     if installed.returncode:
         pytest.skip(f"npm reaches no registry: {installed.stderr[-200:]}")
-    pretrained = str(tiny.ROOT / "pretrained" / "mnist" / "1")
-    model = folder / "model"
-    exporter.export(exporter.read_task(pretrained), initial_weights.read_weights(pretrained), str(model))
-    list(onnx_export.export(str(model), folder / "onnx"))
+    model = str(tiny.ROOT / "pretrained" / "mnist" / "1")
+    list(onnx_export.export(model, folder / "onnx"))
     (runtime,) = importlib.util.find_spec("onnxruntime").submodule_search_locations  # type: ignore[union-attr,misc]
     arguments = [folder / "onnx", folder / "node_modules", runtime, folder / "page"]
     subprocess.run(["node", SOURCES / "build.mjs", *arguments], check=True, timeout=120)
-    return Built(folder / "page", LocalModel(str(model), name="mnist"))
+    return Built(folder / "page", LocalModel(model, name="mnist"))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ export class Cards {
     });
   }
 
-  /** Shows a model: {title, shape, binary, read, write, preparation, signatures, has(name), predict(...)}. */
+  /** Shows a model: {title, shape, binary, read, write, preparation, signatures, has(name), predict(...), reference()}. */
   open(model) {
     const [rows, columns, channels] = model.shape;
     find("about").textContent = `${model.title}: ${columns} × ${rows} pixels${channels === 3 ? " in colour" : ""}`;

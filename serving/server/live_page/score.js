@@ -1,7 +1,6 @@
 /** The bound of an image with its parts, and where it falls among those of images that the model was judged on. */
 
 import { Lane } from "./lane.js";
-import { askReference } from "./server.js";
 
 const PARTS = ["nll_bound", "reconstruction", "kl"];
 /** Numbers in a request for the usual range, about. */
@@ -79,7 +78,7 @@ export class Score {
   async #learn(signal) {
     const model = this.#model;
     try {
-      this.#reference = await askReference(model, signal);
+      this.#reference = await model.reference(signal);
     } catch {
       // An older server has none to give.
     }

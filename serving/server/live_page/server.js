@@ -33,15 +33,6 @@ export async function listModels() {
   return { [name]: Object.fromEntries(available.map(({ version }) => [version, null])) };
 }
 
-/** What a version's bounds are on its validation split: quantiles and their ranks; null where nobody knows. */
-export async function askReference(model, signal) {
-  if (here.has("server")) return null;
-  const address = new URL("reference.json", import.meta.url);
-  address.searchParams.set("model", model.name);
-  address.searchParams.set("version", model.version);
-  return ask(address, { signal });
-}
-
 /** One version of one model. All its answers are of that version, whatever the server loads meanwhile. */
 export class Model {
   constructor(name, version, task, signatures) {
@@ -71,6 +62,15 @@ export class Model {
 
   has(signature) {
     return signature in this.signatures;
+  }
+
+  /** What the bounds are on the validation split: quantiles and their ranks; null where nobody knows. */
+  async reference(signal) {
+    if (here.has("server")) return null;
+    const address = new URL("reference.json", import.meta.url);
+    address.searchParams.set("model", this.name);
+    address.searchParams.set("version", this.version);
+    return ask(address, { signal });
   }
 
   /** The outputs of a signature by name, each with a row for every row of the inputs. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,12 @@ def _draw(*arguments: object) -> Result:
 
 
 def test_the_command_writes_and_tells(attention: Path, tmp_path: Path) -> None:
-    result = _draw("export", attention, "-o", tmp_path / "out")
+    shutil.copytree(attention, tmp_path / "model")
+    (tmp_path / "model" / "assets" / "reference.json").write_text('{"of": "its scores"}')
+    result = _draw("export", tmp_path / "model", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
+    for name in ("task.json", "reference.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "model" / "assets" / name).read_bytes()
     lines = result.output.splitlines()
     for name, line in zip(("decode", "decode_sequence", "encode"), lines, strict=True):
         assert line.startswith(f"{tmp_path / 'out' / name}.onnx  0.0 MB, equal to the SavedModel to ")
