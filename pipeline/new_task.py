@@ -59,7 +59,7 @@ def choose(look: Look, images: str, *, classify: bool, has_accelerator: bool) ->
         )
     if classify and look.classes < 2:
         raise ValueError(
-            f"The images in {images} have {look.classes or 'no'} classes: a classifier needs two or more, a folder for "
+            f"The images in {images} have {('no classes', 'one class')[look.classes]}: a classifier needs two or more, a folder for "
             "each class, below train/, validation/ and test/ where there are these, or a label in each row of a table."
         )
     new = NewTask()

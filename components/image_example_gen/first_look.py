@@ -22,6 +22,7 @@ from serving.images.array_files import Label
 from serving.images.bad_image import BadImage
 from serving.images.file_names import ARCHIVES, PARQUET, PICTURE, format_by_name
 from serving.images.file_reader import Lost, Piece, Row, pieces, rows
+from serving.images.image_elements import printable_path
 from serving.images.image_format import ImageFormat
 from serving.images.image_tables import parquet_class_names
 from serving.images.input_files import find_inputs, list_files
@@ -147,7 +148,7 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
     with ThreadPoolExecutor(cores()) as threads:
         for path, file in _look_at_files(files, threads):
             sights += file.sights
-            unreadable += [(path, reason) for reason in file.faults]
+            unreadable += [(printable_path(path), reason) for reason in file.faults]
             labels |= file.labels
             named = named or file.class_names
             counts.append(file.rows)

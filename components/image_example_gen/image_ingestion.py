@@ -23,7 +23,7 @@ from components.image_example_gen.ingestion_settings import IngestionSettings
 from components.image_example_gen.prepared_dataset import open_dataset
 from components.image_example_gen.read_images import Converter, Read, ReadFiles, ReadTfds
 from serving.file_systems import connect
-from serving.images.image_elements import Rejected, printable_id
+from serving.images.image_elements import Rejected, printable_id, printable_path
 from serving.images.input_files import LINK_TO_FOLDER
 from serving.images.reading import REJECTED
 from trainer.task import DataSource, ImageFiles
@@ -178,7 +178,7 @@ def _check_rejected(data: ImageFiles, used: int, rejected: int, vanished: int, u
     fileio.copy(os.path.join(uri, REJECTED_FILE), kept, overwrite=True)
     with fileio.open(kept) as file:
         first = [json.loads(line) for line in itertools.islice(file, _NAMED)]
-    lines = [f"  {each['path']}: {each['reason']}" for each in first]
+    lines = [f"  {printable_path(each['path'])}: {each['reason']}" for each in first]
     if vanished:
         lines.append(f"  {vanished:,} vanished from {data.images} while the others were read")
     share = f"{lost / total:.1%}" if used else "all"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -128,7 +129,7 @@ def survey(data: ImageFiles) -> Survey:
         files += 1
         are_pictures = are_pictures and _is_picture(file.path)
         name = file.path.removeprefix(inputs.folder)
-        digest.update(f"{name}\0{file.size_in_bytes}\0{file.last_updated_in_seconds}\n".encode())
+        digest.update(os.fsencode(name) + f"\0{file.size_in_bytes}\0{file.last_updated_in_seconds}\n".encode())
         for picture in _picture_names(file.path, name):
             present.update(split for part in _parts(picture) for split in splits if _is_called(part, split))
             if file_names.format_by_name(name) in (file_names.PICTURE, *file_names.ARCHIVES):

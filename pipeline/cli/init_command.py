@@ -93,7 +93,8 @@ def _write(path: Path, images: str, *, classify: bool, data_dir: str | None, tim
 def _report(seen: Look, images: str) -> None:
     """Says what was seen."""
     sizes = seen.sizes
-    click.echo(f"{seen.images:,} images in {images}, {len(sizes) + len(seen.unreadable):,} looked at")
+    noun = "image" if seen.images == 1 else "images"
+    click.echo(f"{seen.images:,} {noun} in {images}, {len(sizes) + len(seen.unreadable):,} looked at")
     if sizes:
         (low, high) = min(sizes), max(sizes)
         span = f"{low[0]} x {low[1]}" + ("" if low == high else f" to {high[0]} x {high[1]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from tfx.types import standard_artifacts
 
@@ -266,6 +268,25 @@ def test_what_cannot_be_used_is_named_and_counted(photos: Path, tmp_path: Path) 
     kept = Path(re.findall(r"All of them are in (.*)$", str(error.value))[0])
     assert json.loads(kept.read_text())["path"] == str(folder / "broken.png")
     assert f"{folder}/broken.png: it" in str(error.value)
+
+
+def test_a_name_may_be_any_bytes(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(photos / "sub0", folder)
+    name = b"\xff\xfe.png"
+    (folder / "0.png").rename(os.fsdecode(os.fsencode(folder) + b"/" + name))
+    Path(os.fsdecode(os.fsencode(folder) + b"/broken" + name)).write_text("no picture")
+    examples = ingest(_task(folder, max_bad=0.1), tmp_path, tmp_path / "examples")
+    ids = {
+        tf.train.Example.FromString(record).features.feature["id"].bytes_list.value[0]
+        for split in _task(folder).data.splits
+        for record in records(examples, split)
+    }
+    assert name in ids and len(ids) == 30
+    assert len(_rejected(examples)) == 1
+    with pytest.raises(ValueError, match="1 of 31 images") as error:
+        ingest(_task(folder), tmp_path, tmp_path / "strict")
+    assert r"broken\xff\xfe.png: it is no picture" in str(error.value)
 
 
 def test_an_image_that_two_splits_have_stays_where_it_judges(by_class: Path, tmp_path: Path) -> None:
