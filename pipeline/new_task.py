@@ -58,9 +58,10 @@ def choose(look: Look, images: str, *, classify: bool, has_accelerator: bool) ->
             "Twenty are the fewest, and some thousands are better."
         )
     if classify and look.classes < 2:
+        classes = ("no classes", "one class")[look.classes]
         raise ValueError(
-            f"The images in {images} have {('no classes', 'one class')[look.classes]}: a classifier needs two or more, a folder for "
-            "each class, below train/, validation/ and test/ where there are these, or a label in each row of a table."
+            f"The images in {images} have {classes}: a classifier needs two or more, a folder for each class, below "
+            "train/, validation/ and test/ where there are these, or a label in each row of a table."
         )
     new = NewTask()
     new.set("like", "cluttered_mnist_small" if classify else "digits", "what is not given here is as there")
