@@ -130,8 +130,8 @@ def fit(alias: str, array: np.ndarray, spec: TensorSpec, *, max_rows: int) -> np
 def serialize_response(response: predict_pb2.PredictResponse, outputs: Mapping[str, np.ndarray]) -> bytes:
     """Serializes a response, and with it these outputs, as protobuf would if they were in it.
 
-    Not by protobuf, which copies each output three times and holds Python's lock meanwhile: 70 ms for 60 MB. The join
-    of large pieces gives the lock to others.
+    Not by protobuf, which would copy each output three times, and hold Python's lock for each: 20 ms for 60 MB. A join
+    of many bytes lets others have the lock.
     """
     pieces = [response.SerializeToString()]
     for alias, array in outputs.items():

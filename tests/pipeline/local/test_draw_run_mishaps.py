@@ -23,9 +23,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_moved_root_comes_whole_from_the_cache(root: Path) -> None:
-    again = call("draw", *OPTIONS, "--steps", "5", "--pipeline-root", "moved {task}", folder=root)
-    assert again.returncode == 0 and "Nothing has changed: all stages cached." in again.stdout
+def test_a_moved_root_comes_whole_from_the_cache_wherever_the_data_set_is(root: Path) -> None:
+    (root / "data").rename(root / "elsewhere")
+    options = (*OPTIONS, "--data-dir", "elsewhere", "--steps", "5", "--pipeline-root", "moved {task}")
+    again = call("draw", *options, folder=root)
+    (root / "elsewhere").rename(root / "data")
+    assert again.returncode == 0 and "Nothing has changed: all stages cached." in again.stdout, again.stdout
     for name in ("model", "samples", "report"):
         path = Path(closing_line(again, name))
         assert path.exists() and path.is_relative_to(root / "moved {task}" / "digits")

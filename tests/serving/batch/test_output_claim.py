@@ -204,6 +204,7 @@ def test_an_output_that_is_a_folder_is_refused(tmp_path: Path) -> None:
             for mode, number in (
                 ("in_memory", signal.SIGTERM),
                 ("multi_threading", signal.SIGINT),
+                ("multi_threading", signal.SIGTERM),
                 ("multi_processing", signal.SIGINT),
                 ("multi_processing", signal.SIGTERM),
             )
