@@ -30,8 +30,8 @@ def local(place: str) -> str:
         remedy = (
             "Download what is there. A server of models is named HOST:PORT, by the port of its gRPC, usually 8500."
             if kind in ("http", "https")
-            else f"Mount the bucket (with {_MOUNTS.get(kind, 'a FUSE file system')}) and give the mount's path, or copy "
-            "what is there."
+            else f"Mount the bucket (with {_MOUNTS.get(kind, 'a FUSE file system')}) and give the mount's path, or "
+            "copy what is there."
         )
         raise ValueError(f"{place} is an address at {kind}://, and a path on this machine was expected. {remedy}")
     return place

@@ -160,23 +160,6 @@ class Server:
         if self._rest is not None:
             self._rest.close()
 
-    def wait_until_available(self, model: str, version: int | None = None, timeout: float = 30.0) -> None:
-        """Waits until the version, or any where it is None, answers requests.
-
-        Raises:
-          TimeoutError: where it does not within so many seconds; the message says where the versions are.
-        """
-        deadline = time.monotonic() + timeout
-        while True:
-            available = self._models.available().get(model, [])
-            if available and version in (None, *available):
-                return
-            if time.monotonic() > deadline:
-                statuses = self._models.all_statuses().get(model, {})
-                states = {number: (State.Name(status.state), status.error) for number, status in statuses.items()}
-                raise TimeoutError(f"Model {model!r} is not available within {timeout:g} s; its versions are {states}.")
-            time.sleep(0.02)
-
     async def _bind(self) -> None:
         config = self._config
         connections = descriptors.raise_and_share()

@@ -142,7 +142,7 @@ def test_files_that_do_not_answer_stop_nobody(
 ) -> None:
     server = _served(base, load_timeout_seconds=0.5)
     server.start()
-    server.wait_until_available(NAME)
+    tiny_servable.wait_until_available(server, NAME)
     with tiny_servable.client(server.grpc_port) as client:
         with _callers(server) as waits:
             for version, file in enumerate(_FILES, 2):
@@ -156,7 +156,7 @@ def test_files_that_do_not_answer_stop_nobody(
                 assert f"still reads {pipe}" in status.status.error_message
             # What is sound takes over.
             _add(saved, base / "9")
-            server.wait_until_available(NAME, 9)
+            tiny_servable.wait_until_available(server, NAME, 9)
         assert max(waits) < _WORST_SECONDS
         began = time.monotonic()
         server.stop()
@@ -173,7 +173,7 @@ def test_a_start_waits_for_files_that_do_not_answer_no_longer_than_it_must(
     models = {**models_from_folder(base), **models_from_folder(tmp_path / "other")}
     config = ServerConfig(models=models, file_system_poll_wait_seconds=_POLL, load_timeout_seconds=0.5)
     with Server(config) as server, tiny_servable.client(server.grpc_port) as client:
-        server.wait_until_available("other")
+        tiny_servable.wait_until_available(server, "other")
         assert _offset(client, model="other") == 1
         health = health_pb2_grpc.HealthStub(client.channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
         assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -183,7 +183,7 @@ def test_a_swap_fails_no_request_of_either_protocol(base: pathlib.Path, saved: p
     with _served(base) as server, _callers(server):
         for version in range(2, 7):
             _add(saved, base / str(version))
-            server.wait_until_available(NAME, version)
+            tiny_servable.wait_until_available(server, NAME, version)
 
 
 def test_a_sound_version_is_loaded_while_the_queue_is_full(base: pathlib.Path, saved: pathlib.Path) -> None:
@@ -201,7 +201,7 @@ def test_a_sound_version_is_loaded_while_the_queue_is_full(base: pathlib.Path, s
 
         _wait_for(fill)
         _add(saved, base / "2")
-        server.wait_until_available(NAME, 2)
+        tiny_servable.wait_until_available(server, NAME, 2)
         assert _is_refused(client)
         for call in calls:
             call.cancel()
@@ -228,7 +228,7 @@ def test_a_version_that_met_too_many_open_files_is_tried_again(
             _add(saved, base / "2")
             _wait_for(lambda: "Too many open files" in _status(client, 2).status.error_message)
             assert _offset(client) == 1
-        server.wait_until_available(NAME, 2)
+        tiny_servable.wait_until_available(server, NAME, 2)
 
 
 @pytest.mark.parametrize("kind", ["folder of versions", "version"])
@@ -275,7 +275,7 @@ def test_a_configuration_that_changes_while_the_server_starts_is_read(
     monkeypatch.setattr(version_loader, "load_version", load_and_change)
     config = ServerConfig(model_config_file=written, model_config_file_poll_wait_seconds=_POLL)
     with Server(config) as server, tiny_servable.client(server.grpc_port) as client:
-        server.wait_until_available("other")
+        tiny_servable.wait_until_available(server, "other")
         assert _offset(client, model="other") == _offset(client) == 1
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from serving.server import Server, ServerConfig, models_from_folder
 from tests import tiny
+from tests.serving import tiny_servable
 from trainer.export import exporter
 from trainer.task import ClassifyingTask, Task
 
@@ -40,5 +41,5 @@ def export_model(task: Task, folder: Path, *, version: int = VERSION, seed: int 
 def serve(folder: Path, model: str = MODEL, **options: Any) -> Iterator[Server]:
     """Serves a folder of versions; yields when the server answers."""
     with Server(ServerConfig(models=models_from_folder(folder, model), **options)) as server:
-        server.wait_until_available(model, timeout=120)
+        tiny_servable.wait_until_available(server, model, timeout=120)
         yield server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import grpc
@@ -16,6 +17,8 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
+
+from serving.server import Server
 
 State = get_model_status_pb2.ModelVersionStatus.State
 NAME = "tiny"
@@ -148,6 +151,20 @@ def client(port: int) -> Iterator[Client]:
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
         yield Client(channel)
+
+
+def wait_until_available(server: Server, model: str = NAME, version: int | None = None, timeout: float = 30.0) -> None:
+    """Waits until the version, or any where it is None, answers requests; fails with the states where none does."""
+    until = time.monotonic() + timeout
+    states: dict[int, int] = {}
+    with client(server.grpc_port) as asked:
+        while True:
+            with contextlib.suppress(grpc.RpcError):  # There is none yet.
+                states = asked.states(model)
+            if any(state == State.AVAILABLE and version in (None, number) for number, state in states.items()):
+                return
+            assert time.monotonic() < until, states
+            time.sleep(0.02)
 
 
 def _values(inputs: tf.Tensor) -> tf.Tensor:

@@ -23,7 +23,7 @@ from serving.pictures.windows import rectangle
 from serving.reference.model_reference import Reference
 from serving.server import Server, ServerConfig, models_from_folder
 from tests import chromium, page_canvas, tiny
-from tests.serving import model_server
+from tests.serving import model_server, tiny_servable
 from trainer.task import ImageFiles, Resize
 
 STEPS, ROWS, COLUMNS = tiny.STEPS, tiny.ROWS, tiny.COLUMNS
@@ -52,7 +52,7 @@ def server(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     }
     with Server(ServerConfig(models=models)) as running:
         for name in models:
-            running.wait_until_available(name, timeout=120)
+            tiny_servable.wait_until_available(running, name, timeout=120)
         yield running
 
 
@@ -360,7 +360,7 @@ def test_a_new_version_takes_over_and_what_is_drawn_stays(tiny_folder: Path, tmp
         expect(page.locator("#try .of")).to_have_text(f"{STEPS} of {STEPS}")
         shutil.copytree(tiny_folder / "3", tmp_path / "4")
         (tmp_path / "4").rename(tmp_path / "tiny" / "4")
-        server.wait_until_available(model_server.MODEL, 4)
+        tiny_servable.wait_until_available(server, model_server.MODEL, 4)
         with page.expect_request(re.compile(r"/versions/4:predict$")):
             page.locator("#seed").press("ArrowRight")
         expect(page.locator("#version")).to_have_text("newest (4)4")

@@ -357,7 +357,7 @@ def test_a_new_version_takes_over_without_a_failed_request(
             caller.start()
         for version in (2, 3, 4):
             tiny_servable.save(base, version, offset=float(version))
-            server.wait_until_available(NAME, version)
+            tiny_servable.wait_until_available(server, NAME, version)
         _wait_for(lambda: client.states() == {1: State.END, 2: State.END, 3: State.END, 4: State.AVAILABLE})
         count = len(seen)
         _wait_for(lambda: len(seen) > count + 20)
@@ -397,7 +397,7 @@ def test_a_broken_version_is_reported_and_the_old_one_stays(base: pathlib.Path) 
         (base / "5").mkdir()
         (base / "temp-6").mkdir()
         tiny_servable.save(base, 2, offset=2.0, warm_up=[predict_log(request(rows(1), model="any", version=9))])
-        server.wait_until_available(NAME, 2)
+        tiny_servable.wait_until_available(server, NAME, 2)
         assert 5 not in client.states()
         (base / "5" / "saved_model.pb").write_bytes(b"no graph")
         _wait_for(lambda: client.states().get(5) == State.END)
@@ -410,7 +410,7 @@ def test_a_broken_version_is_reported_and_the_old_one_stays(base: pathlib.Path) 
         # The copy goes on, and what was broken is tried again.
         shutil.rmtree(base / "5")
         tiny_servable.save(base, 5, offset=5.0)
-        server.wait_until_available(NAME, 5)
+        tiny_servable.wait_until_available(server, NAME, 5)
         np.testing.assert_array_equal(client.predict(request(rows(0)))["y"], [[5, 7, 9]])
 
         # The pushed model may be removed, all versions at once; what is served stays.
@@ -444,7 +444,7 @@ def test_a_version_that_fails_its_warm_up_is_not_served(base: pathlib.Path) -> N
             assert broken.version == version and re.search(reason, broken.status.error_message)
         assert client.prediction.Predict(request(rows(0))).model_spec.version.value == 1
         tiny_servable.save(base, 5, offset=5.0, warm_up=good)
-        server.wait_until_available(NAME, 5)
+        tiny_servable.wait_until_available(server, NAME, 5)
 
 
 def test_health_says_when_one_of_two_models_cannot_be_asked(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -457,10 +457,8 @@ def test_health_says_when_one_of_two_models_cannot_be_asked(folder: pathlib.Path
         assert _refusal(lambda: client.predict(request(rows(1)))).code() == grpc.StatusCode.NOT_FOUND
         assert _refusal(client.states).code() == grpc.StatusCode.NOT_FOUND
         assert client.predict(request(rows(0), model="other"))["y"][0, 0] == 0.5
-        with pytest.raises(TimeoutError, match="not available within 0 s"):
-            server.wait_until_available(NAME, timeout=0)
         tiny_servable.save(tmp_path / NAME, 8, offset=8.0)
-        server.wait_until_available(NAME)
+        tiny_servable.wait_until_available(server, NAME)
         _wait_for(lambda: stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING)
 
 
