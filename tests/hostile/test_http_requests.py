@@ -9,6 +9,7 @@ import gzip
 import http.client
 import json
 import socket
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -248,6 +249,35 @@ def test_a_message_of_many_fields_is_refused_before_it_is_parsed(server: Server,
     with tiny_servable.client(server.grpc_port) as client, pytest.raises(grpc.RpcError) as refused:
         client.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(field * 400_000, timeout=20)
     assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "300000 fields" in refused.value.details()
+
+
+def test_of_messages_that_do_not_come_the_oldest_makes_room(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may take as much memory as a message may have, before anybody can ask how much it is."""
+    monkeypatch.setattr(server._messages, "_most_arriving", 4)
+    done = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        done.wait(20)
+        yield from ()
+
+    with tiny_servable.client(server.grpc_port) as client:
+        send = client.channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        calls = []
+        try:
+            for number in range(7):
+                calls.append(send.future(nothing(), timeout=20))
+                until = time.monotonic() + 20
+                while (
+                    len(server._messages._arriving) < min(number + 1, 4)
+                    or sum(call.done() for call in calls) < number - 3
+                ):
+                    assert time.monotonic() < until
+                    time.sleep(0.01)
+            refused = [call.code() for call in calls if call.done()]
+            assert refused == 3 * [grpc.StatusCode.RESOURCE_EXHAUSTED] and not any(call.done() for call in calls[3:])
+            assert client.predict(tiny_servable.request(tiny_servable.rows(1)))["y"].shape == (1, 3)
+        finally:
+            done.set()
 
 
 def test_chunked_and_compressed_bodies_are_taken(server: Server) -> None:

@@ -296,27 +296,6 @@ def test_memory_is_refused_before_it_is_taken(folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_one_caller_with_many_messages_on_the_way_fills_no_memory(folder: Path, tmp_path: Path) -> None:
-    message = _predict(tensor=_field(4, bytes(15 * 2**20)))
-    with serve(folder, tmp_path / "server.log", "--max_memory_mb=300") as server, Victim(server) as victim:
-        before, most = server.memory(), 0
-        with tiny_servable.client(server.grpc_port) as client:
-            send = client.channel.unary_unary(wire.PREDICT)
-            calls = [send.future(message, timeout=120) for _ in range(80)]
-            while not all(call.done() for call in calls):
-                most = max(most, server.memory())
-                time.sleep(0.01)
-        assert {call.code() for call in calls} <= {
-            grpc.StatusCode.INVALID_ARGUMENT,
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-        }
-        assert post(server, b'{"inputs": [[1, 2, 3]]}')[0] == 200
-    print(f"worst {victim.worst():.3f} s, {(most - before) / 2**20:.0f} MiB")
-    assert victim.worst() < _WORST_SECONDS
-    assert most - before < 800 * 2**20
-
-
-@pytest.mark.slow
 def test_a_call_whose_message_never_comes_is_given_up(server: ServedProcess) -> None:
     def nothing() -> Iterator[bytes]:
         time.sleep(45)
