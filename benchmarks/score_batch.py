@@ -2,11 +2,15 @@
 
 `python -m benchmarks.score_batch MODEL_DIR` prints both. Start-up is left out of the job's speed: it is the slope
 between a small input and a large one. The images are black, in a sparse .npy file.
+
+`--reference IMAGES` measures instead what the comparison with the model's reference costs: jobs of that many images of
+noise with it and without it by turns, in CPU time, their start included.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -27,14 +31,20 @@ def main() -> int:
     parser.add_argument("model", help="folder of the SavedModel")
     parser.add_argument("--images", type=int, default=60_000, help="of the larger input that the speed is measured on")
     parser.add_argument("--memory", type=int, nargs="*", default=[10_000, 100_000], help="inputs to measure memory on")
-    parser.add_argument("--worker", choices=("loop", "job"), help=argparse.SUPPRESS)
+    parser.add_argument("--reference", type=int, help="images of each job with the model's reference and without it")
+    parser.add_argument("--worker", choices=("loop", "job", "reference"), help=argparse.SUPPRESS)
     parser.add_argument("--worker-images", type=int, nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        measure = _loop if arguments.worker == "loop" else _job
+        measure = {"loop": _loop, "job": _job, "reference": _reference}[arguments.worker]
         print(json.dumps(measure(arguments.model, arguments.worker_images)))
         return 0
 
+    if arguments.reference:
+        cost = _in_a_process(arguments.model, "reference", [arguments.reference])
+        print(f"with the reference: {cost['with']:.0f} microseconds of CPU an image; without: {cost['without']:.0f}")
+        print(f"median of {_REPEATS} pairs: {cost['ratio'] - 1:+.1%}")
+        return 0
     loop = _in_a_process(arguments.model, "loop", [arguments.images])
     for batch, rate in loop.items():
         print(f"bare loop, batch {batch:>5}: {rate:8,.0f} images/s")
@@ -94,6 +104,30 @@ def _job(model: str, images: list[int]) -> dict[str, float]:
             seconds.append(time.perf_counter() - started)
     rate = (images[-1] - images[0]) / (seconds[-1] - seconds[0]) if len(images) > 1 else images[0] / seconds[0]
     return {"seconds": seconds[-1], "rate": rate, "peak_mib": _peak_mib()}
+
+
+def _reference(model: str, images: list[int]) -> dict[str, float]:
+    """Microseconds of CPU an image of jobs with the model's reference and without it, by turns, their start included."""
+    from serving.batch.job import Job, score_batch
+    from serving.batch.model_source import SavedModelSource
+
+    compared = SavedModelSource.from_directory(model)
+    if isinstance(compared.reference, str):
+        raise SystemExit(compared.reference)
+    sources = {"with": compared, "without": dataclasses.replace(compared, reference="not compared")}
+    costs: dict[str, list[float]] = {name: [] for name in sources}
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "noise.npy")
+        np.save(path, np.random.default_rng(0).integers(0, 2, (images[0], *compared.images.shape), np.uint8))
+        for turn in range(1 + _REPEATS):
+            for name, source in sources.items():
+                flag_rate = 0.01 if name == "with" else None
+                started = time.process_time()
+                score_batch(Job(model=source, input=str(path), output=f"{folder}/{name}-{turn}", flag_rate=flag_rate))
+                costs[name].append(1e6 * (time.process_time() - started) / images[0])
+    pairs = [one / other for one, other in zip(costs["with"][1:], costs["without"][1:], strict=True)]
+    medians = {name: float(np.median(values[1:])) for name, values in costs.items()}
+    return {**medians, "ratio": float(np.median(pairs))}
 
 
 def _write_black(path: pathlib.Path, shape: tuple[int, ...]) -> None:
