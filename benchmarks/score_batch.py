@@ -107,7 +107,7 @@ def _job(model: str, images: list[int]) -> dict[str, float]:
 
 
 def _reference(model: str, images: list[int]) -> dict[str, float]:
-    """Microseconds of CPU an image of jobs with the model's reference and without it, by turns, their start included."""
+    """Microseconds of CPU an image of jobs with the reference and without it, by turns, their start included."""
     from serving.batch.job import Job, score_batch
     from serving.batch.model_source import SavedModelSource
 
