@@ -16,7 +16,8 @@ import numpy as np
 from serving.examples import read_records
 from serving.images.example_features import ExampleFeatures
 from serving.noise import seed_noise
-from serving.saved_model import Arrays, SavedModel, Signature
+from serving.reference.model_reference import REFERENCE_FILE, BadReference
+from serving.saved_model import Arrays, SavedModel, Signature, read_reference
 from serving.warmup_file import Request, write_warmup
 
 SCORES = ("nll_bound", "reconstruction", "kl", "log_weight")
@@ -78,6 +79,10 @@ def check(model_dir: str, examples: list[bytes]) -> list[Request]:
             f"Got {len(examples)} examples; at least 2 are needed to see whether rows depend on each other."
         )
     signatures = SavedModel(model_dir).signatures
+    try:
+        read_reference(model_dir)
+    except BadReference as error:
+        raise CheckFailed(f"{REFERENCE_FILE}: {error}") from error
     sent: dict[str, Mapping[str, np.ndarray]] = {}
 
     def ask(name: str, **inputs: np.ndarray) -> Arrays:

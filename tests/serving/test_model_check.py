@@ -208,6 +208,14 @@ def test_a_good_model_passes(kind: type[KnownBound], requests: list[bytes], tmp_
     check(str(tmp_path), requests)
 
 
+def test_a_model_with_a_reference_that_is_none_fails(requests: list[bytes], tmp_path: pathlib.Path) -> None:
+    KnownBound().save(tmp_path)
+    (tmp_path / "assets").mkdir(exist_ok=True)
+    (tmp_path / "assets" / "reference.json").write_text('{"format": 99}')
+    with pytest.raises(CheckFailed, match=r"reference\.json: The reference has the format 99"):
+        check(str(tmp_path), requests)
+
+
 def test_grey_images_are_scaled(tmp_path: pathlib.Path) -> None:
     GreyOnly().save(tmp_path)
     check(str(tmp_path), [_example(image) for image in np.random.default_rng(1).integers(256, size=(2, *IMAGE_SHAPE))])
