@@ -187,7 +187,7 @@ def _flink(url: str, path: str, method: str = "GET") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _log_file(options: PipelineOptions) -> Iterator[str]:
-    """Keeps what Beam and its engine log in a file, which is removed where the job succeeds."""
+    """Keeps what Beam and its engine log in a file, which stays where the job fails."""
     file, path = tempfile.mkstemp(prefix=f"{_name(options)}-", suffix=".log")
     os.close(file)
     handler = logging.FileHandler(path)
@@ -198,10 +198,15 @@ def _log_file(options: PipelineOptions) -> Iterator[str]:
     beams.setLevel(logging.INFO)
     # Threads of Beam's workers end so where the engine hangs up.
     threading.excepthook = lambda thread: root.error("in %s", thread.thread, exc_info=thread.exc_value)
+    has_failed = False
     try:
         yield path
-        os.unlink(path)
+    except JobFailed:
+        has_failed = True
+        raise
     finally:
+        if not has_failed:
+            os.unlink(path)
         beams.setLevel(level)
         root.handlers, threading.excepthook = others, hook
         handler.close()

@@ -74,12 +74,13 @@ def _run(result: Any, *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("obeys", [True, False])
-def test_an_interruption_cancels_a_job_elsewhere(obeys: bool) -> None:
+def test_an_interruption_cancels_a_job_elsewhere(obeys: bool, tmp_path: Path) -> None:
     result = Result(obeys=obeys)
     handler = signal.getsignal(signal.SIGINT)
     _interrupt_soon()
     said = _run(result, "--runner=DataflowRunner")
     assert signal.getsignal(signal.SIGINT) is handler
+    assert list(tmp_path.iterdir()) == []
     where = f"The job {NAME}, which is RUNNING, goes on on DataflowRunner: cancel it there."
     assert said == (["cancelled"] if obeys else [where, "goes on"])
     result.state = "CANCELLED"
