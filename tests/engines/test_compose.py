@@ -90,7 +90,7 @@ def services(ports: dict[str, int], store: Any, tmp_path_factory: pytest.TempPat
         assert pool[:2] == ["python", "-P"]
         log = folder / "workers.log"
         with log.open("wb") as output:
-            environment = {**os.environ, **KEYS}
+            environment = {**os.environ, **KEYS, "XDG_CACHE_HOME": str(folder / "cache")}
             workers = subprocess.Popen([sys.executable, *pool[2:]], stdout=output, stderr=output, env=environment)
         stack.callback(workers.wait)
         stack.callback(workers.terminate)
@@ -120,17 +120,20 @@ def test_the_documented_command_scores_from_and_to_the_store(
     services: Path, ports: dict[str, int], store: Any, tmp_path: Path
 ) -> None:
     model = export_model(TASK, tmp_path / "model")
+    for file in model.rglob("*"):
+        if file.is_file():
+            store.upload_file(str(file), f"models/mnist/{file.relative_to(model)}")
     words = [_here(word, ports, tmp_path, tmp_path) for word in documented("run --rm draw draw score-batch")]
     assert "--runner=PortableRunner" in words and f"--s3_endpoint_url=http://127.0.0.1:{ports['9000']}" in words
-    words[words.index("mnist")] = str(model)
     command = [sys.executable, "-m", "serving.batch", *words[2:]]
-    environment = {**os.environ, **KEYS, "PYTHONPATH": str(tiny.ROOT)}
+    environment = {**os.environ, **KEYS, "PYTHONPATH": str(tiny.ROOT), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400)
     assert (done.returncode, done.stderr) == (0, ""), (services / "taskmanager.log").read_text()[-3000:]
     keys = {each.key for each in store.objects.filter(Prefix="scores/")}
     assert "scores/mine-summary.json" in keys and not any("unfinished" in key for key in keys)
     summary = json.loads(store.Object("scores/mine-summary.json").get()["Body"].read())
-    assert (summary["images"], summary["rejected"]) == (COUNT, 0)
+    assert (summary["images"], summary["rejected"], summary["model_version"]) == (COUNT, 0, "3")
+    assert len(list((services / "cache" / "draw-tfx" / "models").glob("*/3/saved_model.pb"))) == 1
     with urllib.request.urlopen(f"http://127.0.0.1:{ports['8081']}/jobs/overview", timeout=10) as answer:
         (job,) = json.load(answer)["jobs"]
     assert job["state"] == "FINISHED"
