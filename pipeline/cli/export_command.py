@@ -10,7 +10,7 @@ import click
 
 from serving import pretrained
 from serving.cli.command_line import draw_command
-from serving.cli.place_options import LocalPath, local
+from serving.cli.place_options import LocalName, LocalPath
 from serving.native_output import quiet_native_code
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @draw_command()
-@click.argument("model")
+@click.argument("model", type=LocalName())
 @click.option(
     "--format",
     "layout",
@@ -45,7 +45,7 @@ def export(model: str, layout: str, output: Path) -> None:
             from pipeline.portable import verification
             from serving.saved_model import newest_version
 
-            directory = newest_version(local(pretrained.resolve(model)))
+            directory = newest_version(pretrained.resolve(model))
             for exported in _exported(layout, directory, output):
                 size = exported.path.stat().st_size / 1e6
                 click.echo(

@@ -11,13 +11,14 @@ import click
 from serving import pretrained
 from serving.cli.command_line import SeveralWords, draw_command
 from serving.cli.pixel_options import pixel_options
-from serving.cli.place_options import local, readable_by_beam
+from serving.cli.place_options import LocalName, readable_by_beam
+from serving.file_systems import connect
 from serving.native_output import quiet_native_code
 from serving.reference.model_reference import REFERENCE_FILE
 
 
 @draw_command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", type=LocalName(), metavar="MODEL")
 @click.option(
     "--input",
     "inputs",
@@ -48,14 +49,16 @@ def reference(model: str, inputs: tuple[str, ...], split: str, overwrite: bool, 
             from serving.images.reading import open_file
             from serving.saved_model import newest_version
 
-            model_dir = newest_version(local(pretrained.resolve(model)))
+            model_dir = newest_version(pretrained.resolve(model))
             if os.path.exists(os.path.join(model_dir, REFERENCE_FILE)) and not overwrite:
                 raise ValueError(f"{os.path.join(model_dir, REFERENCE_FILE)} is there already: --overwrite it.")
             images = image_format(model_dir)
             images = dataclasses.replace(
                 images, threshold=pixels["threshold"], background=pixels["background"] or images.background
             ).resized(pixels["resize"])
-            files = [file.path for file in list_files(find_inputs([readable_by_beam(name) for name in inputs]))]
+            names = [readable_by_beam(name) for name in inputs]
+            connect(names)
+            files = [file.path for file in list_files(find_inputs(names))]
             click.echo(f"scoring the images of {len(files):,} file{'s'[: len(files) != 1]}", file=terminal)
             measured = measure_reference(model_dir, files, split=split, images=images, open_file=open_file)
             write_reference(model_dir, measured)

@@ -97,7 +97,7 @@ def test_no_number_is_of_a_type_without_a_range() -> None:
 
 _NO_PLACES = {
     "--set", "--image", "--model_name", "--host", "--allowed_hosts", "--grpc_channel_arguments", "--server", "--label",
-    "--header", "--model-name", "--background",
+    "--header", "--model-name", "--background", "--split",
 }  # fmt: skip
 """Texts that are neither files nor folders."""
 _OWN_CHECKS = {
@@ -106,7 +106,8 @@ _OWN_CHECKS = {
     **{("score-batch", name): "takes an address" for name in ("--input", "--output")},
     ("score-batch", "--model"): "a server's too",
     **{(name, "--model"): "a name on a server too" for name in ("sample", "sequence", "score", "reconstruct")},
-    **{(name, "--model"): "a name on a server too" for name in ("classify", "status", "check-server")},
+    **{(name, "--model"): "a name on a server too" for name in ("classify", "status", "check-server", "interpolate")},
+    ("reference", "--input"): "takes an address",
 }
 """Places that their command looks at, in the tests below or in its own."""
 
@@ -130,6 +131,8 @@ PLACES = [
     (("init", "mine", "--images=in", "--data-dir"), "s3://bucket/tfds"),
     (("serve", "--model_root"), "s3://bucket/models"),
     (("figures", "--out=x", "--model"), "gs://bucket/model"),
+    (("export", "-o", "x"), "s3://bucket/model"),
+    (("reference", "--input", "x", "--split=y"), "s3://bucket/model"),
     (("score-batch", "--model=digits", "--input=x", "--output"), "s3:/bucket/model"),
     (("score-batch", "--model=digits", "--output=x", "--input"), "s3:/bucket/model"),
     (("train", "--examples=x", "--validation=x", "--checkpoints=x", "-o=x", "--init-from"), "s3://bucket/model"),
