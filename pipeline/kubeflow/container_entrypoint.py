@@ -124,15 +124,18 @@ def _run(
 
 @contextlib.contextmanager
 def _without_information() -> Iterator[None]:
-    """Keeps what is no warning out of the log, and TFX's warnings, where it would print 150 lines around ours."""
-    level, tfx = logging.root.manager.disable, logging.getLogger("absl")
+    """Keeps what is no warning out of the log, and warnings of TFX, which would print 150 lines around ours."""
+    level = logging.root.manager.disable
     logging.disable(logging.INFO)
-    # It warns of each output that it cannot give the name back that an artifact on Vertex AI has.
-    tfx.addFilter(_is_error)
+    # TFX, by absl, warns of each output that it lacks Vertex AI's name of it; TensorFlow of what TFDS should not call.
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
+    for logger in loggers:
+        logger.addFilter(_is_error)
     try:
         yield
     finally:
-        tfx.removeFilter(_is_error)
+        for logger in loggers:
+            logger.removeFilter(_is_error)
         logging.disable(level)
 
 

@@ -46,6 +46,7 @@ class Talkative(BaseExecutor):
     ) -> None:
         for name in ("absl", "apache_beam", "root"):
             logging.getLogger(name).info("information of %s", name)
+        logging.getLogger("tensorflow").warning("deprecated")
         logging.getLogger("components").warning("a warning")
         print("run", os.environ.get("KFP_RUN_ID"))
 
