@@ -38,7 +38,7 @@ def test_a_job_has_few_stages(samples: int, most: int, tmp_path: Path) -> None:
     pipeline = beam.Pipeline(LOCAL_RUNNER)
     inputs = find_inputs([str(tmp_path / "a.npy"), str(tmp_path / "b.npy")])
     what = Job(model=model, input="", output="", samples=samples)
-    job._build(pipeline, what, inputs, Places(str(tmp_path / "out"), "0a1b2c3d"))
+    job._build(pipeline, what, None, inputs, Places(str(tmp_path / "out"), "0a1b2c3d"))
     proto = pipeline.to_runner_api(default_environment=environments.EmbeddedPythonEnvironment.default())
     known = frozenset([PRIMITIVES.IMPULSE.urn, PRIMITIVES.GROUP_BY_KEY.urn, PRIMITIVES.FLATTEN.urn])
     _, stages = translations.create_and_optimize_stages(proto, phases=PHASES, known_runner_urns=known)
