@@ -164,7 +164,7 @@ def test_an_address_is_refused_where_a_path_is_expected(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [("sample", "--model"), ("score",), ("serve",)], ids=lambda words: words[0])
+@pytest.mark.parametrize("words", [("score",), ("serve",)], ids=lambda words: words[0])
 def test_the_url_of_a_server_is_told_what_names_one(words: tuple[str, ...]) -> None:
     status, shown = _draw(*words, "http://127.0.0.1:8501")
     assert status in (1, 2) and "HOST:PORT, by the port of its gRPC" in shown and "bucket" not in shown
