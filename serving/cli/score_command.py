@@ -33,6 +33,6 @@ def score(model: SignatureCalls, images: UserImages, seed: int, print_csv: bool,
     text = as_csv(scores)
     if output is not None:
         save_whole(output, lambda file: file.write(text.encode()))
+    click.echo(text if print_csv else as_table(scores), nl=False)
     if scores.percentile is None and not print_csv:
         click.echo(NO_REFERENCE, err=True)
-    click.echo(text if print_csv else as_table(scores), nl=False)
