@@ -10,11 +10,11 @@ from serving.reference.distribution import Distribution
 from serving.saved_model import read_reference
 
 _TITLES = {
-    "nll_bound": "Bound",
-    "reconstruction": "Reconstruction",
-    "kl": "KL",
-    "complexity_corrected": "Bound less complexity",
-    "mahalanobis": "Mahalanobis distance",
+    "nll_bound": "Usual bounds",
+    "reconstruction": "Usual reconstructions",
+    "kl": "Usual KL",
+    "complexity_corrected": "Usual bounds less complexity",
+    "mahalanobis": "Usual Mahalanobis distances",
 }
 
 
