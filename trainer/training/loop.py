@@ -244,10 +244,11 @@ class _Progress:
             self.validation,
         ]
         if self._rate:
-            left = (self._task.glimpses_before(recipe.steps) - self._task.glimpses_before(call.done)) / self._rate
+            glimpses = self._task.glimpses_before(recipe.steps) - self._task.glimpses_before(call.done)
+            left = round(glimpses / self._rate)
             parts += [
                 f"{self._rate / trainer.glimpses * recipe.batch_size:,.0f} examples/s",
-                f"{left / 60:.0f} min left" if round(left) >= 90 else f"{left:.0f} s left",
+                f"{left / 60:.0f} min left" if left >= 90 else f"{left} s left",
             ]
         self._report("  ".join(part for part in parts if part))
 
