@@ -232,7 +232,7 @@ class _Progress:
         rate = call.steps * trainer.glimpses / call.seconds
         # The first call compiles: its rate says nothing.
         if trainer.glimpses in self._compiled:
-            self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
+            self._rate = rate if call.steps == 1 or not self._rate else 0.8 * self._rate + 0.2 * rate
         self._compiled.add(trainer.glimpses)
         if time.monotonic() - self._reported < _REPORT_SECONDS:
             return
