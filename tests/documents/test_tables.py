@@ -44,13 +44,15 @@ def test_signatures_are_those_of_the_code() -> None:
 
 
 def test_results_are_those_of_the_pretrained_models() -> None:
-    rows = {row[0]: row[1] for row in _rows("README.md", "model")}
+    rows = {row[0]: (row[1], row[-1]) for row in _rows("README.md", "model")}
     expected = {}
     for path in (ROOT / "pretrained").glob("*/metrics.json"):
         metrics = json.loads(path.read_text(encoding="utf-8"))
         if metrics["metric"] == "error":
             low, high = metrics["interval_95"]
-            expected[path.parent.name] = f"{metrics['value']:.2%} ({100 * low:.2f} to {100 * high:.2f})"
+            result = f"{metrics['value']:.2%} ({100 * low:.2f} to {100 * high:.2f})"
         else:
-            expected[path.parent.name] = f"{metrics['value']:.2f} ± {metrics['standard_error']:.2f}"
+            result = f"{metrics['value']:.2f} ± {metrics['standard_error']:.2f}"
+        size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+        expected[path.parent.name] = (result, f"{size / 1e6:.1f} MB")
     assert rows == expected
