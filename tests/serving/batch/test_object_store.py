@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -168,7 +169,7 @@ def test_a_model_in_a_bucket_is_copied_once_and_by_its_content(
     result = CliRunner().invoke(main, ["score-batch", "--model", address, *words])
     assert (result.exit_code, "8 images scored" in result.output) == (0, True), result.output
     (table,) = (content for path, (content, _) in OBJECTS.items() if path.endswith(".csv"))
-    assert {line.split(b",")[-1] for line in table.splitlines()[1:]} == {b"3"}
+    assert {row["model_version"] for row in csv.DictReader(table.decode().splitlines())} == {"3"}
     (copy,) = (tmp_path / "draw-tfx" / "models").glob("*/*")
     assert copy.name == "3" and {path.name for path in copy.parent.iterdir()} == {"3"}
     before = copy.stat().st_mtime_ns
