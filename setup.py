@@ -120,7 +120,7 @@ ONNX = [
 
 setup(
     name="draw-tfx",
-    version="0.1.0",
+    version="0.2.0",
     description="DRAW, a recurrent neural network for image generation (arXiv:1502.04623), as a TFX pipeline",
     long_description=README.read_text(encoding="utf-8") if README.exists() else None,
     long_description_content_type="text/markdown",

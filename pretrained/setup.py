@@ -4,7 +4,7 @@ from setuptools import setup
 
 setup(
     name="draw-tfx-models",
-    version="0.1.0",
+    version="0.2.0",
     description="Pretrained models of DRAW (arXiv:1502.04623) for draw-tfx",
     license="Apache-2.0",
     python_requires=">=3.10",

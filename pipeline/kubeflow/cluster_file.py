@@ -25,7 +25,7 @@ def _check_image(image: str) -> str:
     if not _IMAGE.fullmatch(image):
         raise ValueError(
             f"{strict_yaml.shown(image)} is no name of an image: give [REGISTRY/]NAME[:TAG][@DIGEST], with a NAME in "
-            "small letters, such as registry.example.com/draw-tfx:0.1.0."
+            "small letters, such as registry.example.com/draw-tfx:0.2.0."
         )
     return image
 

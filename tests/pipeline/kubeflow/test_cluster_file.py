@@ -114,7 +114,7 @@ def test_mistakes_are_told_with_their_place(tmp_path: Path, text: str, message: 
     "image",
     [
         "draw",
-        "draw-tfx:0.1.0",
+        "draw-tfx:0.2.0",
         "Registry.Example.com:5000/team/draw_tfx:V1.0",
         "localhost/draw",
         "[::1]:5000/draw:1",
