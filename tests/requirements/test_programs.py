@@ -29,7 +29,7 @@ def _named() -> set[str]:
     )
     programs = set(re.findall(r"\.venv/bin/([\w-]+)", text)) | set(re.findall(r"^\s*\$ ([\w-]+)", text, re.MULTILINE))
     programs |= {name for name in ("tfds", "tensorboard", "tfx") if re.search(rf"\b{name}\b", text + advice, re.I)}
-    return {name for name in programs if (BIN / name).is_file() and name not in ("python", "pip")}
+    return {name for name in programs if (BIN / name).is_file() and name not in ("python", "pip", "activate")}
 
 
 NAMED = sorted(_named())

@@ -103,6 +103,8 @@ async function pick() {
   if (versions.value === NEWEST) address.searchParams.delete("version");
   else address.searchParams.set("version", versions.value);
   history.replaceState(null, "", address);
+  // At once: what is drawn or loaded until the picked one is known would be prepared for the one before.
+  close();
   try {
     await show();
   } catch (error) {

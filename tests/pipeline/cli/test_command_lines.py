@@ -54,7 +54,8 @@ def test_every_command_refuses_what_it_does_not_know(name: str) -> None:
     assert (status, "No such option '--no-such-option'" in shown) == (2, True), shown
     # More than an argument takes.
     words = ["/dev/null"] * sum(isinstance(option, click.Argument) for option in command.params)
-    status, shown = _draw(name, *needed, *words, "stray", "words")
+    # Before the options, for one that takes several words would take these too.
+    status, shown = _draw(name, *words, "stray", "words", *needed)
     assert status == 2
     assert "stray" in shown or "/dev/null" in shown
 

@@ -132,11 +132,12 @@ def test_the_command_writes_and_tells(attention: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "reason"), [("none", "There is no model in"), ("gs://models/digits", "is an address at gs://")]
+    ("model", "status", "reason"),
+    [("none", 1, "There is no model in"), ("gs://models/digits", 2, "is an address at gs://")],
 )
-def test_a_model_that_is_not_there(model: str, reason: str, tmp_path: Path) -> None:
+def test_a_model_that_is_not_there(model: str, status: int, reason: str, tmp_path: Path) -> None:
     result = _draw("export", model, "-o", tmp_path)
-    assert (result.exit_code, reason in result.output) == (1, True), result.output
+    assert (result.exit_code, reason in result.output) == (status, True), result.output
 
 
 def test_a_model_of_before_says_how_it_gets_latent_variables(attention: Path, tmp_path: Path) -> None:

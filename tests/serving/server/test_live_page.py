@@ -130,6 +130,8 @@ def test_a_drawing_has_its_place_in_the_models_reference(tiny_folder: Path, visi
         with _client(running) as client:
             (place,) = client.score(image, seeds=np.zeros((1, 2), np.int64)).percentile
         expect(page.locator(".usual")).to_contain_text(f"This one is at {place:.1f}%: ")
+        # Before its server ends, whose silence it would complain about.
+        page.close()
 
 
 def _outlines(page: Page, selector: str, window: np.ndarray, size: int) -> None:
@@ -302,6 +304,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
 def test_a_loaded_picture_has_the_pixels_that_the_commands_score(server: Server, visit: Opener, tmp_path: Path) -> None:
     page = visit(server, "?model=tiny")
     page.locator("#model").select_option("looks")
+    expect(page.locator("#try")).to_be_visible()  # when the model is known
     for path in _pictures(tmp_path):
         expected = decode_picture(path.read_bytes(), 3, background=(0, 0, 0))
         page.locator("#clear").click()
@@ -315,6 +318,7 @@ def test_a_loaded_picture_has_the_pixels_that_the_commands_score(server: Server,
 def test_a_loaded_picture_is_prepared_as_the_models_own_were(server: Server, visit: Opener, tmp_path: Path) -> None:
     page = visit(server, "?model=tiny")
     page.locator("#model").select_option("own")
+    expect(page.locator("#try")).to_be_visible()  # when the model is known
     # A border that the crop cuts off, a frame that filling the shape cuts off, and what is left is half transparent.
     picture = np.zeros((60, 80, 4), np.uint8)
     picture[10:50, 10:70] = (0, 255, 0, 255)
@@ -366,6 +370,8 @@ def test_a_new_version_takes_over_and_what_is_drawn_stays(tiny_folder: Path, tmp
         expect(page.locator("#version")).to_have_text("newest (4)4")
         expect(page.locator("#nll_bound")).not_to_have_text("–")
         page_canvas.shows(page.locator("canvas.pad"), image[0])
+        # Before its server ends, whose silence it would complain about.
+        page.close()
 
 
 def test_a_server_of_another_origin_lists_no_models_and_may_refuse_the_page(
