@@ -108,6 +108,19 @@ def export_again(target: Path) -> None:
     _finish(scratch, metrics, task, target)
 
 
+def add_bound(target: Path, summary: Mapping[str, Any]) -> None:
+    """Adds the importance-weighted bound of the batch job's summary to the numbers and the card in `target`."""
+    metrics = json.loads((target / METRICS_FILE).read_text(encoding="utf-8"))
+    task = json.loads((target / _VERSION / "assets" / "task.json").read_text(encoding="utf-8"))
+    scratch = target.with_name(f"{target.name}.partial")
+    shutil.copytree(target, scratch)
+    _finish(scratch, {**metrics, **_weighted(summary)}, task, target)
+
+
+def _weighted(summary: Mapping[str, Any]) -> dict[str, Any]:
+    return {"importance_weighted": {**summary["importance_weighted_bound"], "samples": summary["samples"]}}
+
+
 def _finish(scratch: Path, metrics: Mapping[str, Any], task: Mapping[str, Any], target: Path) -> None:
     """Writes numbers and card beside the model in `scratch`, which takes the place of `target`."""
     names = [name for name in signature_definitions(scratch / _VERSION) if name != DEFAULT_SIGNATURE]
@@ -200,11 +213,19 @@ def main() -> None:
     parser.add_argument("--training", type=Path, help="the JSON file of stages")
     parser.add_argument("--validation", type=float, help="the bound or error while training, at its end")
     parser.add_argument("--train", type=float, help="the bound or error of the training batches at the end")
-    parser.add_argument("--scores", type=Path, help="a summary of the batch job of the test split, with many samples")
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        help="the batch job's summary of the test split, with many samples; alone, it is added to what is there",
+    )
     parser.add_argument("--remark", default="")
     options = parser.parse_args()
     if options.again:
         export_again(_PRETRAINED / options.task)
+        return
+    summary = json.loads(options.scores.read_text(encoding="utf-8")) if options.scores else None
+    if summary and options.training is None:
+        add_bound(_PRETRAINED / options.task, summary)
         return
     if options.training is None or options.validation is None:
         parser.error("a model of a run needs --training and --validation.")
@@ -215,9 +236,8 @@ def main() -> None:
         "train": options.train,
         "remark": options.remark,
     }
-    if options.scores:
-        summary = json.loads(options.scores.read_text(encoding="utf-8"))
-        facts["importance_weighted"] = {**summary["importance_weighted_bound"], "samples": summary["samples"]}
+    if summary:
+        facts |= _weighted(summary)
     if not math.isfinite(
         evaluation.metrics["error" if "error" in evaluation.metrics else "nll_bound"]["mean"] or math.nan
     ):

@@ -81,6 +81,18 @@ def test_exported_again_a_model_keeps_its_weights_and_its_other_assets(tmp_path:
     assert add_pretrained.hashes(target / "1") == after["sha256"]
 
 
+def test_an_importance_weighted_bound_is_added_to_numbers_and_card(tmp_path: Path) -> None:
+    target = tmp_path / "mnist"
+    shutil.copytree(ROOT / "mnist", target)
+    summary = {"importance_weighted_bound": {"mean": 81.5, "standard_error": 0.25}, "samples": 1000}
+    add_pretrained.add_bound(target, summary)
+    assert (
+        "| importance-weighted bound, 1000 samples | 81.50 ± 0.25 nats an image |" in (target / "README.md").read_text()
+    )
+    before, after = (json.loads((folder / pretrained.METRICS_FILE).read_text()) for folder in (ROOT / "mnist", target))
+    assert {key for key in after if after[key] != before.get(key)} == {"importance_weighted"}
+
+
 def test_the_weights_are_those_that_were_measured(name: str) -> None:
     """By 500 digits of a Python package: TensorFlow's versions agree on the bound to 1e-5."""
     metrics = pretrained.metrics(name)
