@@ -155,6 +155,8 @@ class _Calls:
             return None
         attempt = self._sent.pop(future)
         error = future.exception()
+        if error is not None and error.details() == "Invalid metadata":
+            raise CannotSend(error.details())  # As newer versions of gRPC say it; the others raise at once.
         if error is not None:
             self._pause(attempt, error)
             return None

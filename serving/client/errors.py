@@ -107,7 +107,7 @@ def from_rpc(
         message = f"{server} has more to do than it can: {details}. Ask again later, or with fewer chunks in flight."
     elif code in (status.UNAUTHENTICATED, status.PERMISSION_DENIED):
         kind, message = AccessDenied, f"{server} refuses access: {details}. Check the credentials and the metadata."
-    elif code is status.UNIMPLEMENTED and "Compression algorithm" in details:
+    elif code in (status.UNIMPLEMENTED, status.INTERNAL) and "Compression algorithm" in details:  # by gRPC's version
         kind = UnexpectedAnswer
         message = (
             f"{server} compresses its answers, and a small one can unpack to more than memory holds: {details}. "

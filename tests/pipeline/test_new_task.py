@@ -233,7 +233,7 @@ def test_the_command_writes_a_file_that_is_ready(photos: Path) -> None:
         ("My Parts", "photos", "my_parts would do"),
         ("parts", "nowhere", "nowhere, and no file is there"),
         ("nowhere/parts", "photos", "Cannot write nowhere/parts.yaml: No such file or directory. Choose another"),
-        ("/sys/parts", "photos", "Cannot write /sys/parts.yaml: "),
+        ("/proc/parts", "photos", "Cannot write /proc/parts.yaml: "),
         ("parts", "photos/kind0/broken.jpg", "No image in photos/kind0/broken.jpg can be read"),
     ],
 )

@@ -26,7 +26,7 @@ class Attempt:
         for split, count in (("fit", 23), ("watch", 13)):
             directory = root / files / f"Split-{split}"
             if not directory.exists():
-                tiny.write_examples(directory, tiny.make_images(TASK, count))
+                tiny.write_examples(directory, tiny.make_images(TASK, count, seed=len(files)))
         self.arguments = FnArgs(
             train_files=[str(root / files / "Split-fit" / "*")],
             eval_files=[str(root / files / "Split-watch" / "*")],
