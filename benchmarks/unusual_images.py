@@ -25,18 +25,19 @@ from serving import pretrained
 from serving.batch.seeds import seeds_for_ids
 from serving.images.pixel_draws import draw_pixels
 from serving.reference.complexity import complexity
+from serving.reference.distribution import Distribution
+from serving.reference.mahalanobis import Mahalanobis
 from serving.saved_model import newest_version
+from trainer.export import exporter
 from trainer.model import draw, learned_start, loss, network
-from trainer.task import GenerativeTask, Task
-from trainer.training import randomness, recurrence
+from trainer.task import GenerativeTask
+from trainer.training import initial_weights, randomness, recurrence
 
 SIDE = 28
 LETTERS = "ABCDEFGHJKMNPQRTUVWXY"
 """Those that no digit looks like: I, L, O, S and Z are left out."""
 RECALL = 0.95
 _ROWS = 100
-_RIDGE = 1e-3
-"""A share of each variance that is added to it, so that a covariance can be inverted."""
 
 
 class Statistics(NamedTuple):
@@ -55,6 +56,8 @@ class Statistics(NamedTuple):
 
 Score = Callable[[Statistics], np.ndarray]
 """Greater for more unusual images."""
+Features = Callable[[Statistics], dict[str, np.ndarray]]
+"""What a density is fitted to, by name, [n] each."""
 
 
 def image_sets(data_dir: str, count: int, *, binary_digits: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -149,12 +152,12 @@ class Model:
         """`late` are shares of the steps after which z_t comes from the prior."""
         directory = newest_version(directory)
         loaded = tf.saved_model.load(directory)
-        task = Task.from_json(Path(directory, "assets", "task.json").read_text(encoding="utf-8"))
+        task = exporter.read_task(directory)
         assert isinstance(task, GenerativeTask), task.name
         self.task = task
         self._score = loaded.signatures["score"]
         self._owner = loaded
-        weights = {name: tf.constant(value) for name, value in loaded._weights.items()}
+        weights = {name: tf.constant(value) for name, value in initial_weights.read_weights(directory).items()}
         self.kept_steps = tuple(max(1, round(share * task.glimpses)) for share in late)
         image = tf.TensorSpec([None, *task.image_shape], tf.float32)
         self._late_prior = tf.function(
@@ -205,15 +208,10 @@ def _late_prior_bound(
 
 def scores(known: Statistics) -> dict[str, Score]:
     """Returns the scores by name, calibrated on what the model says of the validation split."""
-    ordered = np.sort(known.nll_bound)
-
-    def typicality(of: Statistics) -> np.ndarray:
-        below = np.searchsorted(ordered, of.nll_bound) / (len(ordered) + 1)
-        return np.abs(below - 0.5)
-
+    bounds = Distribution.from_values(known.nll_bound)
     return {
         "bound": lambda of: of.nll_bound,
-        "typicality of the bound": typicality,
+        "typicality of the bound": lambda of: 1 - bounds.two_sided_p(of.nll_bound),
         "reconstruction": lambda of: of.reconstruction,
         "KL": lambda of: of.kl,
         "bound less complexity": lambda of: of.nll_bound - of.complexity,
@@ -229,38 +227,32 @@ def scores(known: Statistics) -> dict[str, Score]:
     }
 
 
-def _parts(of: Statistics) -> np.ndarray:
-    return np.column_stack([of.reconstruction, of.kl])
+def _parts(of: Statistics) -> dict[str, np.ndarray]:
+    return {"reconstruction": of.reconstruction, "kl": of.kl}
 
 
-def _steps(of: Statistics) -> np.ndarray:
-    return np.column_stack([of.reconstruction, of.kl_per_step])
+def _steps(of: Statistics) -> dict[str, np.ndarray]:
+    return {"reconstruction": of.reconstruction, **{f"kl_{t}": kl for t, kl in enumerate(of.kl_per_step.T)}}
 
 
-def _parts_and_complexity(of: Statistics) -> np.ndarray:
-    return np.column_stack([of.reconstruction, of.kl, of.complexity])
+def _parts_and_complexity(of: Statistics) -> dict[str, np.ndarray]:
+    return {**_parts(of), "complexity": of.complexity}
 
 
-def _mahalanobis(known: Statistics, features: Callable[[Statistics], np.ndarray]) -> Score:
+def _mahalanobis(known: Statistics, features: Features) -> Score:
     values = features(known)
-    mean, covariance = values.mean(axis=0), np.cov(values, rowvar=False)
-    inverse = np.linalg.inv(covariance + _RIDGE * np.diag(np.diag(covariance)))
-
-    def score(of: Statistics) -> np.ndarray:
-        away = features(of) - mean
-        return np.asarray(np.sqrt(np.einsum("ni,ij,nj->n", away, inverse, away)))
-
-    return score
+    fit = Mahalanobis.fit(values, tuple(values))
+    return lambda of: fit.distances(features(of))
 
 
-def _copod(known: Statistics, features: Callable[[Statistics], np.ndarray]) -> Score:
+def _copod(known: Statistics, features: Features) -> Score:
     """COPOD (Li et al., 2020), with tails that count from the calibration images alone."""
-    values = features(known)
+    values = np.column_stack(list(features(known).values()))
     ordered = np.sort(values, axis=0)
     skewness = np.mean((values - values.mean(axis=0)) ** 3, axis=0)
 
     def score(of: Statistics) -> np.ndarray:
-        columns = features(of)
+        columns = np.column_stack(list(features(of).values()))
         below = [np.searchsorted(ordered[:, i], columns[:, i], "right") for i in range(columns.shape[1])]
         above = [len(ordered) - np.searchsorted(ordered[:, i], columns[:, i], "left") for i in range(columns.shape[1])]
         left, right = (-np.log((np.stack(tail, axis=1) + 1) / (len(ordered) + 1)) for tail in (below, above))

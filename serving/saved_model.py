@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GRAPH_FILE = "saved_model.pb"
 """A folder without this file holds no SavedModel, or a half copied one."""
 TASK_FILE = os.path.join("assets", "task.json")
-_VARIABLES = os.path.join("variables", "variables.index")
+VARIABLES_FILE = os.path.join("variables", "variables.index")
 """Written last of all; only a model without variables may lack it."""
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -235,7 +235,7 @@ def newest_version(directory: str | os.PathLike[str]) -> str:
         versions = sorted((name for name in names if name.isascii() and name.isdecimal()), key=int)
         # The Pusher, or who copies a version by hand, makes the folder first, and the graph before the variables.
         graphs = [name for name in versions if tf.io.gfile.exists(os.path.join(path, name, GRAPH_FILE))]
-        whole = [name for name in graphs if tf.io.gfile.exists(os.path.join(path, name, _VARIABLES))] or graphs
+        whole = [name for name in graphs if tf.io.gfile.exists(os.path.join(path, name, VARIABLES_FILE))] or graphs
         if not whole:
             seen = f"only {', '.join(versions[-3:])}, without {GRAPH_FILE}" if versions else "none"
             raise NotASavedModel(

@@ -11,10 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-GRAPH_FILE = "saved_model.pb"
 SERVERS = ("http", "https", "grpc", "dns", "ipv4", "ipv6")
 """Schemes of a model server's address."""
-_VARIABLES = "variables/variables.index"
 
 
 class StagedModel(NamedTuple):
@@ -43,6 +41,8 @@ def stage(address: str) -> StagedModel:
     """
     from apache_beam.io.filesystems import FileSystems
 
+    from serving.saved_model import GRAPH_FILE, VARIABLES_FILE
+
     root = address.rstrip("/")
     found = {
         file.path.removeprefix(f"{root}/"): file
@@ -53,7 +53,7 @@ def stage(address: str) -> StagedModel:
     if version is None:
         raise ValueError(
             f"There is no model at {address}: expected a SavedModel, or its numbered versions, each with {GRAPH_FILE} "
-            f"and {_VARIABLES}."
+            f"and {VARIABLES_FILE}."
         )
     root = posixpath.join(root, version) if version else root
     prefix = f"{version}/" if version else ""
@@ -68,10 +68,12 @@ def stage(address: str) -> StagedModel:
 
 def _newest(files: Mapping[str, Any]) -> str | None:
     """Returns the greatest whole version; "" for a SavedModel without versions, and None for none."""
+    from serving.saved_model import GRAPH_FILE, VARIABLES_FILE
+
     if GRAPH_FILE in files:
         return ""
     versions = [path.partition("/")[0] for path in files if path.endswith(f"/{GRAPH_FILE}") and path.count("/") == 1]
-    whole = [name for name in versions if name.isascii() and name.isdecimal() and f"{name}/{_VARIABLES}" in files]
+    whole = [name for name in versions if name.isascii() and name.isdecimal() and f"{name}/{VARIABLES_FILE}" in files]
     return max(whole, key=int, default=None)
 
 

@@ -121,7 +121,7 @@ def latest_other_version(base_path: str, model_dir: str) -> str | None:
 
 def pushed_already(base_path: str, model_dir: str) -> str | None:
     """Finds the latest version below `base_path` if its content is the model's; None otherwise."""
-    versions = _versions(base_path) if fileio.isdir(base_path) else []
+    versions = _versions(base_path)
     if not versions:
         return None
     latest = os.path.join(base_path, max(versions, key=int))
@@ -134,7 +134,7 @@ def pushed_already(base_path: str, model_dir: str) -> str | None:
 def fingerprints(base_path: str) -> dict[str, str]:
     """Returns the fingerprint, or "" for none, of each complete version below `base_path`, which may be missing."""
     contents = {}
-    for version in _versions(base_path) if fileio.isdir(base_path) else []:
+    for version in _versions(base_path):
         try:
             contents[version] = str(_fingerprint(os.path.join(base_path, version)))
         except FileNotFoundError:
@@ -143,7 +143,9 @@ def fingerprints(base_path: str) -> dict[str, str]:
 
 
 def _versions(base_path: str) -> list[str]:
-    """Names the complete versions: Pusher copies the graph last."""
+    """Names the complete versions, none where the folder is missing: Pusher copies the graph last."""
+    if not fileio.isdir(base_path):
+        return []
     # Object stores list folders with a slash at their end.
     names = (name.rstrip("/") for name in fileio.listdir(base_path))
     return [name for name in names if name.isdecimal() and fileio.exists(os.path.join(base_path, name, GRAPH_FILE))]

@@ -18,7 +18,7 @@ from components.image_example_gen.image_names import TFDS_SCHEME, Survey, survey
 from components.image_example_gen.prepared_dataset import open_dataset
 from serving.cores import cores
 from serving.file_systems import connect
-from serving.images.array_files import Label
+from serving.images.array_files import Label, label_text
 from serving.images.bad_image import BadImage
 from serving.images.file_names import ARCHIVES, PARQUET, PICTURE, format_by_name
 from serving.images.file_reader import Lost, Piece, Row, pieces, rows
@@ -155,11 +155,7 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
             if len(sights) + len(unreadable) >= limit:
                 break
     class_counts = _class_counts(found, files) if found.are_pictures else {}
-    texts = {
-        label if isinstance(label, str) else label.decode(errors="replace")
-        for label in labels
-        if not isinstance(label, int)
-    }
+    texts = {label_text(label) for label in labels if not isinstance(label, int)}
     numbers = [label for label in labels if isinstance(label, int)]
     no_tables = all(format_by_name(path) in (PICTURE, *ARCHIVES) for path in files)
     names = tuple(class_counts) if found.are_pictures else named or tuple(sorted(texts))

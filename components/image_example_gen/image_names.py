@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from serving.file_systems import connect
 from serving.images import file_names, picture_archives
-from serving.images.array_files import Label
+from serving.images.array_files import Label, label_text
 from serving.images.bad_image import BadImage
 from serving.images.input_files import Inputs, find_inputs, list_all
 from serving.images.reading import open_file
@@ -68,8 +68,7 @@ class ImageNames:
             label = self.folder(name)
         if label is None:
             raise BadImage("it has no class: it lies in no folder of a class, and its file has no label")
-        if isinstance(label, bytes):
-            label = label.decode(errors="replace")
+        label = label_text(label)
         if label not in self.class_names:
             raise BadImage(f"its class is {label!r}; expected one of {', '.join(self.class_names) or 'the numbers'}")
         return self.class_names.index(label)

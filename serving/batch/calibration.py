@@ -12,13 +12,7 @@ import numpy as np
 from serving.batch.estimate import Estimate
 from serving.reference.drift import Drift, Sketch
 from serving.reference.flag_rule import FlagRule
-from serving.reference.image_scores import (
-    FLAG_BY,
-    TWO_SIDED,
-    calibrated_scores,
-    distances,
-    flag_p_values,
-)
+from serving.reference.image_scores import FLAG_BY, TWO_SIDED, calibrated_scores, unusualness
 from serving.reference.mahalanobis import LEAST
 from serving.reference.model_reference import BOUND, Reference
 
@@ -87,9 +81,7 @@ class Calibration:
         """Returns how unusual each image is that is to be flagged, and None for the others."""
         if self.rule is None or not images:
             return [None] * len(images)
-        scores = statistics(images)
-        p_values = flag_p_values(self.reference, self.rule.by, scores)
-        away = distances(self.reference, self.rule.by, scores)
+        p_values, away = unusualness(self.reference, self.rule.by, statistics(images))
         # An image of just the rate's quantile is flagged, whatever the last bit of its p-value is.
         flagged = p_values <= self.rule.rate * (1 + 1e-9)
         return [

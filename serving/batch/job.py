@@ -130,9 +130,7 @@ def score_batch(
 
 
 def _build(pipeline: beam.Pipeline, job: Job, calibration: Calibration | None, inputs: Inputs, places: Places) -> None:
-    images = dataclasses.replace(
-        job.model.images, threshold=job.threshold, background=job.background or job.model.images.background
-    ).resized(job.resize)
+    images = job.model.images.with_options(threshold=job.threshold, background=job.background, resize=job.resize)
     read = pipeline | "Images" >> ReadImages(inputs, images)
     scored = read["images"] | "Score" >> ScoreImages(job, calibration)
     rejected = (read[REJECTED], scored[REJECTED]) | "AllRejected" >> beam.Flatten()

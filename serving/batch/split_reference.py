@@ -18,7 +18,7 @@ from serving.batch.blocks import Block, score_blocks
 from serving.batch.calibration import statistics
 from serving.batch.estimate import Estimate
 from serving.batch.saved_model_scorer import SIGNATURE, SavedModelScorer, image_format
-from serving.images.array_files import Label
+from serving.images.array_files import Label, label_text
 from serving.images.bad_image import BadImage
 from serving.images.file_reader import Lost, Opener, open_local, pieces, rows
 from serving.images.image_format import ImageFormat
@@ -27,10 +27,6 @@ from serving.reference.model_reference import REFERENCE_FILE, BadReference, Refe
 from serving.saved_model import signature_definitions
 
 _ROWS = 512
-
-
-def _name(label: Label | None) -> Label | None:
-    return label.decode(errors="replace") if isinstance(label, bytes) else label
 
 
 class _Measured(NamedTuple):
@@ -99,9 +95,7 @@ def measure_reference(
             measured["complexity"] = complexity(np.stack([block.image for block in blocks]))
         for name, values in measured.items():
             columns.setdefault(name, []).append(values)
-        labels += [
-            each.label.decode(errors="replace") if isinstance(each.label, bytes) else each.label for each in batch
-        ]
+        labels += [label_text(each.label) if isinstance(each.label, bytes) else each.label for each in batch]
     if not labels:
         raise BadImage(f"There are no images in {', '.join(files) or 'no files'}.")
     return Reference.from_statistics(

@@ -62,3 +62,14 @@ class SeveralWords(click.types.StringParamType):
 
 draw_command = functools.partial(click.command, cls=StrictCommand)
 """As `click.command`, for a StrictCommand."""
+
+input_option = click.option(
+    "--input",
+    "inputs",
+    required=True,
+    multiple=True,
+    type=SeveralWords(),
+    metavar="PATTERN...",
+    help="Folders, files, and patterns of files; may be repeated.",
+)
+"""Adds the images of a command that reads any number of files, as `inputs`."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from typing import Any
 
 import click
 
 from serving import pretrained
-from serving.cli.command_line import SeveralWords, draw_command
+from serving.cli.command_line import draw_command, input_option
 from serving.cli.pixel_options import pixel_options
 from serving.cli.place_options import LocalName, readable_by_beam
 from serving.file_systems import connect
@@ -19,15 +18,7 @@ from serving.reference.model_reference import REFERENCE_FILE
 
 @draw_command()
 @click.argument("model", type=LocalName(), metavar="MODEL")
-@click.option(
-    "--input",
-    "inputs",
-    required=True,
-    multiple=True,
-    type=SeveralWords(),
-    metavar="PATTERN...",
-    help="Folders, files, and patterns of files, as of `draw score-batch`; may be repeated.",
-)
+@input_option
 @click.option("--split", default="validation", show_default=True, help="What to call these images.")
 @click.option("--overwrite", is_flag=True, help="Replace a reference that is there.")
 @pixel_options
@@ -52,10 +43,7 @@ def reference(model: str, inputs: tuple[str, ...], split: str, overwrite: bool, 
             model_dir = newest_version(pretrained.resolve(model))
             if os.path.exists(os.path.join(model_dir, REFERENCE_FILE)) and not overwrite:
                 raise ValueError(f"{os.path.join(model_dir, REFERENCE_FILE)} is there already: --overwrite it.")
-            images = image_format(model_dir)
-            images = dataclasses.replace(
-                images, threshold=pixels["threshold"], background=pixels["background"] or images.background
-            ).resized(pixels["resize"])
+            images = image_format(model_dir).with_options(**pixels)
             names = [readable_by_beam(name) for name in inputs]
             connect(names)
             files = [file.path for file in list_files(find_inputs(names))]

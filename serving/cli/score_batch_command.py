@@ -11,7 +11,7 @@ import click
 from serving import pretrained, staged_model
 from serving.beam_options import LOCAL_BEAM_ARGUMENTS
 from serving.cli.beam_command import BeamCommand
-from serving.cli.command_line import SeveralWords
+from serving.cli.command_line import input_option
 from serving.cli.interruption import interruptible
 from serving.cli.number_options import BATCH_ROWS, NATURAL, SAMPLES, SECONDS, SHARE, Real
 from serving.cli.pixel_options import pixel_options
@@ -34,15 +34,7 @@ _FORMATS = ("parquet", "csv", "jsonl")
     show_default=True,
     help="Name under which a server has the model.",
 )
-@click.option(
-    "--input",
-    "inputs",
-    required=True,
-    multiple=True,
-    type=SeveralWords(),
-    metavar="PATTERN...",
-    help="Folders, files, and patterns of files; may be repeated.",
-)
+@input_option
 @click.option("--output", required=True, metavar="PREFIX", help="What the names of the outputs begin with.")
 @click.option("--samples", type=SAMPLES, default=1, show_default=True, help="Noise samples for each image.")
 @click.option("--format", "file_format", type=click.Choice(_FORMATS), default="parquet", show_default=True)

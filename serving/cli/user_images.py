@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +28,8 @@ class UserImages(NamedTuple):
     def read(self, model: SignatureCalls) -> np.ndarray:
         """Reads images [n, H, W, C] float32 as the model takes them. Raises BadImage if any is not what it takes."""
         images = model.input_format() or self._format_by_signature(model)
-        background = self.background or images.background
-        images = dataclasses.replace(images, threshold=self.threshold, background=background)
-        return read_images(self.path, images.resized(self.resize))
+        images = images.with_options(threshold=self.threshold, background=self.background, resize=self.resize)
+        return read_images(self.path, images)
 
     def _format_by_signature(self, model: SignatureCalls) -> ImageFormat:
         metadata = model.metadata()

@@ -28,30 +28,24 @@ SIGNATURES = tuple(_INPUTS)
 
 def valid_inputs(server: Server, signature: str, rows: int = ROWS) -> dict[str, np.ndarray]:
     """Makes the inputs of a valid request: images of zeros and ones, which every task takes, and the seeds' noise."""
-    make = {"seed": _seeds, "image": _images, "z": _noise, "eps": _noise}
-    return {name: make[name](server, signature, rows) for name in _INPUTS[signature]}
-
-
-def _seeds(server: Server, signature: str, rows: int) -> np.ndarray:
-    del server, signature
-    return seed_rows(SEED, rows)
-
-
-def _images(server: Server, signature: str, rows: int) -> np.ndarray:
-    shape = server.metadata.image_shape
-    if shape is None:
-        raise BadInput(f"{signature} takes images of no fixed size.")
-    return np.random.default_rng(SEED).integers(0, 2, (rows, *shape)).astype(np.float32)
-
-
-def _noise(server: Server, signature: str, rows: int) -> np.ndarray:
-    del signature
-    return seed_noise(seed_rows(SEED, rows), *server.latent_shape())
+    seeds = seed_rows(SEED, rows)
+    inputs = {}
+    for name in _INPUTS[signature]:
+        if name == "seed":
+            inputs[name] = seeds
+        elif name == "image":
+            shape = server.metadata.image_shape
+            if shape is None:
+                raise BadInput(f"{signature} takes images of no fixed size.")
+            inputs[name] = np.random.default_rng(SEED).integers(0, 2, (rows, *shape)).astype(np.float32)
+        else:
+            inputs[name] = seed_noise(seeds, *server.latent_shape())
+    return inputs
 
 
 def metadata_has_the_signatures_of_the_contract(server: Server) -> None:
     """Checks names and dtypes of the inputs."""
-    present = _signatures(server)
+    present = signatures(server)
     if not present:
         raise ContractBroken(f"There is none of {sorted(SIGNATURES)}, only {sorted(server.metadata.signatures)}.")
     for name in present:
@@ -81,7 +75,7 @@ def the_default_signature_is_the_first_of_its_task(server: Server) -> None:
 
 def the_same_request_gets_the_same_answer(server: Server) -> None:
     """Checks that all randomness is the caller's."""
-    for name in _signatures(server):
+    for name in signatures(server):
         inputs = valid_inputs(server, name)
         again = server.answer(name, inputs)
         for key, array in server.answer(name, inputs).items():
@@ -91,7 +85,7 @@ def the_same_request_gets_the_same_answer(server: Server) -> None:
 def a_row_does_not_depend_on_its_batch(server: Server) -> None:
     """Checks rows alone, in another order, and among others."""
     order = np.array([3, 0, 4, 1, 2])
-    for name in _signatures(server):
+    for name in signatures(server):
         inputs = valid_inputs(server, name)
         together = server.answer(name, inputs)
         shuffled = server.answer(name, {key: value[order] for key, value in inputs.items()})
@@ -179,7 +173,7 @@ def a_label_is_the_most_probable_class(server: Server) -> None:
 
 def an_output_filter_keeps_what_it_names(server: Server) -> None:
     """Checks each output asked for alone."""
-    for name in _signatures(server):
+    for name in signatures(server):
         inputs = valid_inputs(server, name, 2)
         everything = server.answer(name, inputs)
         for key in everything:
@@ -205,7 +199,7 @@ CHECKS = (
 )
 
 
-def _signatures(server: Server) -> list[str]:
+def signatures(server: Server) -> list[str]:
     """Returns the signatures of the contract that the model has."""
     return [name for name in SIGNATURES if name in server.metadata.signatures]
 

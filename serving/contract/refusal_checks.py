@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 
 from serving.client import wire
-from serving.contract.answer_checks import SIGNATURES, valid_inputs
+from serving.contract.answer_checks import signatures, valid_inputs
 from serving.contract.tested_server import ContractBroken, Server, describe, require_same
 
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -58,7 +58,7 @@ def an_unknown_signature_is_a_failed_precondition(server: Server) -> None:
 
 def names_that_are_not_the_signatures_are_invalid(server: Server) -> None:
     """Checks a missing input, one too many, another name, and an unknown output."""
-    for name in _signatures(server):
+    for name in signatures(server):
         inputs = valid_inputs(server, name, 2)
         first = next(iter(inputs))
         rest = {key: value for key, value in inputs.items() if key != first}
@@ -76,7 +76,7 @@ def names_that_are_not_the_signatures_are_invalid(server: Server) -> None:
 
 def bad_arrays_are_invalid(server: Server) -> None:
     """Checks wrong dtypes, ranks, sizes and rows, and no rows at all."""
-    for name in _signatures(server):
+    for name in signatures(server):
         inputs = valid_inputs(server, name, 2)
         for key, array in inputs.items():
             bad = {
@@ -102,7 +102,7 @@ def bad_arrays_are_invalid(server: Server) -> None:
 
 def pixels_out_of_range_are_invalid(server: Server) -> None:
     """Checks values below 0, above 1, infinite and not a number, in one pixel of one row."""
-    for name in _signatures(server):
+    for name in signatures(server):
         inputs = valid_inputs(server, name, 2)
         if "image" not in inputs:
             continue
@@ -114,7 +114,7 @@ def pixels_out_of_range_are_invalid(server: Server) -> None:
 
 def latents_out_of_range_are_invalid(server: Server) -> None:
     """Checks latent variables and noise that are infinite, not a number, or far from any standard normal."""
-    for name in _signatures(server):
+    for name in signatures(server):
         inputs = valid_inputs(server, name, 2)
         for key in inputs.keys() & {"z", "eps"}:
             for value in (np.nan, np.inf, -np.inf, 3e38):
@@ -126,7 +126,7 @@ def latents_out_of_range_are_invalid(server: Server) -> None:
 
 def malformed_tensors_are_invalid(server: Server) -> None:
     """Checks content that does not fill the shape, impossible sizes, no dtype, and bytes that are no examples."""
-    for name in _signatures(server):
+    for name in signatures(server):
         for key in valid_inputs(server, name, 2):
             for what, spoil in _SPOILS.items():
                 request = server.request(name, valid_inputs(server, name, 2))
@@ -182,12 +182,8 @@ CHECKS = (
 )
 
 
-def _signatures(server: Server) -> list[str]:
-    return [name for name in SIGNATURES if name in server.metadata.signatures]
-
-
 def _any_signature(server: Server) -> str:
-    return _signatures(server)[0]
+    return signatures(server)[0]
 
 
 def _cut(tensor: Any) -> None:

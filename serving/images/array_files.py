@@ -25,6 +25,11 @@ _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _MAX_ID_BYTES = 2**16
 
 
+def label_text(name: str | bytes) -> str:
+    """Returns a class's name as text, whatever its bytes are."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
+
+
 class ArrayHeader(NamedTuple):
     """What an array's header claims."""
 

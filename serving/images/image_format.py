@@ -58,6 +58,13 @@ class ImageFormat:
         preparation = self.preparation or Preparation(resize=resize)
         return dataclasses.replace(self, preparation=dataclasses.replace(preparation, resize=resize))
 
+    def with_options(
+        self, *, threshold: float | None, background: Background | None, resize: str | None
+    ) -> ImageFormat:
+        """Returns the format that reads images as a user says; None leaves to the model what it says itself."""
+        background = background or self.background
+        return dataclasses.replace(self, threshold=threshold, background=background).resized(resize)
+
     def whole_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns [H, W, C] for [H, W], or [H W] in one row, of grey. Raises BadImage for any other shape.
 

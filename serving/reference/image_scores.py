@@ -45,16 +45,15 @@ def calibrated_scores(reference: Reference, statistics: Statistics) -> dict[str,
     return calibrated
 
 
-def flag_p_values(reference: Reference, by: str, statistics: Statistics) -> np.ndarray:
-    """Returns the p-values [n] of what FLAG_BY names: the smaller, the more unusual."""
-    name = FLAG_BY[by]
-    values, distribution = reference.scores_from(statistics)[name], reference.scores[name]
-    return distribution.two_sided_p(values) if by in TWO_SIDED else distribution.upper_p(values)
+def unusualness(reference: Reference, by: str, statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how unusual images are by what FLAG_BY names, [n] each.
 
-
-def distances(reference: Reference, by: str, statistics: Statistics) -> np.ndarray:
-    """Returns how far from the reference's middle, [n]: what ranks images that are beyond all of it."""
+    Their p-values, the smaller the more unusual; and how far from the reference's middle they are, which ranks images
+    that are beyond all of it.
+    """
     name = FLAG_BY[by]
     values, distribution = reference.scores_from(statistics)[name], reference.scores[name]
     away = (values - distribution.mean) / (distribution.standard_deviation or 1.0)
-    return np.abs(away) if by in TWO_SIDED else away
+    if by in TWO_SIDED:
+        return distribution.two_sided_p(values), np.abs(away)
+    return distribution.upper_p(values), away

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,22 +17,23 @@ _RIDGE = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Mahalanobis:
-    """A normal density over some of FEATURES, which makes one distance of them: the square root of a quadratic form.
+    """A normal density over statistics, which makes one distance of them: the square root of a quadratic form.
 
     After the likelihood path principle (Huang et al., 2024, arXiv:2401.04933): the statistics on the way to a bound
     tell more than their sum. An image with a usual bound may have an unusual share of KL in it.
     """
 
     features: tuple[str, ...]
+    """Of a model's reference some of FEATURES."""
     mean: np.ndarray
     """[d]."""
     precision: np.ndarray
     """[d, d]: the inverse covariance."""
 
     @classmethod
-    def fit(cls, values: Mapping[str, np.ndarray]) -> Mahalanobis:
-        """Fits FEATURES, those of them that there are, of n images: [n] each, n at least LEAST."""
-        features = tuple(name for name in FEATURES if name in values)
+    def fit(cls, values: Mapping[str, np.ndarray], features: Sequence[str] = FEATURES) -> Mahalanobis:
+        """Fits those of the features that there are, of n images: [n] each, n at least LEAST."""
+        features = tuple(name for name in features if name in values)
         columns = np.column_stack([values[name] for name in features])
         covariance = np.cov(columns, rowvar=False)
         ridge = _RIDGE * (1 + np.diag(covariance))

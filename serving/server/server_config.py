@@ -72,16 +72,23 @@ class ServerConfig:
     """Seconds that requests under way get to finish on shutdown."""
 
     def __post_init__(self) -> None:
-        positive = (
-            *("rest_api_timeout_in_ms", "rest_api_num_threads", "grpc_max_threads", "max_memory_mb"),
-            *("max_request_rows", "max_request_bytes", "max_message_bytes", "max_response_bytes"),
-        )
-        natural = (
-            *("file_system_poll_wait_seconds", "model_config_file_poll_wait_seconds", "max_waiting_requests"),
-            *("load_timeout_seconds", "grace_seconds"),
-        )
-        for name in positive + natural:
-            if not getattr(self, name) >= (minimum := int(name in positive)):
+        minimums = {
+            "rest_api_timeout_in_ms": 1,
+            "rest_api_num_threads": 1,
+            "grpc_max_threads": 1,
+            "max_memory_mb": 1,
+            "max_request_rows": 1,
+            "max_request_bytes": 1,
+            "max_message_bytes": 1,
+            "max_response_bytes": 1,
+            "file_system_poll_wait_seconds": 0,
+            "model_config_file_poll_wait_seconds": 0,
+            "max_waiting_requests": 0,
+            "load_timeout_seconds": 0,
+            "grace_seconds": 0,
+        }
+        for name, minimum in minimums.items():
+            if not getattr(self, name) >= minimum:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {minimum}.")
         if not self.models and self.model_config_file is None:
             raise ValueError("There is no model to serve: name the folder of one, or a model_config_file.")

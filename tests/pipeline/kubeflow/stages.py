@@ -5,22 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
-from typing import Any
 
-from tfx import types
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import standard_artifacts
+
+from components.declared_component import Artifacts, Properties
 
 
 class Judge(BaseExecutor):
     """Blesses a model where `greatest` is at least what is in the model's file; says what it has seen."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         (model,), (examples,), (blessing,) = input_dict["model"], input_dict["examples"], output_dict["blessing"]
         assert isinstance(model, standard_artifacts.Model)
         assert isinstance(examples, standard_artifacts.Examples)
@@ -38,12 +33,7 @@ class Judge(BaseExecutor):
 class Talkative(BaseExecutor):
     """Logs as TFX and Beam do, warns, and says of which run it is a part."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         for name in ("absl", "apache_beam", "root"):
             logging.getLogger(name).info("information of %s", name)
         logging.getLogger("tensorflow").warning("deprecated")
@@ -54,10 +44,5 @@ class Talkative(BaseExecutor):
 class Defective(BaseExecutor):
     """Raises what nobody has foreseen."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         raise KeyError("image")

@@ -9,11 +9,9 @@ import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tensorflow as tf
-from tfx import types
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.schema_gen.import_schema_gen.executor import Executor
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
@@ -21,6 +19,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 
 from components.curated_schema import schema_text
+from components.declared_component import Artifacts, Properties
 from pipeline import create_pipeline
 from pipeline.local import log
 from pipeline.local.console import RunConsole
@@ -31,12 +30,7 @@ from trainer import tasks
 class _SpeakingExecutor(Executor):
     """Imports the schema, and says so in every way that there is."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Properties) -> None:
         super().Do(input_dict, output_dict, exec_properties)
         print("printed")
         logging.getLogger("elsewhere").error("logged")
