@@ -543,8 +543,8 @@ def test_a_stop_answers_what_is_under_way(
         with urllib.request.urlopen(page, timeout=20) as answer:
             return float(re.search(rb"^draw_serving_waiting_requests (.*)$", answer.read(), re.MULTILINE)[1])
 
-    def spin(number: int) -> list[int]:
-        inputs = {"turns": [100_000], "number": [number]}
+    def spin(number: int, turns: int) -> list[int]:
+        inputs = {"turns": [turns], "number": [number]}
         if protocol == "gRPC":
             arrays = {alias: np.array(value) for alias, value in inputs.items()}
             return client.predict(request(arrays, signature="spin"), timeout=60)["number"].tolist()
@@ -554,8 +554,10 @@ def test_a_stop_answers_what_is_under_way(
             return json.loads(answer.read())["outputs"]["number"]
 
     with tiny_servable.client(server.grpc_port) as client, futures.ThreadPoolExecutor(3) as callers:
-        answers = [callers.submit(spin, number) for number in range(3)]
-        # One is computed, and the others wait for the only thread.
+        # One is computed for about two seconds, and the others wait for the only thread.
+        answers = [callers.submit(spin, 0, turns=400_000)]
+        _wait_for(lambda: server._budget.reserved > 0)
+        answers += [callers.submit(spin, number, turns=1) for number in (1, 2)]
         _wait_for(lambda: waiting() == 2)
         server.stop()
         assert [answer.result() for answer in answers] == [[0], [1], [2]]
