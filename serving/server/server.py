@@ -38,6 +38,11 @@ _log = logging.getLogger(__name__)
 
 _MIN_IDLE_SECONDS, _MAX_IDLE_SECONDS = 3, 300
 _HANDSHAKE_SECONDS = 10
+_CONNECTION_SECONDS = 600
+"""After which a connection takes no more calls, for its client to open another, and after as many more ends.
+
+So a caller that never reads a large answer holds memory for it no longer than that.
+"""
 _STREAMS = 1000
 
 
@@ -307,11 +312,13 @@ def _scheduler(config: ServerConfig, metrics: Metrics) -> Scheduler:
 
 
 def _connection_arguments(most: int) -> dict[str, int | str]:
-    """Makes gRPC close connections that ask nothing; the sooner, the fewer may be open."""
+    """Makes gRPC close connections that ask nothing, the sooner, the fewer may be open, and those that are old."""
     idle_seconds = min(_MAX_IDLE_SECONDS, max(_MIN_IDLE_SECONDS, most // 10))
     return {
         "grpc.max_allowed_incoming_connections": most,
         "grpc.max_connection_idle_ms": 1000 * idle_seconds,
+        "grpc.max_connection_age_ms": 1000 * _CONNECTION_SECONDS,
+        "grpc.max_connection_age_grace_ms": 1000 * _CONNECTION_SECONDS,
         "grpc.server_handshake_timeout_ms": 1000 * min(idle_seconds, _HANDSHAKE_SECONDS),
         "grpc.keepalive_time_ms": 60_000,
         "grpc.keepalive_timeout_ms": 20_000,

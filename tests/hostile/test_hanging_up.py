@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pathlib
 import socket
 import struct
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from serving.server import Server, ServerConfig, models_from_folder
+from serving.server import server as server_module
 from tests.serving import tiny_servable
 
 _SECOND = 200_000
@@ -107,3 +109,43 @@ def test_a_caller_that_says_that_it_asks_nothing_more_is_answered(server: Server
             received += piece
     received = received.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 200 ") and b'"number":[7]' in received, received
+
+
+def test_an_answer_over_grpc_that_is_never_read_gives_its_memory_back(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC has no deadline for it, and a client that it did not write may answer its pings and let no byte come."""
+    monkeypatch.setattr(server_module, "_CONNECTION_SECONDS", 1)
+    base = tmp_path / tiny_servable.NAME
+    tiny_servable.save(base, 1, offset=0.0)
+    rows = np.ones((100, 3), np.float32)
+    with Server(ServerConfig(models=models_from_folder(base))) as server:
+        with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=20) as caller:
+            caller.sendall(_http2_call(tiny_servable.request({"x": rows}, signature="widen").SerializeToString()))
+            # Six megabytes, of which HTTP/2 sends 64 KiB unasked.
+            _wait_for(lambda: server._budget.reserved > rows.shape[0] * 15_000 * 4)
+            _wait_for(lambda: not server._budget.reserved)
+        # Whoever asks call by call does not notice that its connections end.
+        with tiny_servable.client(server.grpc_port) as client:
+            until = time.monotonic() + 3
+            while time.monotonic() < until:
+                assert client.predict(tiny_servable.request(tiny_servable.rows(1)))["y"].shape == (1, 3)
+
+
+def _http2_call(message: bytes) -> bytes:
+    """A client's first bytes, with a call of Predict."""
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
+
+    def text(value: bytes) -> bytes:
+        return bytes([len(value)]) + value
+
+    # HPACK: names of its table, and values that are neither compressed nor remembered.
+    method, scheme, path, authority = b"\x83", b"\x86", b"\x04", b"\x01"
+    head = method + scheme + path + text(b"/tensorflow.serving.PredictionService/Predict")
+    head += authority + text(b"localhost")
+    head += b"\x00" + text(b"content-type") + text(b"application/grpc") + b"\x00" + text(b"te") + text(b"trailers")
+    body = struct.pack("!BI", 0, len(message)) + message
+    settings, headers, data = frame(4, 0, 0, b""), frame(1, 4, 1, head), frame(0, 1, 1, body)
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + headers + data
