@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from serving.client import Client, UnexpectedAnswer, wire
+from serving.contract import tested_server
 from serving.contract.all_checks import check_server
-from serving.contract.tested_server import Server as TestedServer
 from serving.local_model import LocalModel
 from serving.reference.complexity import complexity
 from serving.reference.model_reference import REFERENCE_FILE, Reference
@@ -173,7 +173,7 @@ def test_a_reference_that_is_no_use_costs_no_score(folder: Path, tmp_path: Path)
         assert client.score(_images(2)).percentile is None
         with pytest.raises(UnexpectedAnswer, match="reference cannot be used"):
             client.reference()
-        (fault,) = [each.fault for each in check_server(TestedServer(client)) if each.fault]
+        (fault,) = [each.fault for each in check_server(tested_server.Server(client)) if each.fault]
         assert "reference cannot be used" in fault
         assert _get(running, "/live/reference.json?model=tiny&version=5") == (200, None)
     with LocalModel(str(bad), name="tiny") as model:
@@ -231,4 +231,4 @@ def test_the_live_page_gets_the_bounds(server: Server, folder: Path) -> None:
 
 def test_a_server_with_a_reference_keeps_to_the_contract(server: Server) -> None:
     with Client(f"127.0.0.1:{server.grpc_port}", model="tiny") as client:
-        assert [each.check for each in check_server(TestedServer(client)) if each.fault] == []
+        assert [each.check for each in check_server(tested_server.Server(client)) if each.fault] == []
