@@ -94,6 +94,12 @@ def read_rows(file: IO[bytes], header: ArrayHeader, count: int) -> Iterator[np.n
         remaining -= sound
 
 
+def check_begin(archive: zipfile.ZipFile) -> None:
+    """Raises ValueError where bytes stand before a ZIP archive's first member, as where two are joined."""
+    if first := min((info.header_offset for info in archive.infolist()), default=0):
+        raise ValueError(f"{first:,} bytes stand before its first file: another archive's?")
+
+
 def array_names(archive: zipfile.ZipFile) -> list[str]:
     """Returns the names of an .npz file's arrays."""
     return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]

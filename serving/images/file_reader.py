@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import lzma
@@ -180,6 +181,7 @@ def _cut(file: IO[bytes], piece: Piece, size: int | None, images: ImageFormat) -
         yield from _cut_array(header, piece, None if size is None else size - file.tell(), images)
     elif piece.format == file_names.NPZ:
         with zipfile.ZipFile(file) as archive:
+            array_files.check_begin(archive)
             arrays = array_files.image_arrays(array_files.array_names(archive))
             for name in arrays:
                 array = piece._replace(part=name, several=len(arrays) > 1)
@@ -305,7 +307,11 @@ def _archive(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row
     archive = posixpath.basename(piece.path)
     for number, member in enumerate(picture_archives.read_members(file, piece.format)):
         name = os.fsencode(posixpath.normpath(posixpath.join(archive, member.name)))
-        yield Row(number, name, lambda content=member.content: images.from_picture(content), member.label)  # type: ignore[misc]
+        yield Row(number, name, functools.partial(_from_member, member.content, images), member.label)
+
+
+def _from_member(content: bytes | BadImage, images: ImageFormat) -> np.ndarray:
+    return _raise(content) if isinstance(content, BadImage) else images.from_picture(content)
 
 
 def _picture(file: IO[bytes], piece: Piece, images: ImageFormat) -> Iterator[Row]:

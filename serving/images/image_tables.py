@@ -143,16 +143,25 @@ def read_csv(file: IO[bytes], images: ImageFormat) -> Iterator[Cells]:
     """Yields the rows of a CSV file with a pixel a cell.
 
     The first line may name the columns; all are pixels but those named as a label or an id. Without names a cell more
-    than there are pixels is the label, which comes first. Raises ValueError if the file is no such table.
+    than there are pixels is the label, which comes first. Where pandas has named the columns 0, 1, 2 and so on, the
+    line is refused as a row, unless it goes beyond what a pixel can be. Raises ValueError if the file is no such table.
     """
     lines = _lines(file)
     first = next(lines, "")
     names = [cell.strip(' "').lower() for cell in first.split(",")]
     columns, identity, label = list(range(len(names))), None, None
-    if has_names := not all(map(_is_number, names)):
+    counts = names == [str(place) for place in range(len(names))]
+    are_numbers = [_is_number(name) for name in names]
+    if has_names := not any(are_numbers) or not {*names}.isdisjoint(_NO_PIXELS) or (counts and len(names) > 256):
         columns = [place for place, name in enumerate(names) if name not in _NO_PIXELS]
         identity = next((place for place, name in enumerate(names) if name in _ID_COLUMNS), None)
         label = next((place for place, name in enumerate(names) if name in _LABEL_COLUMNS), None)
+    elif not all(are_numbers):
+        hole = names[are_numbers.index(False)]
+        raise ValueError(
+            f"its first line has {hole[:40]!r} among numbers, so it may be names or a row; expected 'label' or 'id' "
+            "among names, and numbers alone in a row"
+        )
     elif not images.takes((len(columns),)):
         label = columns.pop(0)
     if not images.takes((len(columns),)):
@@ -166,6 +175,9 @@ def read_csv(file: IO[bytes], images: ImageFormat) -> Iterator[Cells]:
         kind: Label | None = None
         if label is not None and label < len(cells):
             kind = int(cells[label]) if cells[label].isdecimal() else cells[label]
+        if counts and cells == names:
+            yield Cells(name, _refuse_counting, kind)
+            continue
         yield Cells(name, lambda cells=cells: _from_cells(cells, len(names), columns, images), kind)  # type: ignore[misc]
 
 
@@ -177,6 +189,13 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
                 raise ValueError(f"a line has more than {_MAX_LINE:,} characters")
             if line.strip():
                 yield line.rstrip("\r\n")
+
+
+def _refuse_counting() -> np.ndarray:
+    raise BadImage(
+        "its line counts from 0, as the columns do that pandas names; write no names (header=False) or others, or, if "
+        "it is an image, another format"
+    )
 
 
 def _is_number(cell: str) -> bool:

@@ -11,12 +11,14 @@
 | an embedded RGB or grey profile | as they are: the profile is not applied |
 | floats, 32-bit or signed integers, CMYK, Lab | refused: what is black or white is not known |
 | several frames | refused: a frame that is not scored would be lost |
+| a frame that does not fill it (GIF) | refused: what lies beside it is not known |
 """
 
 from __future__ import annotations
 
 import io
 import re
+import zlib
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,10 @@ _SIGNATURES = re.compile(
     re.DOTALL,
 )
 _ORIENTATION = 0x0112
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
+_TIFF_BITS, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _TIFF_PLANES, _TIFF_SAMPLE_FORMAT = 258, 259, 262, 284, 339
+_TIFF_BYTES = 279, 325
+"""Of each strip, or of each tile."""
+_TIFF_RGB, _TIFF_YCBCR = 2, 6
 _PNG_DEPTH = 24
 """The place of the bit depth in a PNG file, whose first chunk is always IHDR."""
 
@@ -73,7 +78,9 @@ def decode_picture(
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _check_size(picture, channels, shapes)
+            _check_size(picture, content, channels, shapes)
+            if picture.format == "PNG":
+                _check_sums(content)
             if at_least is not None and picture.format == "JPEG":
                 rows, columns = at_least if _orientation(picture) <= 4 else at_least[::-1]
                 picture.draft(None, (columns, rows))
@@ -85,7 +92,7 @@ def decode_picture(
     except UnidentifiedImageError as error:  # its own message names an object in memory
         raise BadImage("it is no picture that can be read; expected PNG, JPEG, TIFF, WEBP, GIF, BMP or PNM") from error
     except Exception as error:  # a broken file makes Pillow raise almost anything
-        raise BadImage(f"it cannot be read as a picture: {error or type(error).__name__}") from error
+        raise BadImage(f"it cannot be read as a picture: {str(error) or type(error).__name__}") from error
 
 
 def picture_size(content: bytes) -> tuple[int, int]:
@@ -102,19 +109,49 @@ def _upright_size(picture: Image.Image) -> tuple[int, int]:
     return (columns, rows) if is_turned else (rows, columns)
 
 
-def _check_size(picture: Image.Image, channels: int, shapes: tuple[tuple[int, ...], ...] | None) -> None:
+def _check_size(
+    picture: Image.Image, content: bytes, channels: int, shapes: tuple[tuple[int, ...], ...] | None
+) -> None:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise BadImage(f"it has {width:,} x {height:,} pixels; expected at most {MAX_PIXELS:,}")
     # A JPEG with a preview or a depth map is an MPO; its first image is the picture.
-    if picture.format != "MPO" and getattr(picture, "is_animated", False):
+    if (picture.format != "MPO" and getattr(picture, "is_animated", False)) or _is_followed(picture, content):
         raise BadImage("it has several frames; expected one. Save each frame as a file of its own")
+    if picture.format == "GIF" and picture.dispose_extent != (0, 0, width, height):  # type: ignore[attr-defined]
+        raise BadImage(
+            f"its frame does not fill its {width:,} x {height:,} pixels, and what lies beside it is not known"
+        )
     if shapes is None:
         return
     shape = (*_upright_size(picture), channels)
     if shape not in shapes:
         expected = " or ".join(str(list(shape)) for shape in shapes)
         raise BadImage(f"its shape is {list(shape)}; expected {expected}")
+
+
+def _is_followed(picture: Image.Image, content: bytes) -> bool:
+    """Whether a PNM of bytes, not of text, has another one behind it, as `cat` or ffmpeg puts them there."""
+    if picture.format != "PPM" or picture.tile[0][0] == "ppm_plain":
+        return False
+    _, _, offset, args = picture.tile[0]
+    is_deep = picture.mode == "I" or (isinstance(args, tuple) and args[1] > 255)
+    row = picture.width * len(picture.getbands()) * (2 if is_deep else 1)
+    end = offset + picture.height * ((picture.width + 7) // 8 if picture.mode == "1" else row)
+    return content[end : end + 2] in (b"P4", b"P5", b"P6")
+
+
+def _check_sums(content: bytes) -> None:
+    """Raises BadImage where a part of a PNG does not fit its checksum: Pillow does not look at those of the pixels."""
+    view = memoryview(content)
+    place, kind = 8, b""
+    while kind != b"IEND" and place < len(view):
+        end = place + 8 + int.from_bytes(view[place : place + 4], "big")
+        kind = bytes(view[place + 4 : place + 8])
+        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            name = kind.decode(errors="replace")
+            raise BadImage(f"it cannot be read as a picture: its part {name!r} does not fit its checksum")
+        place = end + 4
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -134,8 +171,7 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def _pixels(picture: Image.Image, content: bytes, channels: int, background: Background | None) -> np.ndarray:
     tags: Any = getattr(picture, "tag_v2", {})
-    if set(np.ravel(tags.get(_TIFF_SAMPLE_FORMAT, 1))) != {1}:
-        raise BadImage("its pixels are floats or signed integers, of which the range is not known; save 8 or 16 bits")
+    _check_tags(tags, picture.width * picture.height)
     picture.load()
     mode = picture.mode
     if mode.startswith("I;16") or (mode == "I" and picture.format in ("PNG", "PPM")):
@@ -156,6 +192,21 @@ def _pixels(picture: Image.Image, content: bytes, channels: int, background: Bac
         return grey[..., None]
     rgb = np.repeat(grey[..., None], 3, axis=2)
     return _channels(_laid_on(rgb, alpha, background), channels)
+
+
+def _check_tags(tags: Any, pixels: int) -> None:
+    """Raises BadImage for a TIFF that Pillow would read as something else than it is. Others have no tags."""
+    if set(np.ravel(tags.get(_TIFF_SAMPLE_FORMAT, 1))) != {1}:
+        raise BadImage("its pixels are floats or signed integers, of which the range is not known; save 8 or 16 bits")
+    bits, kind = np.ravel(tags.get(_TIFF_BITS, 1)), tags.get(_TIFF_PHOTOMETRIC)
+    is_raw = tags.get(_TIFF_COMPRESSION, 1) == 1
+    if tags.get(_TIFF_PLANES) == 2 and len(bits) > 1 and (kind != _TIFF_RGB or (is_raw and set(bits) != {8})):
+        raise BadImage("its channels lie in planes, which are read of RGB of 8 bits alone; save them interleaved")
+    if is_raw and kind == _TIFF_YCBCR:
+        raise BadImage("its pixels are YCbCr that is not compressed, which is not read; save RGB")
+    stored = next((sum(tags[tag]) for tag in _TIFF_BYTES if tag in tags), None)
+    if is_raw and stored is not None and 8 * stored < pixels * int(bits.sum()):
+        raise BadImage(f"its strips have {stored:,} bytes, too few for its pixels")
 
 
 def _deep_grey(pixels: np.ndarray, bits: int, key: Any) -> tuple[np.ndarray, np.ndarray | None]:

@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,35 @@ def parquet() -> bytes:
     return file.getvalue()
 
 
+@functools.cache
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for row, image in enumerate(IMAGES):
+            archive.writestr(f"{row}.png", saved(image))
+    return file.getvalue()
+
+
+def tar_of(members: dict[str, bytes | tarfile.TarInfo]) -> bytes:
+    """An archive that ends with its mark, and without the padding that may follow it."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in members.items():
+            if isinstance(content, tarfile.TarInfo):
+                archive.addfile(content)
+                continue
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    blocks = -(-len(file.getvalue().rstrip(b"\0")) // tarfile.BLOCKSIZE)
+    return file.getvalue()[: (blocks + 1) * tarfile.BLOCKSIZE]
+
+
+@functools.cache
+def tar() -> bytes:
+    return tar_of({f"{row}.png": saved(image) for row, image in enumerate(IMAGES)})
+
+
 FILES: dict[str, Callable[[], bytes]] = {
     "a.npy": npy,
     "flat.npy": lambda: npy(IMAGES.reshape(COUNT, 35)),
@@ -143,7 +173,17 @@ FILES: dict[str, Callable[[], bytes]] = {
     "a.csv.gz": lambda: gzip.compress(csv(), mtime=0),
     "bom.csv": lambda: b"\xef\xbb\xbf" + csv().replace(b"\n", b"\r\n"),
     "a.parquet": parquet,
+    "a.zip": zipped,
+    "a.tar": tar,
+    "a.tar.gz": lambda: gzip.compress(tar(), mtime=0),
 }
+ARCHIVES = ("a.zip", "a.tar", "a.tar.gz")
+
+
+def identity_of(name: str, row: int) -> str:
+    if name in ARCHIVES:
+        return f"{name}/{row}.png"
+    return str(row) if name == "packed.npz" else f"{name}:{row}"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -151,7 +191,7 @@ def test_each_format_has_the_same_pixels(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(FILES[name]())
     reading = read(tmp_path / name)
     assert (reading.bad, reading.lost) == ([], [])
-    named = {str(row) if name == "packed.npz" else f"{name}:{row}": image for row, image in enumerate(EXPECTED)}
+    named = {identity_of(name, row): image for row, image in enumerate(EXPECTED)}
     assert reading.images.keys() == named.keys()
     for identity, image in named.items():
         np.testing.assert_array_equal(reading.images[identity][..., 0], image)
@@ -183,14 +223,15 @@ def test_a_file_that_is_cut_anywhere_loses_nothing_unseen(name: str, tmp_path: P
     for size in sorted({*range(0, len(whole), max(1, len(whole) // 150)), *range(len(whole) - 20, len(whole))} | ends):
         path.write_bytes(whole[:size])
         reading = read(path)
+        rows_by_id = {identity_of(name, row): row for row in range(COUNT)}
         for identity, image in reading.images.items():
-            row = int(identity.rpartition(":")[2])
+            row = rows_by_id[identity]
             if "csv" not in name:  # the last number of a CSV file may be cut
                 np.testing.assert_array_equal(image[..., 0], EXPECTED[row])
         if size not in ends - {0} and not name.endswith(".csv"):
             assert reading.lost, size
         if reading.is_whole and reading.lost:
-            assert reading.counted == COUNT == reading.claimed
+            assert reading.counted == COUNT == reading.claimed, size
 
 
 def damaged(whole: bytes, seed: int) -> bytes:
@@ -225,8 +266,11 @@ def test_of_a_damaged_file_every_claimed_row_is_accounted_for(
     assert reading.counted >= reading.claimed
     if reading.is_whole and reading.claimed:
         assert reading.counted == reading.claimed
+    # Nothing in an archive claims a number, but each picture is given, refused, or behind a place that is known.
+    if name in ARCHIVES and reading.is_whole:
+        assert reading.counted == COUNT
     # What has checksums never gives other pixels than those that were written.
-    if ".npz" in name or ".gz" in name or "tfrecord" in name:
+    if ".npz" in name or ".gz" in name or "tfrecord" in name or name in ARCHIVES:
         for image in reading.images.values():
             assert any(np.array_equal(image[..., 0], expected) for expected in EXPECTED)
 
@@ -273,6 +317,16 @@ def _huge_row() -> bytes:
     return file.getvalue()
 
 
+def counted(columns: int) -> bytes:
+    return ",".join(map(str, range(columns))).encode() + b"\n"
+
+
+def link(name: str, target: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.LNKTYPE, target
+    return info
+
+
 ODD: dict[str, tuple[str, bytes, int | None, str]] = {
     "a billion rows": ("a.npy", npy_claiming("(1000000000, 7, 5)"), 10**9 - 22, "claims 1,000,000,000 rows.* after 22"),
     "10^15 rows": ("a.npy", npy_claiming("(1000000000000000, 7, 5)"), 10**15 - 22, "and the file ends after 22"),
@@ -298,7 +352,18 @@ ODD: dict[str, tuple[str, bytes, int | None, str]] = {
     "five bytes": ("a.tfrecord", b"\1\2\3\4\5", None, "ends within a record's length"),
     "something else": ("anything", b"\x7fELF and more", None, "it begins with 7f 45 4c 46.*; expected a TFRecord"),
     "a CSV of something else": ("a.csv", b"name,age\nme,7\n", None, "first line is 'name,age', of 2 columns; expected"),
+    "a CSV whose first row has a hole": ("a.csv", csv(header=False).replace(b",", b",NA,", 1), None, "has 'na' among"),
+    "a CSV with an unnamed index": ("a.csv", b"," + counted(35) + b"0," + b"9," * 34 + b"9\n", None, "has '' among"),
+    "a TAR that is cut between two files": ("a.tar", tar()[:2048], None, "ends without its mark"),
+    "a TAR with a damaged header": ("a.tar", tar()[:1030] + b"x" + tar()[1031:], None, "neither a file's header nor"),
+    "two TARs in one": ("a.tar", tar() * 2, None, "neither a file's header nor the archive's end"),
+    "two ZIPs in one": ("a.zip", zipped() * 2, None, "bytes stand before its first file"),
+    "two NPZs in one": ("a.npz", npz(image=IMAGES) * 2, None, "bytes stand before its first file"),
     "a CSV that is none": ("a.csv", b"\xff\xfe\0\0" * 9, None, "cannot be read"),
+    "a picture without a suffix in an archive": ("a.tar", tar_of({"a": saved(IMAGES[0])}), 0, "its name is that of no"),
+    "a table in an archive": ("a.tar", tar_of({"a.npy": npy()}), 0, "its name is that of no picture"),
+    "a link in an archive": ("a.tar", tar_of({"a": link("a.png", "b/c.png")}), 0, "it is a link to b/c.png"),
+    "a CSV with the names of pandas": ("a.csv", counted(35) + b"9," * 34 + b"9\n", 0, "its line counts from 0"),
     "a picture of another size": ("a.png", saved(IMAGES[0].T), 0, "its shape is"),
 }  # fmt: skip
 
@@ -316,6 +381,32 @@ def test_an_odd_file_is_one_line_with_the_reason(case: str, tmp_path: Path) -> N
     assert lost.rows == lost_rows
     with pytest.raises(BadImage, match=reason):
         raise BadImage(lost.reason)
+
+
+def test_of_an_archive_each_damaged_picture_is_one_row(tmp_path: Path) -> None:
+    place = zipped().index(saved(IMAGES[4])) + 50
+    content = zipped()[:place] + bytes([zipped()[place] ^ 1]) + zipped()[place + 1 :]
+    (tmp_path / "a.zip").write_bytes(content)
+    reading = read(tmp_path / "a.zip")
+    assert reading.bad == ["it cannot be read: Bad CRC-32 for file '4.png'"] and not reading.lost
+    assert list(reading.images) == [f"a.zip/{row}.png" for row in range(COUNT) if row != 4]
+
+
+def test_what_an_archive_has_beside_a_picture_or_about_it_is_no_image(tmp_path: Path) -> None:
+    """As WebDataset has labels and more, and macOS and people have texts."""
+    picture = saved(IMAGES[0])
+    names = ("0.png", "0.cls", "0.npy", "README.md", "__MACOSX/._0.png", "labels.txt", "1.seg.npy", "1.png")
+    members = {name: picture if name.endswith("0.png") or name == "1.png" else b"7" for name in names}
+    (tmp_path / "a.tar").write_bytes(tar_of(members))
+    reading = read(tmp_path / "a.tar")
+    assert list(reading.images) == ["a.tar/0.png", "a.tar/1.png"] and not reading.bad and not reading.lost
+
+
+def test_a_first_line_that_counts_beyond_a_pixel_is_names(tmp_path: Path) -> None:
+    images = ImageFormat(shape=(20, 20, 1), binary=False)
+    (tmp_path / "a.csv").write_bytes(counted(400) + b"9," * 399 + b"9\n")
+    reading = read(tmp_path / "a.csv", images)
+    assert len(reading.images) == 1 and not reading.bad and not reading.lost
 
 
 def test_a_damaged_record_is_one_row_and_the_next_is_read(tmp_path: Path) -> None:

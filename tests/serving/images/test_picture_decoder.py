@@ -61,6 +61,42 @@ def tiff(bits: int, pixels: np.ndarray, *, white_is_zero: bool = False, sample_f
     return b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + struct.pack("<H", len(tags)) + directory + bytes(4)
 
 
+def layered_tiff(
+    samples: np.ndarray, photometric: int, *, planes: bool = False, compressed: bool = False, stored: int | None = None
+) -> bytes:
+    """A TIFF of several channels [H, W, C], little endian; `stored` is what it claims of its strips' sizes."""
+    rows, columns, channels = samples.shape
+    parts = [samples[..., place].tobytes() for place in range(channels)] if planes else [samples.tobytes()]
+    strips = [zlib.compress(part) if compressed else part for part in parts]
+    content = bytearray(8)
+    places = []
+    for strip in strips:
+        places.append(len(content))
+        content += strip
+    tags = [
+        (256, [columns]), (257, [rows]), (258, [8 * samples.itemsize] * channels), (259, [8 if compressed else 1]),
+        (262, [photometric]), (273, places), (277, [channels]), (278, [rows]),
+        (279, [len(strip) if stored is None else stored for strip in strips]), (284, [2 if planes else 1]),
+        *([(338, [2])] if channels in (2, 4) else []),
+    ]  # fmt: skip
+    entries = struct.pack("<H", len(tags))
+    beyond = b""
+    start = len(content) + 2 + 12 * len(tags) + 4
+    for tag, values in tags:
+        packed = struct.pack(f"<{len(values)}H", *values)
+        entries += struct.pack("<HHI", tag, 3, len(values))
+        entries += packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack("<I", start + len(beyond))
+        beyond += packed if len(packed) > 4 else b""
+    return b"II*\0" + struct.pack("<I", len(content)) + bytes(content[8:]) + entries + bytes(4) + beyond
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+SLOPE = np.add.outer(np.arange(28) * 4, np.arange(28) * 4).astype(np.uint8)
+
+
 def laid_on(pixels: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
     alpha = ALPHA[..., None] / 255
     return np.rint(pixels * alpha + np.array(background) * (1 - alpha)).astype(np.uint8)
@@ -112,6 +148,10 @@ EXPECTED: dict[str, tuple[bytes, int, tuple[int, int, int] | None, np.ndarray]] 
     "colour": (saved(COLOUR), 3, None, COLOUR),
     "colour as grey": (saved(COLOUR), 1, None, LUMA),
     "colour TIFF": (saved(COLOUR, "TIFF"), 3, None, COLOUR),
+    "colour TIFF in planes": (layered_tiff(COLOUR, 2, planes=True), 3, None, COLOUR),
+    "colour TIFF of 16 bits": (layered_tiff(COLOUR.astype("<u2") * 257, 2), 3, None, COLOUR),
+    "colour TIFF of 16 bits, in compressed planes": (
+        layered_tiff(COLOUR.astype("<u2") * 257, 2, planes=True, compressed=True), 3, None, COLOUR),
     "palette": (palette_picture(), 3, None, PALETTE_COLOURS[PALETTE]),
     "palette on white": (palette_picture(transparency=1), 3, WHITE,
                          np.array([PALETTE_COLOURS[0], WHITE, PALETTE_COLOURS[2]])[PALETTE]),
@@ -186,6 +226,20 @@ def animated(file_format: str) -> bytes:
     return file.getvalue()
 
 
+def framed_gif() -> bytes:
+    """A GIF of 5 x 4 with a frame of 3 x 2."""
+    content = saved(GREY, "GIF")
+    return content[:6] + struct.pack("<HH", 5, 4) + content[10:]
+
+
+def test_each_damage_of_a_png_is_seen() -> None:
+    """Also one of the pixels, which Pillow decodes to others where it can."""
+    content = saved(SLOPE)
+    for place in range(len(content)):
+        with pytest.raises(BadImage):
+            decode_picture(flipped(content, place), 1, shapes=((28, 28, 1),))
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -201,6 +255,16 @@ def animated(file_format: str) -> bytes:
         (saved(COLOUR, "TIFF", "CMYK"), "of the mode CMYK"),
         (saved(COLOUR, "TIFF", "LAB"), "of the mode LAB"),
         (png(16, 2, COLOUR.astype(">u2").tobytes(), struct.pack(">HHH", 1, 2, 3)), "transparent colour has 16 bits"),
+        (layered_tiff(COLOUR.astype("<u2") * 257, 2, planes=True), "its channels lie in planes"),
+        (layered_tiff(np.dstack([GREY, ALPHA]), 1, planes=True, compressed=True), "its channels lie in planes"),
+        (layered_tiff(COLOUR, 6, planes=True), "its channels lie in planes"),
+        (layered_tiff(COLOUR, 6), "YCbCr that is not compressed"),
+        (layered_tiff(GREY[..., None], 1, stored=4), "its strips have 4 bytes, too few"),
+        (flipped(saved(SLOPE), 50), "its part 'IDAT' does not fit its checksum"),
+        (framed_gif(), "its frame does not fill it"),
+        (saved(GREY, "PPM") * 2, "several frames"),
+        (b"P4 3 2\n\0\0" * 2, "several frames"),
+        (b"P6 3 2 1000\n" + bytes(36) + b"P6 3 2 255\n" + bytes(18), "several frames"),
         (animated("GIF"), "several frames"),
         (animated("PNG"), "several frames"),
         (animated("TIFF"), "several frames"),
