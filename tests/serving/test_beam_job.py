@@ -24,13 +24,15 @@ NAME = "draw-score-batch-0a1b2c3d"
 
 
 class Result:
-    """A result of a runner on other machines, which ends only when it is cancelled."""
+    """A result of a runner on other machines, which ends only when it is cancelled; its user interrupts it."""
 
     def __init__(self, *, obeys: bool) -> None:
         self.state = "RUNNING"
         self._obeys = obeys
 
     def wait_until_finish(self) -> None:
+        # Not by an alarm, which is the one that ends tests that hang.
+        os.kill(os.getpid(), signal.SIGINT)
         while self.state == "RUNNING":
             time.sleep(0.05)
 
@@ -56,11 +58,6 @@ def short_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
-def _interrupt_soon() -> None:
-    # Not by an alarm, which is the one that ends tests that hang.
-    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
-
-
 def _run(result: Any, *arguments: str) -> list[str]:
     said: list[str] = []
     options = PipelineOptions([f"--job_name={NAME}", *arguments])
@@ -77,7 +74,6 @@ def _run(result: Any, *arguments: str) -> list[str]:
 def test_an_interruption_cancels_a_job_elsewhere(obeys: bool, tmp_path: Path) -> None:
     result = Result(obeys=obeys)
     handler = signal.getsignal(signal.SIGINT)
-    _interrupt_soon()
     said = _run(result, "--runner=DataflowRunner")
     assert signal.getsignal(signal.SIGINT) is handler
     assert list(tmp_path.iterdir()) == []
@@ -112,7 +108,7 @@ class Flink(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def flink(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, dict[str, str]]]]:
+def flink(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, dict[str, str]], bool]]:
     jobs = {
         "1": {"name": f"{NAME}_b1", "state": "RUNNING"},
         "2": {"name": "anothers", "state": "RUNNING"},
@@ -121,21 +117,23 @@ def flink(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, dict[
     handler = type("Handler", (Flink,), {"jobs": jobs, "obeys": request.param})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}", jobs
+        yield f"127.0.0.1:{server.server_port}", jobs, request.param
         server.shutdown()
 
 
 @pytest.mark.parametrize("flink", [True, False], indirect=True)
 def test_a_job_on_flink_is_cancelled_where_it_runs(
-    flink: tuple[str, dict[str, dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+    flink: tuple[str, dict[str, dict[str, str]], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, jobs = flink
+    address, jobs, obeys = flink
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     result = Result(obeys=True)
-    _interrupt_soon()
+    if obeys:  # It has all the time that it needs.
+        monkeypatch.setattr(beam_job, "_CANCEL_SECONDS", 60)
     said = _run(result, "--runner=FlinkRunner", f"--flink_master={address}")
     states = {jid: job["state"] for jid, job in jobs.items()}
-    if said == ["cancelled"]:
+    if obeys:
+        assert said == ["cancelled"]
         assert states == {"1": "CANCELED", "2": "RUNNING", "3": "FINISHED"}
     else:
         assert states == {"1": "RUNNING", "2": "RUNNING", "3": "FINISHED"}
@@ -144,7 +142,6 @@ def test_a_job_on_flink_is_cancelled_where_it_runs(
 
 
 def test_flink_that_answers_no_more_does_not_hide_that_the_job_may_go_on() -> None:
-    _interrupt_soon()
     said = _run(Result(obeys=True), "--runner=FlinkRunner", "--flink_master=127.0.0.1:9")
     assert said[0].startswith(f"The job {NAME}, which is unknown (URLError), goes on at http://127.0.0.1:9")
     assert said[1] == "goes on"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,8 +39,20 @@ def _elsewhere(owner: Owner) -> Owner:
 
 
 def _write(folder: Path, owner: Owner) -> None:
+    """Writes as an owner does, for a heart may beat between a read and a write that have no lock."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / folder_lock.FILE).write_text(owner.to_text())
+    with (folder / folder_lock.FILE).open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(owner.to_text())
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    """Waits, on a busy machine for long."""
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_a_living_holder_is_named_and_a_killed_ones_hold_is_taken_over(tmp_path: Path) -> None:
@@ -86,7 +100,7 @@ def test_of_many_that_ask_at_once_one_holds(tmp_path: Path) -> None:
             with hold(str(tmp_path), "draw run"):
                 holding.append(1)
                 most.append(len(holding))
-                time.sleep(0.3)
+                _wait_for(lambda: len(holding) + len(refused) == 16)
                 holding.pop()
         except FolderHeld:
             refused.append(1)
@@ -96,15 +110,20 @@ def test_of_many_that_ask_at_once_one_holds(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert max(most) == 1 and len(most) + len(refused) == 16 and len(refused) >= 12
+    assert most == [1] and len(refused) == 15
 
 
 def test_who_waits_gets_the_folder_when_it_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_lock, "_POLL_SECONDS", 0.05)
-    holder, lines = _holder(tmp_path), []
-    threading.Timer(0.5, holder.terminate).start()
-    with hold(str(tmp_path), "prepare mnist", wait=True, report=lines.append):
-        assert holder.wait(10) == -signal.SIGTERM
+    holder = _holder(tmp_path)
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        holder.terminate()
+
+    with hold(str(tmp_path), "prepare mnist", wait=True, report=report):
+        assert holder.wait(60) == -signal.SIGTERM
     assert len(lines) == 1 and lines[0].startswith(f"waiting for {tmp_path}, which is in use: draw run, process ")
 
 
@@ -118,8 +137,11 @@ def test_on_another_machine_the_heart_decides(tmp_path: Path, monkeypatch: pytes
         assert time.monotonic() - began > 0.5
     assert len(lines) == 1 and "to see whether the one that uses" in lines[0] and "on node-7" in lines[0]
     _write(tmp_path, other)
-    threading.Timer(0.2, _write, (tmp_path, dataclasses.replace(other, beat=1))).start()
-    with pytest.raises(FolderHeld, match="on node-7"), hold(str(tmp_path), "Trainer"):
+
+    def beat(line: str) -> None:
+        _write(tmp_path, dataclasses.replace(other, beat=1))
+
+    with pytest.raises(FolderHeld, match="on node-7"), hold(str(tmp_path), "Trainer", report=beat):
         pytest.fail("two hold the folder")
 
 
@@ -127,17 +149,19 @@ def test_a_heart_beats_and_who_was_taken_over_notices(tmp_path: Path, monkeypatc
     monkeypatch.setattr(folder_lock, "BEAT_SECONDS", 0.05)
     file = tmp_path / folder_lock.FILE
     with hold(str(tmp_path), "Trainer") as held:
-        time.sleep(0.3)
-        owner = Owner.from_text(file.read_text())
-        assert owner is not None and owner.beat > 1
+        _wait_for(lambda: _beats(file) > 1)
         held.check()
         successor = _elsewhere(Owner.for_this_process("Trainer"))
         _write(tmp_path, successor)
-        time.sleep(0.3)
         with pytest.raises(FolderLost, match=r"taken over by Trainer, process .* on node-7"):
-            held.check()
+            _wait_for(lambda: held.check() is not None)
     # It is the successor's.
     assert Owner.from_text(file.read_text()) == successor
+
+
+def _beats(file: Path) -> int:
+    owner = Owner.from_text(file.read_text())
+    return 0 if owner is None else owner.beat
 
 
 def test_a_folder_that_is_removed_while_it_is_held_stays_removed(

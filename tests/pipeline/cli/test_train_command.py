@@ -66,7 +66,7 @@ def test_sigterm_saves_where_the_same_command_resumes(folder: Path, monkeypatch:
         while "step " not in (line := running.stdout.readline()):
             assert line, running.stderr
         running.terminate()
-        output, errors = running.communicate(timeout=60)
+        output, errors = running.communicate(timeout=300)
     assert (running.returncode, errors) == (143, "")
     assert re.search(r"SIGTERM: step [\d,]+ of 100,000 is saved; the same run goes on from there\n$", output)
     assert len(list(folder.glob("long/*/ckpt-*.index"))) == 1 and not list(folder.glob("long/*/owner.json"))

@@ -65,7 +65,7 @@ def test_of_two_at_once_one_runs_and_sigterm_saves_its_training(root: Path) -> N
         assert second.returncode == 1
         assert re.search(rf"digits is in use: draw run, process {running.pid} on .*, since ", second.stderr)
         running.terminate()
-        output, errors = running.communicate(timeout=60)
+        output, errors = running.communicate(timeout=300)
     assert (running.returncode, errors) == (143, "")
     assert re.search(r"SIGTERM: step [\d,]+ of 100,000 is saved; the same run goes on from there\n$", output)
     (saved,) = checkpoints.glob("*/ckpt-*.index")

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,9 +66,13 @@ def test_a_locked_one_is_waited_for_with_a_line_and_its_holder_is_named(
 
 
 def test_one_that_is_let_go_in_time_passes(path: Path, holder: subprocess.Popen[str]) -> None:
-    threading.Timer(1.5, holder.kill).start()
     lines: list[str] = []
-    check_metadata(path, report=lines.append)
+
+    def report(line: str) -> None:
+        lines.append(line)
+        holder.kill()
+
+    check_metadata(path, report=report)
     assert len(lines) == 1
 
 

@@ -229,11 +229,14 @@ def test_a_job_that_is_ended_leaves_nothing_for_long(
             while not (tmp_path / "out-unfinished.json").exists():
                 assert running.poll() is None
                 time.sleep(0.1)
+            while mode == "multi_processing" and not _descendants(running.pid):
+                assert running.poll() is None
+                time.sleep(0.1)
             time.sleep(3)
         children = _descendants(running.pid)
         assert mode != "multi_processing" or children
         running.send_signal(number)
-        errors = running.communicate(timeout=60)[1]
+        errors = running.communicate(timeout=300)[1]
     assert [child for child in children if _command_line(child)] == []
     if number == signal.SIGKILL:
         assert "out-unfinished.json" in _names(tmp_path)
