@@ -130,7 +130,7 @@ def _check_size(
         raise BadImage(f"its shape is {list(shape)}; expected {expected}")
 
 
-def _is_followed(picture: Image.Image, content: bytes) -> bool:
+def _is_followed(picture: Any, content: bytes) -> bool:
     """Whether a PNM of bytes, not of text, has another one behind it, as `cat` or ffmpeg puts them there."""
     if picture.format != "PPM" or picture.tile[0][0] == "ppm_plain":
         return False
