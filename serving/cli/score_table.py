@@ -25,17 +25,14 @@ def as_csv(scores: Scores) -> str:
     writer = csv.writer(text, lineterminator="\n")
     steps = scores.kl_per_step.shape[1]
     writer.writerow(["image", *COLUMNS, *(f"kl_{step}" for step in range(1, steps + 1)), *CALIBRATED])
-    calibrated = [getattr(scores, name) for name in CALIBRATED]
-    empty = ["" for column in calibrated if column is None]
-    numbers = np.column_stack(
-        [
-            *(getattr(scores, name) for name in COLUMNS),
-            scores.kl_per_step,
-            *(column for column in calibrated if column is not None),
-        ]
-    )
+    # Numbers and none of a model without a reference, or of images that are not binarised: each below its own heading.
+    columns = [getattr(scores, name) for name in COLUMNS]
+    columns += [*scores.kl_per_step.T, *(getattr(scores, name) for name in CALIBRATED)]
     # Nine digits tell every float32 from its neighbours.
-    writer.writerows([place, *(f"{value:.9g}" for value in row), *empty] for place, row in enumerate(numbers))
+    texts = [
+        [""] * len(scores.kl) if column is None else [f"{value:.9g}" for value in column.tolist()] for column in columns
+    ]
+    writer.writerows([place, *row] for place, row in enumerate(zip(*texts, strict=True)))
     return text.getvalue()
 
 

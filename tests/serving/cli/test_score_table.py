@@ -8,6 +8,7 @@ import numpy as np
 
 from serving.cli.score_table import as_csv, as_table
 from serving.client import Scores
+from serving.reference.image_scores import CALIBRATED
 
 
 def _scores(count: int) -> Scores:
@@ -27,6 +28,16 @@ def test_csv_keeps_every_bit() -> None:
     for step in range(3):
         values = np.array([row[f"kl_{step + 1}"] for row in rows], np.float32)
         np.testing.assert_array_equal(values, scores.kl_per_step[:, step])
+
+
+def test_each_number_is_below_its_heading() -> None:
+    """Grey and colour images have a distance and no complexity."""
+    places = {"percentile": 3.0, "typicality": 0.06, "mahalanobis": 1.5, "mahalanobis_percentile": 70.0}
+    scores = _scores(2)._replace(**{name: np.full(2, value) for name, value in places.items()})
+    for row in csv.DictReader(as_csv(scores).splitlines()):
+        assert {name: row[name] for name in CALIBRATED} == {
+            name: str(places.get(name, "")).removesuffix(".0") for name in CALIBRATED
+        }
 
 
 def test_the_table_ends_with_the_mean_over_all_images() -> None:
