@@ -79,6 +79,7 @@ lock:  ## resolves setup.py into the locks; LOCK_FLAGS=--upgrade takes newer ver
 		--python-version 3.10 --universal
 
 browser: $(INSTALLED)  ## builds build/browser/page: a page on which MODEL draws without a server (needs npm)
+	@rm -rf build/browser/onnx  # Another model's files would stay where this one has none, such as a reference.
 	@$(BIN)/draw export "$(MODEL)" --output build/browser/onnx
 	@mkdir -p build/browser/npm && cp docs/browser/package.json docs/browser/package-lock.json build/browser/npm
 	@npm ci --prefix build/browser/npm --ignore-scripts --no-audit --no-fund --silent

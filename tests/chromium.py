@@ -29,8 +29,10 @@ required = pytest.mark.skipif(not _CHROMIUM.exists(), reason=f"there is no {_CHR
 @contextlib.contextmanager
 def launched() -> Iterator[Browser]:
     """Starts a browser. Its event loop runs in this thread, so it must be closed after the file's tests."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    # Its own five seconds are short for a machine that is busy; who finds what is expected waits no longer.
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
         yield browser

@@ -12,13 +12,19 @@ import { gzipSync } from "node:zlib";
 const [models, modules, notices, output] = process.argv.slice(2).map((name) => path.resolve(name));
 const here = path.dirname(fileURLToPath(import.meta.url));
 const shared = path.join(here, "../../serving/server/live_page");
-const { build } = await import(pathToFileURL(path.join(modules, "esbuild/lib/main.js")));
 
+const text = (file) => readFile(file, "utf8");
 const json = async (file) => JSON.parse(await text(path.join(models, file)));
 const inPage = (value) => JSON.stringify(value).replaceAll("<", "\\u003c");
-const text = (file) => readFile(file, "utf8");
 const packed = async (file) => gzipSync(await readFile(file), { level: 9 }).toString("base64");
 const data = (id, content) => `<script type="text/plain" id="${id}">${content}</script>`;
+
+const task = await json("task.json");
+if ("classes" in task) {
+  console.error(`${task.title} is a classifier, and the page draws: give a generative model.`);
+  process.exit(1);
+}
+const { build } = await import(pathToFileURL(path.join(modules, "esbuild/lib/main.js")));
 
 const bundled = await build({
   entryPoints: [path.join(here, "browser_page.js")],
@@ -50,7 +56,7 @@ const replaced = {
   '<link rel="stylesheet" href="style.css" />': `<style>${await text(path.join(shared, "style.css"))}</style>`,
   '<script type="module" src="app.js"></script>': "",
   "</body>": [
-    data("task", inPage(await json("task.json"))),
+    data("task", inPage(task)),
     // Of the bounds alone; a model may have none.
     data("reference", inPage(await json("reference.json").then(({ scores }) => scores.nll_bound, () => null))),
     data("decode_sequence", await packed(path.join(models, "decode_sequence.onnx"))),
