@@ -65,10 +65,8 @@ class Distribution:
 
         Between two that are kept it is interpolated; a value that the reference has several times is in their middle.
         """
-        left = np.searchsorted(self.quantiles, values, "left")
-        right = np.searchsorted(self.quantiles, values, "right") - 1
-        middle = (self.ranks[np.minimum(left, len(self.ranks) - 1)] + self.ranks[np.maximum(right, 0)]) / 2
-        return np.where(right > left, middle, np.interp(values, self.quantiles, self.ranks))
+        lowest, highest = self._ranks(values)
+        return (lowest + highest) / 2
 
     def percentile(self, values: np.ndarray) -> np.ndarray:
         """Returns what share of such images scores lower, in percent: never 0 nor 100, which no reference can show."""
@@ -76,12 +74,21 @@ class Distribution:
 
     def upper_p(self, values: np.ndarray) -> np.ndarray:
         """Returns one-sided p-values [n]: small for high values, and at least 1 / (count + 1)."""
-        return 1 - self.rank(values) / (self.count + 1)
+        lowest, _ = self._ranks(values)
+        return 1 - lowest / (self.count + 1)
 
     def two_sided_p(self, values: np.ndarray) -> np.ndarray:
         """Returns two-sided p-values [n]: small for high and for low values, and at least 2 / (count + 1)."""
-        below = self.rank(values) / (self.count + 1)
-        return np.minimum(1.0, 2 * np.minimum(below, 1 - below))
+        lowest, highest = self._ranks(values)
+        return np.minimum(1.0, 2 * np.minimum(highest, self.count + 1 - lowest) / (self.count + 1))
+
+    def _ranks(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the lowest and the highest rank of each value, which differ for what the reference has repeatedly."""
+        left = np.searchsorted(self.quantiles, values, "left")
+        right = np.searchsorted(self.quantiles, values, "right") - 1
+        between = np.interp(values, self.quantiles, self.ranks)
+        lowest, highest = self.ranks[np.minimum(left, len(self.ranks) - 1)], self.ranks[np.maximum(right, 0)]
+        return np.where(right > left, lowest, between), np.where(right > left, highest, between)
 
     def quantile(self, probability: float) -> float:
         """Returns the value below which a new image scores with that probability."""
