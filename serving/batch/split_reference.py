@@ -104,13 +104,19 @@ def measure_reference(
 
 
 def write_reference(model_dir: str, reference: Reference) -> None:
-    """Writes the file into the model's assets, whole or not at all, in place of one that is there."""
+    """Writes the file into the model's assets, whole or not at all, in place of one that is there.
+
+    Raises OSError, which names the file, if it cannot be written.
+    """
     path = os.path.join(model_dir, REFERENCE_FILE)
-    tf.io.gfile.makedirs(os.path.dirname(path))
     partial = f"{path}.partial"
-    with tf.io.gfile.GFile(partial, "w") as file:
-        file.write(reference.to_json())
-    tf.io.gfile.rename(partial, path, overwrite=True)
+    try:
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        with tf.io.gfile.GFile(partial, "w") as file:
+            file.write(reference.to_json())
+        tf.io.gfile.rename(partial, path, overwrite=True)
+    except tf.errors.OpError as error:
+        raise OSError(f"Cannot write {path}: {error.message}.") from error
 
 
 def _read(files: Sequence[str], images: ImageFormat, open_file: Opener) -> Iterator[_Labelled]:

@@ -20,6 +20,8 @@ from serving.pictures.animation import ANIMATIONS, write_animation
 _FRAME_SECONDS = 0.08
 _HELD_FRAMES = 12
 """For how many frames the last image stays before the way back."""
+_MOST_DRAWINGS = 10_000
+"""Of one way: a film of a quarter of an hour, which is in memory before it is written."""
 
 
 @draw_command()
@@ -52,6 +54,12 @@ def interpolate(model: SignatureCalls, images: tuple[Path, ...], frames: int, ou
     originals = np.concatenate([UserImages(path, **pixels).read(model) for path in images])
     if len(originals) < 2:
         raise ValueError(f"{images[0]} is one image; give two or more, to draw what lies between them.")
+    drawn = (len(originals) - 1) * frames + 1
+    if drawn > _MOST_DRAWINGS:
+        raise ValueError(
+            f"{len(originals):,} images with {frames:,} frames from each to the next are {drawn:,} drawings, and a "
+            f"film has {_MOST_DRAWINGS:,} at most: give fewer images, or fewer --frames."
+        )
     path = latent_path.through(model.encode(originals).z, frames)
     drawings = model.decode(path)
     film = np.concatenate([drawings, np.repeat(drawings[-1:], _HELD_FRAMES, axis=0), drawings[-2::-1]])

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from serving import pretrained, staged_model
 from serving.beam_options import LOCAL_BEAM_ARGUMENTS
@@ -107,6 +108,8 @@ def score_batch(
     a broken file had; else with 4 if the images have drifted further than --max-drift. Interrupted, it leaves nothing
     and exits with 130, or 143 after SIGTERM.
     """
+    if job["flag_rate"] is None and ctx.get_parameter_source("flag_by") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--flag-by is what --flag-rate flags images by: give a --flag-rate, such as 0.01, too.")
     with quiet_native_code():
         # TensorFlow and Beam, which take seconds to import.
         from serving import beam_job

@@ -30,6 +30,8 @@ Statistics = Mapping[str, np.ndarray]
 
 _CLASS_STEPS = 100
 """Quantiles of each class's distributions."""
+_MOST_CLASSES = 100
+"""Of more there is nothing by class: a file of many megabytes, which servers do not hold, and few images in each."""
 
 
 class BadReference(ValueError):
@@ -45,7 +47,7 @@ class Reference:
     scores: Mapping[str, Distribution]
     """By the score's name; BOUND is always there."""
     by_class: Mapping[str, Mapping[str, Distribution]]
-    """The same for each label; empty where there are none."""
+    """The same for each label; empty where there are none, or more than 100."""
     fit: Mahalanobis | None
     """Of the distance; None of too few images."""
     non_finite: int = 0
@@ -87,7 +89,8 @@ class Reference:
         by_class = {}
         if labels is not None and None not in labels:
             names = np.array([str(label) for label in labels])[finite]
-            for name in sorted(set(names), key=_natural):
+            classes = sorted(set(names), key=_natural)
+            for name in classes if len(classes) <= _MOST_CLASSES else ():
                 rows = names == name
                 by_class[str(name)] = {
                     score: Distribution.from_values(values[rows], steps=_CLASS_STEPS)

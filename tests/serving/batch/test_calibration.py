@@ -192,3 +192,16 @@ def test_a_reference_with_holes_is_not_made(versions: Path, tmp_path: Path) -> N
     status, said = _draw("reference", versions, "--input", tmp_path / "grey.npy")
     assert status == 1 and "row 0" in said and "not 0 or 1" in said
     assert not (versions / "3" / REFERENCE_FILE).exists()
+
+
+def test_a_reference_that_cannot_be_written_says_where(versions: Path, known: list[str], tmp_path: Path) -> None:
+    shutil.copytree(versions, tmp_path / "versions")
+    (tmp_path / "versions" / "3" / f"{REFERENCE_FILE}.partial").mkdir()
+    status, said = _draw("reference", tmp_path / "versions", "--input", *known)
+    assert status == 1 and f"Cannot write {tmp_path / 'versions' / '3' / REFERENCE_FILE}: " in said
+
+
+def test_a_score_to_flag_by_flags_nothing_by_itself() -> None:
+    words = ("score-batch", "--model", "mnist", "--input", "in", "--output", "out", "--flag-by", "typicality")
+    status, said = _draw(*words)
+    assert status == 2 and "give a --flag-rate" in said

@@ -72,6 +72,7 @@ def test_a_film_needs_two_images(draw, images: Path, tmp_path: Path) -> None:
         (("a.png",), "a.png is one image; give two or more"),
         (("a.png", "b.png", "-o", "film.png"), "neither .gif nor .webp"),
         (("a.png", "images.npz", "--frames", 0), "0 is not in the range"),
+        ((*["images.npz"] * 4, "--frames", 1000), "are 11,001 drawings, and a film has 10,000 at most"),
         (("a.png", "c.png"), "'c.png' does not exist"),
         ((), "Missing argument"),
     ):

@@ -88,6 +88,15 @@ def test_images_without_a_finite_score_are_left_out_and_counted() -> None:
         Reference.from_statistics(nothing, split="watch")
 
 
+@pytest.mark.parametrize(("classes", "kept"), [(100, 100), (101, 0), (400, 0)])
+def test_many_classes_make_no_long_file(classes: int, kept: int) -> None:
+    """Such as people, or labels that are none but numbers of rows: a server would hold no reference at all."""
+    scores = dict.fromkeys(("nll_bound", "reconstruction", "kl"), np.arange(400.0))
+    reference = Reference.from_statistics(scores, split="watch", labels=[row % classes for row in range(400)])
+    assert (reference.count, len(reference.by_class)) == (400, kept)
+    assert len(reference.to_json()) < 2**20
+
+
 @pytest.mark.parametrize(
     "change",
     [
