@@ -38,21 +38,24 @@ def as_csv(scores: Scores) -> str:
 
 def as_table(scores: Scores) -> str:
     """Returns the first images' numbers, in nats and in the reference, and the means with their standard errors."""
-    width = max(len(name) for name in COLUMNS) + 2
     names = [*COLUMNS, *(name for name in CALIBRATED if getattr(scores, name) is not None)]
-    lines = ["image ".ljust(8) + "".join(name.rjust(width) for name in names)]
+    lines = ["image".ljust(8) + "".join(name.rjust(_width(name)) for name in names)]
     numbers = np.column_stack([getattr(scores, name) for name in names])
-    lines += [str(place).ljust(8) + _cells(names, row, width) for place, row in enumerate(numbers[:SHOWN])]
+    lines += [str(place).ljust(8) + _cells(names, row) for place, row in enumerate(numbers[:SHOWN])]
     if len(numbers) > SHOWN:
         lines.append(f"... and {len(numbers) - SHOWN:,} more")
-    lines.append("mean".ljust(8) + _cells(names, numbers.mean(axis=0, dtype=np.float64), width))
+    lines.append("mean".ljust(8) + _cells(names, numbers.mean(axis=0, dtype=np.float64)))
     if len(numbers) > 1:
         errors = numbers.std(axis=0, ddof=1, dtype=np.float64) / np.sqrt(len(numbers))
-        lines.append("± s.e.".ljust(8) + _cells(names, errors, width))
+        lines.append("± s.e.".ljust(8) + _cells(names, errors))
     return "\n".join(lines) + "\n"
 
 
-def _cells(names: Sequence[str], row: np.ndarray, width: int) -> str:
+def _width(name: str) -> int:
+    return max(len(name), 10) + 2
+
+
+def _cells(names: Sequence[str], row: np.ndarray) -> str:
     # A p-value may be far below a hundredth.
     cells = (f"{value:.2g}" if name == "typicality" else f"{value:.2f}" for name, value in zip(names, row, strict=True))
-    return "".join(cell.rjust(width) for cell in cells)
+    return "".join(cell.rjust(_width(name)) for name, cell in zip(names, cells, strict=True))

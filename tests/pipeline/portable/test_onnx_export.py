@@ -19,6 +19,7 @@ from pipeline.portable import onnx_export, onnx_graph, onnx_ops, verification
 from serving.saved_model import SavedModel
 from tests import tiny
 from tests.pipeline.portable.conftest import KINDS, Case, save
+from trainer.export import exporter
 from trainer.task import Task
 from trainer.training import initial_weights
 
@@ -239,6 +240,22 @@ def test_a_single_row_that_differs_is_refused(attention: Path, monkeypatch: pyte
     for spoilt in ({}, {"image": answers["image"][:, 1:]}, {"image": answers["image"].astype(np.float64)}):
         with pytest.raises(verification.NotEqual, match="decode: This gives"):
             source.difference("decode", spoilt, "This")
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1e-4])
+def test_a_model_whose_latent_variables_say_nothing_is_exported(scale: float, tmp_path: Path) -> None:
+    """Its KL is what rounding leaves of 1 less 1, in either runtime."""
+    task = tiny.MODELS["no_attention"]
+    weights = tiny.make_case(task, scale=0.7, seed=6).weights
+    small = {name: scale * value if name.startswith("latent/") else value for name, value in weights.items()}
+    exporter.export(task, {name: value.astype(np.float32) for name, value in small.items()}, str(tmp_path / "model"))
+    assert len(list(onnx_export.export(str(tmp_path / "model"), tmp_path / "onnx"))) == 3
+    source = verification.Source(str(tmp_path / "model"))
+    answers = source.signatures["encode"].call(source.inputs("encode"))
+    assert abs(answers["kl_per_step"]).max() < 1e-3
+    answers["kl_per_step"] += np.float32(1e-4)
+    with pytest.raises(verification.NotEqual, match="another kl_per_step"):
+        source.difference("encode", answers, "This")
 
 
 @pytest.mark.parametrize("name", ["attention", "no_attention_colour", "classifier"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import numpy as np
 
-from serving.cli.score_table import as_csv, as_table
+from serving.cli.score_table import COLUMNS, as_csv, as_table
 from serving.client import Scores
 from serving.reference.image_scores import CALIBRATED
 
@@ -51,6 +52,16 @@ def test_the_table_ends_with_the_mean_over_all_images() -> None:
     error = scores.nll_bound.std(ddof=1) / np.sqrt(23)
     assert rows[22].split()[:3] == ["±", "s.e.", f"{error:.2f}"]
     assert len({len(row) for row in (heading, *rows[:20], rows[21], rows[22])}) == 1
+
+
+def test_headings_stand_apart_and_above_their_numbers() -> None:
+    rng = np.random.default_rng(5)
+    scores = _scores(3)._replace(**{name: rng.uniform(1, 9, 3) for name in CALIBRATED})
+    heading, *rows = as_table(scores).splitlines()
+    assert heading.split() == ["image", *COLUMNS, *CALIBRATED]
+    ends = [match.end() for match in re.finditer(r"\S+", heading)][1:]
+    for row in rows[:3]:
+        assert [match.end() for match in re.finditer(r"\S+", row)][1:] == ends
 
 
 def test_one_image_has_no_standard_error() -> None:
