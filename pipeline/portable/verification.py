@@ -33,7 +33,7 @@ Runtime are as far from float64 as from each other: 2e-6 by this norm, and 3e-5 
 ROW_TOLERANCE = 1e-4
 """The same for each row, so that no single image hides among the others."""
 _NATS = ("kl_per_step", "nll_bound")
-"""Of these it is a share of one nat a number at least: a KL of next to nothing is what rounding leaves of larger ones."""
+"""Of these it is a share of one nat a number at least: a tiny KL is what rounding leaves of larger terms."""
 
 
 class Exported(NamedTuple):
