@@ -11,7 +11,7 @@ from serving.client import BadInput, ModelMetadata, ServerFailed, SignatureNotFo
 from serving.client.signature_calls import Outputs, SignatureCalls
 from serving.images.image_format import ImageFormat
 from serving.reference.model_reference import BadReference, Reference
-from serving.saved_model import SavedModel, read_reference, read_task, refusal
+from serving.saved_model import load, read_reference, read_task, refusal
 
 _BATCH_ROWS = 64
 """A call's rows: enough to fill the processor, few enough for the steps of large images to fit in memory."""
@@ -24,10 +24,10 @@ class LocalModel(SignatureCalls):
         """Loads the SavedModel in `directory`, or the newest of the numbered versions there.
 
         Raises:
-          ValueError: if there is none.
+          ValueError: if there is none, or it is damaged.
         """
         self.model = name
-        self._saved_model = SavedModel(directory)
+        self._saved_model = load(directory)
         self._reference: Reference | None = None
         self._reference_is_read = False
 

@@ -88,6 +88,20 @@ class SavedModel:
         return require_task(self.directory)
 
 
+def load(directory: str | os.PathLike[str]) -> SavedModel:
+    """Loads a user's SavedModel. Raises ValueError if there is none, or if it is damaged, as half of a copy is."""
+    import tensorflow as tf
+
+    try:
+        return SavedModel(directory)
+    # TensorFlow's for bytes that are missing or are others.
+    except (LookupError, RuntimeError, TypeError, AttributeError, tf.errors.OpError) as error:
+        raise NotASavedModel(
+            f"TensorFlow cannot load the SavedModel in {os.fspath(directory)}, so it is damaged, or not all of it is "
+            f"there: {type(error).__name__}: {error}"
+        ) from error
+
+
 class Signature:
     """A function of a SavedModel: arrays in, arrays out."""
 

@@ -12,7 +12,7 @@ from serving.client import seed_rows
 from serving.noise import seed_noise
 from serving.pictures.png import save_whole
 from serving.reference.model_reference import REFERENCE_FILE
-from serving.saved_model import TASK_FILE, Arrays, SavedModel, Signature
+from serving.saved_model import TASK_FILE, Arrays, Signature, load
 from trainer.export import exporter
 from trainer.task import ClassifyingTask, GenerativeTask, Task
 
@@ -54,7 +54,7 @@ class Source:
     def __init__(self, directory: str) -> None:
         """Loads it. Raises ValueError if it has no task, or lacks a signature, as one of an earlier version does."""
         self.task = exporter.read_task(directory)
-        saved_model = SavedModel(directory)
+        saved_model = load(directory)
         self.directory = saved_model.directory
         self.signatures: Mapping[str, Signature] = {
             name: saved_model.signature(name) for name in SIGNATURES[type(self.task)]

@@ -12,7 +12,7 @@ from serving.batch.blocks import Refused
 from serving.client.answers import SCORE_OUTPUTS, Scores
 from serving.cores import cores
 from serving.images.image_format import ImageFormat
-from serving.saved_model import SavedModel, refusal, require_signature, require_task
+from serving.saved_model import load, refusal, require_signature, require_task
 
 SIGNATURE = "score"
 _ROWS_A_SLICE = 64
@@ -22,9 +22,9 @@ class SavedModelScorer:
     """The signature `score` of a SavedModel. Threads may share it."""
 
     def __init__(self, directory: str) -> None:
-        """Loads the model. Raises ValueError if there is none that scores."""
+        """Loads the model. Raises ValueError if there is none that scores, or it is damaged."""
         _one_thread_an_operation()
-        self._signature = SavedModel(directory).signature(SIGNATURE)
+        self._signature = load(directory).signature(SIGNATURE)
         self._slices = 1 if _has_accelerator() else cores()
         self._threads = ThreadPoolExecutor(self._slices)
 

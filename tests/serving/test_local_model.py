@@ -166,3 +166,24 @@ def test_a_name_that_nobody_has(models: Path) -> None:
     with pytest.raises(ValueError, match=r"no pretrained model 'smal'\. There are: small"):
         pretrained.find("smal")
     assert pretrained.resolve("smal") == "smal"
+
+
+@pytest.mark.parametrize("kept", [100, None], ids=["cut short", "missing"])
+def test_a_damaged_model_is_an_error_of_one_line(
+    tiny_folder: Path, images: np.ndarray, kept: int | None, tmp_path: Path
+) -> None:
+    """Such as one that is being copied."""
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    (data,) = (tmp_path / "model").glob("*/variables/variables.data-*")
+    if kept is None:
+        data.unlink()
+    else:
+        data.write_bytes(data.read_bytes()[:kept])
+    np.save(tmp_path / "images.npy", images.astype(np.uint8))
+    for words in (
+        ("sample", "--model", tmp_path / "model", "-o", tmp_path / "samples.png"),
+        ("reference", tmp_path / "model", "--input", tmp_path / "images.npy"),
+        ("export", tmp_path / "model", "-o", tmp_path / "onnx"),
+    ):
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == 1 and "so it is damaged, or not all of it is there" in result.output, result

@@ -101,7 +101,9 @@ def test_blocks_cover_the_samples_and_give_the_same_numbers_in_any_batch(scorer:
     assert [(block.first, block.samples) for block in work[:2]] == [(0, SAMPLES_TOGETHER), (SAMPLES_TOGETHER, 6)]
     together = score_blocks(scorer, work)
     alone = [score_blocks(scorer, [block])[0] for block in reversed(work)][::-1]
-    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    # A bound's last place in float32 is 4e-6, and a small sum of squares differs by as much: how a batch is divided,
+    # and so what is rounded, depends on the machine's cores.
+    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-5)
     wholes = [merge_estimates(together[place : place + 2]) for place in range(0, len(together), 2)]
     assert {whole.samples for whole in wholes} == {samples}
     # The bound falls with more samples, on average.
