@@ -19,7 +19,11 @@ LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 LOCAL_BEAM_ARGUMENTS = (f"--runner={LOCAL_RUNNER}", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 """In one process: starting workers takes longer than scoring or ingesting thousands of images."""
 
-_ALIASES = ("DirectRunner", "direct", "SwitchingDirectRunner", "apache_beam.runners.direct.direct_runner.DirectRunner")
+_LOCAL_ENGINES = ("direct", "switchingdirect", "fnapi")
+_WORKERS = {
+    "DOCKER": "docker_container_image", "EXTERNAL": "external_service_address", "PROCESS": "process_command",
+}  # fmt: skip
+"""What says where the workers of a kind are, in --environment_option; --environment_config says it too."""
 
 _JOB_SERVER_OPTIONS = (
     "checkpointing_interval", "execution_mode_for_batch", "execution_retry_delay", "files_to_stage", "max_bundle_size",
@@ -31,19 +35,24 @@ _JOB_SERVER_OPTIONS = (
 
 def with_local_runner(arguments: Sequence[str]) -> list[str]:
     """Names the local runner where the arguments name DirectRunner, which could download Prism, or no runner."""
-    named = [
-        LOCAL_RUNNER if before == "--runner" and argument in _ALIASES else argument
-        for before, argument in zip(("", *arguments), arguments, strict=False)
-    ]
-    names = {f"--runner={alias}" for alias in _ALIASES}
-    named = [f"--runner={LOCAL_RUNNER}" if argument in names else argument for argument in named]
+    named = []
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        option, _, runner = argument.partition("=") if before != "--runner" else ("", "", argument)
+        if option in ("", "--runner") and runner and is_local(runner):
+            argument = argument.removesuffix(runner) + LOCAL_RUNNER
+        named.append(argument)
     is_named = any(argument.partition("=")[0] == "--runner" for argument in named)
     return named if is_named else [f"--runner={LOCAL_RUNNER}", *named]
 
 
 def is_local(runner: str | None) -> bool:
     """Whether the runner of this name works in this process and its children."""
-    return runner is None or runner == LOCAL_RUNNER or runner in _ALIASES
+    return not runner or _engine(runner) in _LOCAL_ENGINES
+
+
+def _engine(runner: str) -> str:
+    """Returns a runner's name as Beam compares it: in any case, and with `Runner` at its end or without."""
+    return runner.rpartition(".")[2].lower().removesuffix("runner")
 
 
 def remote_runner(arguments: Sequence[str]) -> str | None:
@@ -68,13 +77,13 @@ def _is_in_one_process(options: PipelineOptions) -> bool:
         StandardOptions,
     )
 
-    runner = str(options.view_as(StandardOptions).runner).rpartition(".")[2]
     is_alone = {
-        "FlinkRunner": options.view_as(FlinkRunnerOptions).flink_master.startswith("["),
-        "SparkRunner": options.view_as(SparkRunnerOptions).spark_master_url.startswith("local"),
-        "PortableRunner": options.view_as(PortableOptions).job_endpoint == "embed",
+        "flink": options.view_as(FlinkRunnerOptions).flink_master.startswith("["),
+        "spark": options.view_as(SparkRunnerOptions).spark_master_url.startswith("local"),
+        "portable": options.view_as(PortableOptions).job_endpoint == "embed",
     }
-    return is_alone.get(runner, False) and not options.view_as(PortableOptions).environment_type
+    engine = _engine(str(options.view_as(StandardOptions).runner))
+    return is_alone.get(engine, False) and not options.view_as(PortableOptions).environment_type
 
 
 def check(arguments: Sequence[str]) -> None:
@@ -108,20 +117,29 @@ def check(arguments: Sequence[str]) -> None:
 def _check_workers(options: PipelineOptions) -> None:
     from apache_beam.options.pipeline_options import PortableOptions, StandardOptions, WorkerOptions
 
-    runner = str(options.view_as(StandardOptions).runner).rpartition(".")[2]
-    portable = options.view_as(PortableOptions)
-    if runner == "DataflowRunner" and not options.view_as(WorkerOptions).sdk_container_image:
+    runner = str(options.view_as(StandardOptions).runner)
+    engine, portable = _engine(runner), options.view_as(PortableOptions)
+    if engine == "dataflow" and not options.view_as(WorkerOptions).sdk_container_image:
         raise ValueError(
             "DataflowRunner would start Beam's own container, which has not this package: name this package's image "
             "with --sdk_container_image, see docs/engines.md."
         )
-    is_named = portable.environment_type or portable.environment_config or portable.environment_options
-    if runner in ("FlinkRunner", "SparkRunner", "PortableRunner") and not (is_named or _is_in_one_process(options)):
+    if engine not in ("flink", "spark", "portable") or _is_in_one_process(options):
+        return
+    kind = portable.environment_type or "DOCKER"
+    option = _WORKERS.get(kind)
+    if option is None or portable.environment_config or portable.lookup_environment_option(option):
+        return
+    if kind != "DOCKER":
         raise ValueError(
-            f"{runner} would start Beam's own container, which has not this package. Say where its workers are: "
-            "--environment_type=EXTERNAL --environment_config=localhost:50000 for a worker pool beside each of them, "
-            "or LOOPBACK for this process; see docs/engines.md."
+            f"--environment_type={kind} does not say where the workers are: add --environment_option={option}=..., see "
+            "docs/engines.md."
         )
+    raise ValueError(
+        f"{runner} would start Beam's own container, which has not this package. Say where its workers are: "
+        "--environment_type=EXTERNAL --environment_config=localhost:50000 for a worker pool beside each of them, "
+        "or LOOPBACK for this process; see docs/engines.md."
+    )
 
 
 def make_runner(options: PipelineOptions) -> PipelineRunner | None:

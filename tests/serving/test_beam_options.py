@@ -18,7 +18,8 @@ from serving.beam_options import LOCAL_BEAM_ARGUMENTS, LOCAL_RUNNER
     "arguments",
     [
         LOCAL_BEAM_ARGUMENTS,
-        ("--runner=FlinkRunner", "--flink_master=host:8081", "--parallelism=2", "--environment_type=EXTERNAL"),
+        ("--runner=flink", "--flink_master=h:1", "--environment_type=EXTERNAL", "--environment_config=localhost:50000"),
+        ("--runner=FlinkRunner", "--flink_master=host:8081", "--parallelism=2", "--environment_type=LOOPBACK"),
         ("--runner", "SparkRunner", "--spark_version", "3"),
         ("--runner=SparkRunner", "--spark_master_url=spark://h:7077", "--environment_type=LOOPBACK"),
         ("--runner=FlinkRunner", "--flink_job_server_jar=x.jar"),
@@ -44,6 +45,15 @@ def test_beams_own_options_pass(arguments: tuple[str, ...]) -> None:
         (("--runner=SparkRunner", "--spark_master_url=spark://h:1"), "SparkRunner would start Beam's own container"),
         (("--runner=PortableRunner", "--job_endpoint=h:8099"), "PortableRunner would start Beam's own container"),
         (("--runner=DataflowRunner",), "image with --sdk_container_image"),
+        (("--runner=flink", "--flink_master=h:1"), "flink would start Beam's own container"),
+        (("--runner=DATAFLOW",), "image with --sdk_container_image"),
+        (("--runner=FlinkRunner", "--environment_type=DOCKER"), "FlinkRunner would start Beam's own container"),
+        (("--runner=spark", "--environment_type=EXTERNAL"), "add --environment_option=external_service_address="),
+        (("--runner=FlinkRunner", "--environment_type=PROCESS"), "add --environment_option=process_command="),
+        (
+            ("--runner=FlinkRunner", "--flink_master=h:1", "--environment_option=process_command=boot"),
+            "FlinkRunner would start Beam's own container",
+        ),
     ],
 )
 def test_anything_else_is_an_error_with_the_nearest_name(arguments: tuple[str, ...], message: str) -> None:
@@ -51,7 +61,13 @@ def test_anything_else_is_an_error_with_the_nearest_name(arguments: tuple[str, .
         beam_options.check(arguments)
 
 
-@pytest.mark.parametrize("runner", ["DirectRunner", "direct", "SwitchingDirectRunner", LOCAL_RUNNER])
+@pytest.mark.parametrize(
+    "runner",
+    [
+        *("DirectRunner", "direct", "Direct", "directrunner", "SwitchingDirectRunner", "FnApiRunner", LOCAL_RUNNER),
+        "apache_beam.runners.direct.direct_runner.DirectRunner",
+    ],
+)
 def test_the_local_runner_is_named_whatever_the_user_calls_it(runner: str) -> None:
     """DirectRunner of newer Beam would download Prism."""
     for arguments in ([f"--runner={runner}"], ["--runner", runner]):
@@ -69,6 +85,8 @@ def test_the_local_runner_is_named_whatever_the_user_calls_it(runner: str) -> No
     [
         ((), None),
         (("--runner", "direct"), None),
+        (("--runner=directrunner",), None),
+        (("--runner=flink", "--flink_job_server_jar=x.jar"), None),
         (("--runner=FlinkRunner", "--flink_job_server_jar=x.jar"), None),
         (("--runner=FlinkRunner", "--flink_master=h:1", "--environment_type=LOOPBACK"), None),
         (("--runner=FlinkRunner", "--flink_master=h:1", "--environment_type=EXTERNAL"), "FlinkRunner"),

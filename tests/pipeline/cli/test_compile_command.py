@@ -29,7 +29,10 @@ def _compile(*arguments: str) -> tuple[int, str]:
         ((*GOOGLE, "--max-error", "0.1"), "digits is a generative task, which has no error"),
         ((*GOOGLE, "--train-examples", "100"), "digits: the data set digits:1.0.0 has a fixed number"),
         (("--image", "draw:1", "--pipeline-root", "/data"), "The pipeline root is /data: Kubeflow Pipelines keeps"),
+        (("--image", "draw:1", "--pipeline-root", "gs://"), "The pipeline root is gs://: Kubeflow Pipelines keeps"),
+        (("--image", "draw:1", "--pipeline-root", "gs:///draw"), "The pipeline root is gs:///draw: Kubeflow Pipelines"),
         (("--pipeline-root", "gs://bucket"), "The cluster: image is missing"),
+        ((*GOOGLE, "--data-dir", "gs:///tfds"), "data_dir is gs:///tfds, which names no bucket: give gs://BUCKET/"),
         ((*GOOGLE, "--cluster", "/none.yaml"), "Cannot read the cluster's file /none.yaml: No such file"),
         (("--image", "draw:1"), "SERVING_DIR is needed, for TensorFlow cannot open the default root of the cluster"),
         (MINIO, "SERVING_DIR is needed, for TensorFlow cannot open minio://bucket/draw: give a path on a volume"),
@@ -71,7 +74,7 @@ def test_a_root_at_s3_comes_with_what_the_cluster_needs_for_it(
         ),
         ("[--runer=x]", "ImageExampleGen.beam in the cluster's file: Beam has no option '--runer'. Did you mean"),
         (
-            "[--runner=FlinkRunner, '--flink_master=h:8081', --environment_type=EXTERNAL]",
+            "[--runner=FlinkRunner, '--flink_master=h:8081', --environment_type=EXTERNAL, --environment_config=h:1]",
             "ImageExampleGen.beam in the cluster's file: FlinkRunner's workers would see neither the pod's files nor "
             "minio://bucket/draw. Take a pipeline root at gs://",
         ),

@@ -153,5 +153,6 @@ def test_beams_options_are_checked_before_anything_starts(
     assert result.exit_code == (0 if message is None else 1)
     assert message is None or result.output.startswith(f"Error: {message}")
     assert message is None or list(tmp_path.iterdir()) == []
-    result = CliRunner().invoke(run_command.run, ["--", "--runner=FlinkRunner", "--environment_type=EXTERNAL"])
+    elsewhere = ("--runner=FlinkRunner", "--environment_type=EXTERNAL", "--environment_config=localhost:50000")
+    result = CliRunner().invoke(run_command.run, ["--", *elsewhere])
     assert "FlinkRunner's workers would look for the run's files elsewhere" in result.output
