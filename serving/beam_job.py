@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.2
 _CANCEL_SECONDS = 30.0
+_SUBMIT_SECONDS = 10.0
+"""In which a job that is on its way to a cluster appears there."""
 _REST_SECONDS = 10.0
+_NOT_THERE = "not there"
 _FLINK_ENDS = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 _OUR_PACKAGES = ("components", "pipeline", "serving", "trainer")
 _WITH_SENTENCES = (OSError, RuntimeError, ValueError)
@@ -42,9 +45,13 @@ class JobFailed(RuntimeError):
 
 
 def name_job(options: PipelineOptions, name: str) -> None:
-    """Gives the job a name of its own, by which an engine's page shows it, unless the user has named it."""
+    """Gives the job a name of its own, by which an engine's page shows it, unless the user has named it.
+
+    On Flink, where several may have one name, and ours are cancelled by it, what tells it from others is added.
+    """
     named = options.view_as(GoogleCloudOptions)
-    named.job_name = named.job_name or f"{name}-{uuid.uuid4().hex[:8]}"
+    if not named.job_name or _flink_url(options):
+        named.job_name = f"{named.job_name or name}-{uuid.uuid4().hex[:8]}"
 
 
 def run(pipeline: beam.Pipeline, options: PipelineOptions, report: Callable[[str], None], *, is_local: bool) -> None:
@@ -85,7 +92,11 @@ def _run_elsewhere(pipeline: beam.Pipeline, options: PipelineOptions, report: Ca
     except Exception as error:
         raise JobFailed(f"{reason(error)} The log is {log}") from error
     except BaseException as interruption:
-        if state := _cancel(results, options):
+        try:
+            state = _cancel(results, options)
+        except KeyboardInterrupt:  # a second one, by a user who does not wait for the end
+            state = "unknown"
+        if state:
             where = _place(options)
             report(f"The job {_name(options)}, which is {state}, goes on {where}: cancel it there.")
             raise JobGoesOn from interruption
@@ -122,7 +133,7 @@ def _place(options: PipelineOptions) -> str:
 
 def _cancel(results: list[PipelineResult], options: PipelineOptions) -> str | None:
     """Cancels a job, and waits a little for its end; returns its state where that did not come."""
-    until = time.monotonic() + _CANCEL_SECONDS
+    started = time.monotonic()
     url = _flink_url(options)
     state = "unknown"
     if results:
@@ -133,9 +144,10 @@ def _cancel(results: list[PipelineResult], options: PipelineOptions) -> str | No
     while True:
         # Beam's job server forgets the job, and the cluster goes on with it: only the cluster knows.
         state = _flink_state(url, _name(options)) if url else _state(results)
-        if PipelineState.is_terminal(state):
+        seconds = time.monotonic() - started
+        if PipelineState.is_terminal(state) or (state == _NOT_THERE and seconds >= _SUBMIT_SECONDS):
             return None
-        if time.monotonic() >= until:
+        if seconds >= _CANCEL_SECONDS:
             return state
         time.sleep(_LOOK_SECONDS)
 
@@ -162,11 +174,11 @@ def _flink_url(options: PipelineOptions) -> str | None:
     master = str(options.view_as(FlinkRunnerOptions).flink_master)
     if master.startswith("["):
         return None
-    return master if "://" in master else f"http://{master}"
+    return master.rstrip("/") if "://" in master else f"http://{master}"
 
 
 def _flink_state(url: str, name: str) -> str:
-    """Asks Flink to cancel the jobs of this name; returns Beam's word for the state that they are in."""
+    """Asks Flink to cancel the job of this name; returns Beam's word for its state, or _NOT_THERE."""
     try:
         jobs = [job for job in _flink(url, "/jobs/overview")["jobs"] if name in job["name"]]
         running = [job for job in jobs if job["state"] not in _FLINK_ENDS]
@@ -175,7 +187,9 @@ def _flink_state(url: str, name: str) -> str:
                 _flink(url, f"/jobs/{job['jid']}?mode=cancel", method="PATCH")
     except (OSError, ValueError, KeyError) as error:
         return f"unknown ({type(error).__name__})"
-    return str(running[0]["state"]) if running else str(PipelineState.CANCELLED)
+    if running:
+        return str(running[0]["state"])
+    return str(PipelineState.CANCELLED) if jobs else _NOT_THERE
 
 
 def _flink(url: str, path: str, method: str = "GET") -> dict[str, Any]:

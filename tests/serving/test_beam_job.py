@@ -6,6 +6,7 @@ import http.server
 import json
 import logging
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from serving import beam_job
 from serving.beam_job import JobFailed, JobGoesOn, reason
@@ -24,14 +25,13 @@ NAME = "draw-score-batch-0a1b2c3d"
 
 
 class Result:
-    """A result of a runner on other machines, which ends only when it is cancelled; its user interrupts it."""
+    """A result of a runner on other machines, which ends only when it is cancelled; its user interrupts the wait."""
 
     def __init__(self, *, obeys: bool) -> None:
         self.state = "RUNNING"
         self._obeys = obeys
 
     def wait_until_finish(self) -> None:
-        # Not by an alarm, which is the one that ends tests that hang.
         os.kill(os.getpid(), signal.SIGINT)
         while self.state == "RUNNING":
             time.sleep(0.05)
@@ -53,9 +53,14 @@ class Pipeline:
 
 
 @pytest.fixture(autouse=True)
-def short_times(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(beam_job, "_CANCEL_SECONDS", 0.5)
+def temporary_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a job that does not end."""
+    monkeypatch.setattr(beam_job, "_CANCEL_SECONDS", 0.5)
 
 
 def _run(result: Any, *arguments: str) -> list[str]:
@@ -70,27 +75,50 @@ def _run(result: Any, *arguments: str) -> list[str]:
     return said
 
 
-@pytest.mark.parametrize("obeys", [True, False])
-def test_an_interruption_cancels_a_job_elsewhere(obeys: bool, tmp_path: Path) -> None:
-    result = Result(obeys=obeys)
+def test_an_interruption_cancels_a_job_elsewhere(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
-    said = _run(result, "--runner=DataflowRunner")
+    assert _run(Result(obeys=True), "--runner=DataflowRunner") == ["cancelled"]
     assert signal.getsignal(signal.SIGINT) is handler
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_does_not_end_is_named_with_its_place(impatient: None, tmp_path: Path) -> None:
+    result = Result(obeys=False)
     where = f"The job {NAME}, which is RUNNING, goes on on DataflowRunner: cancel it there."
-    assert said == (["cancelled"] if obeys else [where, "goes on"])
+    assert _run(result, "--runner=DataflowRunner") == [where, "goes on"]
+    assert list(tmp_path.iterdir()) == []
+    result.state = "CANCELLED"
+
+
+def test_who_interrupts_twice_is_told_that_it_may_go_on() -> None:
+    """Its folder must not be taken from its workers."""
+
+    class Unheard(Result):
+        def cancel(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = Unheard(obeys=False)
+    where = f"The job {NAME}, which is unknown, goes on on DataflowRunner: cancel it there."
+    assert _run(result, "--runner=DataflowRunner") == [where, "goes on"]
     result.state = "CANCELLED"
 
 
 class Flink(http.server.BaseHTTPRequestHandler):
     """The REST API of a session cluster, on which the jobs that Beam's job server cancels go on."""
 
+    address: str
     jobs: dict[str, dict[str, str]]
     obeys: bool
+    hidden: list[int]
+    """How often the running job is not shown yet, for it is on its way."""
 
     def do_GET(self) -> None:
         assert self.path == "/jobs/overview"
-        self._answer(200, {"jobs": [{"jid": jid, **job} for jid, job in self.jobs.items()]})
+        shown = dict(self.jobs)
+        if self.hidden[0]:
+            self.hidden[0] -= 1
+            del shown["1"]
+        self._answer(200, {"jobs": [{"jid": jid, **job} for jid, job in shown.items()]})
 
     def do_PATCH(self) -> None:
         jid = self.path.removeprefix("/jobs/").removesuffix("?mode=cancel")
@@ -108,40 +136,63 @@ class Flink(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def flink(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, dict[str, str]], bool]]:
-    jobs = {
-        "1": {"name": f"{NAME}_b1", "state": "RUNNING"},
-        "2": {"name": "anothers", "state": "RUNNING"},
-        "3": {"name": NAME, "state": "FINISHED"},
-    }
-    handler = type("Handler", (Flink,), {"jobs": jobs, "obeys": request.param})
+def flink(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Flink]]:
+    """A cluster with a job of ours, and another's."""
+    jobs = {"1": {"name": f"{NAME}_b1", "state": "RUNNING"}, "2": {"name": "anothers", "state": "RUNNING"}}
+    handler = type("Handler", (Flink,), {"jobs": jobs, "obeys": True, "hidden": [0]})
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}", jobs, request.param
+        handler.address = f"127.0.0.1:{server.server_port}"
+        yield handler
         server.shutdown()
 
 
-@pytest.mark.parametrize("flink", [True, False], indirect=True)
-def test_a_job_on_flink_is_cancelled_where_it_runs(
-    flink: tuple[str, dict[str, dict[str, str]], bool], monkeypatch: pytest.MonkeyPatch
+def _states(flink: type[Flink]) -> dict[str, str]:
+    return {jid: job["state"] for jid, job in flink.jobs.items()}
+
+
+@pytest.mark.parametrize("looks", [0, 2], ids=["running", "on_its_way"])
+@pytest.mark.parametrize("url", ["{}", "http://{}/"])
+def test_a_job_on_flink_is_cancelled_where_it_runs(flink: type[Flink], url: str, looks: int) -> None:
+    flink.hidden[0] = looks
+    master = url.format(flink.address)
+    assert _run(Result(obeys=True), "--runner=FlinkRunner", f"--flink_master={master}") == ["cancelled"]
+    assert _states(flink) == {"1": "CANCELED", "2": "RUNNING"}
+
+
+def test_a_job_that_never_came_to_flink_is_waited_for_no_longer_than_it_takes(
+    flink: type[Flink], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, jobs, obeys = flink
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    result = Result(obeys=True)
-    if obeys:  # It has all the time that it needs.
-        monkeypatch.setattr(beam_job, "_CANCEL_SECONDS", 60)
-    said = _run(result, "--runner=FlinkRunner", f"--flink_master={address}")
-    states = {jid: job["state"] for jid, job in jobs.items()}
-    if obeys:
-        assert said == ["cancelled"]
-        assert states == {"1": "CANCELED", "2": "RUNNING", "3": "FINISHED"}
-    else:
-        assert states == {"1": "RUNNING", "2": "RUNNING", "3": "FINISHED"}
-        where = f"The job {NAME}, which is RUNNING, goes on at http://{address}: cancel it there."
-        assert said == [where, "goes on"]
+    monkeypatch.setattr(beam_job, "_SUBMIT_SECONDS", 0.5)
+    flink.hidden[0] = 10**6
+    assert _run(Result(obeys=True), "--runner=FlinkRunner", f"--flink_master={flink.address}") == ["cancelled"]
 
 
-def test_flink_that_answers_no_more_does_not_hide_that_the_job_may_go_on() -> None:
+def test_a_job_that_flink_does_not_end_is_named_with_its_place(impatient: None, flink: type[Flink]) -> None:
+    flink.obeys = False
+    where = f"The job {NAME}, which is RUNNING, goes on at http://{flink.address}: cancel it there."
+    said = _run(Result(obeys=True), "--runner=FlinkRunner", f"--flink_master={flink.address}")
+    assert said == [where, "goes on"]
+    assert _states(flink) == {"1": "RUNNING", "2": "RUNNING"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pattern"),
+    [
+        ((), "draw-score-batch-[0-9a-f]{8}"),
+        (("--job_name=nightly",), "nightly"),
+        # Where a job is found by its name, that of another of this name must not be.
+        (("--job_name=nightly", "--flink_master=h:8081"), "nightly-[0-9a-f]{8}"),
+    ],
+)
+def test_a_job_has_a_name(arguments: tuple[str, ...], pattern: str) -> None:
+    options = PipelineOptions(list(arguments))
+    beam_job.name_job(options, "draw-score-batch")
+    assert re.fullmatch(pattern, options.view_as(GoogleCloudOptions).job_name)
+
+
+def test_flink_that_answers_no_more_does_not_hide_that_the_job_may_go_on(impatient: None) -> None:
     said = _run(Result(obeys=True), "--runner=FlinkRunner", "--flink_master=127.0.0.1:9")
     assert said[0].startswith(f"The job {NAME}, which is unknown (URLError), goes on at http://127.0.0.1:9")
     assert said[1] == "goes on"
