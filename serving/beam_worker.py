@@ -38,22 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     if info.HasField("status_endpoint"):
         variables["STATUS_API_SERVICE_DESCRIPTOR"] = _descriptor(info.status_endpoint)
-    workers = [
-        subprocess.Popen(
-            safe_command("apache_beam.runners.worker.sdk_worker_main"),
-            env=child_environment({**variables, "WORKER_ID": worker}),
-        )
-        for worker in (options.id, *info.sibling_worker_ids)
-    ]
+    workers: list[subprocess.Popen[bytes]] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         for worker in workers:
             worker.terminate()
 
     signal.signal(signal.SIGTERM, stop)
-    _, status = os.wait()
-    stop(0, None)
-    return os.waitstatus_to_exitcode(status)
+    for worker in (options.id, *info.sibling_worker_ids):
+        command = safe_command("apache_beam.runners.worker.sdk_worker_main")
+        workers.append(subprocess.Popen(command, env=child_environment({**variables, "WORKER_ID": worker})))
+    while True:
+        # As a container's first process this one is the parent of what workers leave behind too.
+        ended, status = os.wait()
+        if ended in {worker.pid for worker in workers}:
+            stop(0, None)
+            return os.waitstatus_to_exitcode(status)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,17 +61,23 @@ path = {str(tmp_path)!r} + "/" + os.environ["WORKER_ID"]
 with open(path + ".new", "w") as file:
     json.dump({{name: os.environ.get(name) for name in {names!r}}}, file)
 os.rename(path + ".new", path)
-while not (os.environ["WORKER_ID"] == "1-1" and os.path.exists({str(tmp_path / "1-2")!r})):
+if os.environ["WORKER_ID"] == "1-2":
+    time.sleep(600)
+while not os.path.exists({str(tmp_path / "1-2")!r}):
     time.sleep(0.05)
+time.sleep(0.5)
 sys.exit({status})
 """
     monkeypatch.setattr(beam_worker, "safe_command", lambda module: [sys.executable, "-c", code])
     handler = beam_worker.signal.getsignal(beam_worker.signal.SIGTERM)
+    # Another child of the process, as what a worker has left to a container's first process.
+    orphan = subprocess.Popen([sys.executable, "-S", "-c", "raise SystemExit(7)"])
     words = ["--id=1-1", f"--provision_endpoint={address}", "--logging_endpoint=logs:8", "--artifact_endpoint=x:9"]
     try:
         assert beam_worker.main(words) == status
     finally:
         beam_worker.signal.signal(beam_worker.signal.SIGTERM, handler)
+    orphan.wait()
     told = {name: json.loads((tmp_path / name).read_text()) for name in os.listdir(tmp_path)}
     assert told.keys() == {"1-1", "1-2"} and service.asked == ["1-1"]
     for worker, variables in told.items():
