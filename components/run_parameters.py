@@ -49,12 +49,14 @@ def check_task(
 
 def check_address(name: str, address: str) -> None:
     """Raises ValueError if our code cannot open files at an address itself; "" stands for a default."""
-    scheme, separator, _ = address.partition("://")
+    scheme, separator, place = address.partition("://")
     if separator and scheme not in _REMOTE:
         raise ValueError(
             f"{name} is {address}, and TensorFlow cannot open {scheme}://. Give a path on a volume that is mounted "
             "into the stages, or an address at gs://. (Artifacts are copied by Kubeflow Pipelines: the pipeline root "
             "may be any.)"
         )
+    if separator and not place.partition("/")[0]:
+        raise ValueError(f"{name} is {address}, which names no bucket: give {scheme}://BUCKET/FOLDER.")
     if address and not separator and not address.startswith("/"):
         raise ValueError(f"{name} is {address}: give an absolute path on a volume, or an address at gs://.")

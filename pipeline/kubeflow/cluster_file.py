@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import typing
 from collections.abc import Sequence
@@ -38,7 +39,6 @@ _IMAGE = re.compile(
     re.ASCII,
 )
 _Image = Annotated[str, Field(min_length=1), pydantic.AfterValidator(_check_image)]
-_AbsolutePath = Annotated[str, pydantic.AfterValidator(_check_absolute)]
 
 
 def _check_name(name: str) -> str:
@@ -58,17 +58,35 @@ def _check_volume_name(name: str) -> str:
     return name
 
 
+def _check_variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_.-][\w.-]*", name, re.ASCII):
+        raise ValueError(f"{strict_yaml.shown(name)} is no name of a variable: give letters, digits, _, - and dots.")
+    return name
+
+
+def _check_mount(path: str) -> str:
+    if ":" in path or path.strip("/").partition("/")[0] in ("", *_LAUNCHER_FOLDERS):
+        raise ValueError(
+            f"{strict_yaml.shown(path)} is no place for a mount: it must have no colon, and not lie in what Kubeflow "
+            f"Pipelines mounts itself (/{', /'.join(_LAUNCHER_FOLDERS)})."
+        )
+    return path
+
+
+_LAUNCHER_FOLDERS = ("gcs", "s3", "minio", ".local", ".cache", ".config", "kfp-launcher")
 _LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _Name = Annotated[str, pydantic.AfterValidator(_check_name)]
+_Variable = Annotated[str, pydantic.AfterValidator(_check_variable)]
+_Mount = Annotated[str, pydantic.AfterValidator(_check_absolute), pydantic.AfterValidator(_check_mount)]
 
 
 class Secret(Section):
     """A Kubernetes secret for every stage: its keys as environment variables, or as files in a folder."""
 
     name: _Name
-    env: dict[str, str] | None = None
+    env: dict[_Variable, str] | None = None
     """The secret's key for each variable."""
-    path: _AbsolutePath | None = None
+    path: _Mount | None = None
 
     @pydantic.model_validator(mode="after")
     def _check_one_form(self) -> Secret:
@@ -83,7 +101,7 @@ class Volume(Section):
     """A persistent volume claim that every stage mounts; ReadWriteMany where stages run on several nodes."""
 
     claim: Annotated[str, pydantic.AfterValidator(_check_volume_name)]
-    path: _AbsolutePath
+    path: _Mount
 
 
 class Cluster(Section):
@@ -95,7 +113,7 @@ class Cluster(Section):
     caching: bool = True
     fail_refused: bool = False
     """Whether a run whose model was refused fails, in a last stage; else it succeeds, and pushes nothing."""
-    env: dict[str, str] = Field({})
+    env: dict[_Variable, str] = Field({})
     secrets: Items[Secret] = ()
     volumes: Items[Volume] = ()
     default: Stage = Stage()
@@ -134,7 +152,7 @@ class Cluster(Section):
 
     def mounts(self, path: str) -> bool:
         """Whether a path is on one of the volumes."""
-        return any(PurePosixPath(path).is_relative_to(volume.path) for volume in self.volumes)
+        return any(PurePosixPath(posixpath.normpath(path)).is_relative_to(volume.path) for volume in self.volumes)
 
 
 def read(path: Path | None, *, image: str | None = None) -> Cluster:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from components.run_parameters import check_address, check_task
 from pipeline.kubeflow import cluster_file
 from pipeline.kubeflow.cluster_file import Cluster
-from pipeline.kubeflow.pipeline_spec import OBJECT_STORES
+from pipeline.kubeflow.pipeline_spec import OBJECT_STORES, is_root
 from pipeline.option_fields import Option
 from pipeline.training_options import TrainingOptions
 from serving import beam_options
@@ -70,10 +70,10 @@ class CompileSettings(TrainingOptions):
         self.check_images()
         self.check_score_samples()
         check_task(limit_name=self.task.kind.limit, **self.task_parameters)
-        if self.pipeline_root is not None and not self.pipeline_root.startswith(OBJECT_STORES):
+        if self.pipeline_root is not None and not is_root(self.pipeline_root):
             raise ValueError(
-                f"The pipeline root is {self.pipeline_root}: Kubeflow Pipelines keeps artifacts in an object store, "
-                f"at {', '.join(OBJECT_STORES)}."
+                f"The pipeline root is {self.pipeline_root}: Kubeflow Pipelines keeps artifacts in a bucket of an "
+                f"object store, at {', '.join(OBJECT_STORES)}."
             )
         cluster = self.cluster
         for name, address in self.locations.items():

@@ -7,6 +7,7 @@ backend/src/v2/compiler of kubeflow/pipelines), some of which it checks only whe
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,11 @@ def parameters(spec: Mapping[str, Any]) -> dict[str, Document]:
     return spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
 
 
+def is_root(address: str) -> bool:
+    """Whether an address is that of a bucket, or of a folder in one, where Kubeflow Pipelines can keep artifacts."""
+    return re.fullmatch(rf"(?:{'|'.join(OBJECT_STORES)})[^/?]+(?:[/?].*)?", address) is not None
+
+
 def is_pipeline_spec(document: Mapping[str, Any]) -> bool:
     """Whether a document of a package is its PipelineSpec."""
     return "pipelineInfo" in document
@@ -122,8 +128,8 @@ def _violations_of_spec(spec: Mapping[str, Any]) -> Iterator[str]:
     if not spec["pipelineInfo"].get("name"):
         yield "pipelineInfo.name is empty"
     root = spec.get("defaultPipelineRoot")
-    if root and not root.startswith(OBJECT_STORES):
-        yield f"the pipeline's root has to begin with {', '.join(OBJECT_STORES)}; it is {root}"
+    if root and not is_root(root):
+        yield f"the pipeline's root has to begin with {', '.join(OBJECT_STORES)} and a bucket; it is {root}"
     if "root" in spec.get("components", {}):
         yield "the component 'root' has a name that is reserved; give it another id"
     tasks = spec.get("root", {}).get("dag", {}).get("tasks", {})

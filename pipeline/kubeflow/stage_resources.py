@@ -61,11 +61,11 @@ class Retries(Section):
     that ended by itself (an exit code, out of memory) is not. Where it ships none, Argo's own OnFailure is the reverse.
     """
 
-    count: int = Field(ge=0)
-    backoff_seconds: int = Field(30, ge=0)
-    factor: int = Field(2, ge=1)
+    count: int = Field(ge=0, le=1000)
+    backoff_seconds: int = Field(30, ge=0, le=86_400)
+    factor: int = Field(2, ge=1, le=100)
     """Whole: Argo fails a stage with any other once its pod is lost."""
-    give_up_after_hours: _Positive | None = None
+    give_up_after_hours: Annotated[float, Field(gt=0, le=87_600)] | None = None
     """Hours from the start of the first attempt after which none begins, and one that still runs is killed."""
 
     @pydantic.model_validator(mode="before")
@@ -80,12 +80,26 @@ class Retries(Section):
 
 
 class Toleration(Section):
-    """A toleration as in a pod's specification."""
+    """A toleration as in a pod's specification; without an operator, of any value where none is given."""
 
     key: str = ""
-    operator: Literal["Exists", "Equal"] = "Exists"
+    operator: Literal["", "Exists", "Equal"] = ""
     value: str = ""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+    @pydantic.model_validator(mode="after")
+    def _check_operator(self) -> Toleration:
+        operator = self.fields()["operator"]
+        if operator == "Exists" and self.value:
+            raise ValueError("operator Exists tolerates any value: leave out the value, or the operator.")
+        if operator == "Equal" and not self.key:
+            raise ValueError("a value is that of a key: give the key, or leave out value and operator to tolerate all.")
+        return self
+
+    def fields(self) -> Document:
+        """Returns those that are not empty, and the operator."""
+        operator = self.operator or ("Equal" if self.value else "Exists")
+        return {name: value for name, value in self.model_copy(update={"operator": operator}) if value}
 
 
 class Stage(Section):
@@ -140,5 +154,5 @@ class Stage(Section):
         """Returns the fields of a KubernetesExecutorConfig that choose nodes, empty ones too."""
         return {
             "nodeSelector": {"labels": dict(self.node_selector)} if self.node_selector else None,
-            "tolerations": [{name: value for name, value in each if value} for each in self.tolerations or ()],
+            "tolerations": [each.fields() for each in self.tolerations or ()],
         }

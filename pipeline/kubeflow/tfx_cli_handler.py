@@ -140,9 +140,10 @@ class KubeflowHandler(base_handler.BaseHandler):
         root = None
         if runtime_parameters.ROOT not in definitions:
             root = given.pop(runtime_parameters.ROOT, None)
-        if root is not None and not root.startswith(pipeline_spec.OBJECT_STORES):
+        if root is not None and not pipeline_spec.is_root(root):
             raise click.ClickException(
-                f"{runtime_parameters.ROOT} has to begin with {', '.join(pipeline_spec.OBJECT_STORES)}; it is {root!r}."
+                f"{runtime_parameters.ROOT} has to begin with {', '.join(pipeline_spec.OBJECT_STORES)} and a bucket; "
+                f"it is {root!r}."
             )
         try:
             return root, runtime_parameters.typed(definitions, given)

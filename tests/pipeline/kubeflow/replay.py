@@ -123,7 +123,7 @@ class Cluster:
         self.folder = folder
         self.policy = policy
         self.lost_after_seconds = 0.0
-        """By which Argo's clock jumps where a pod is lost, so that one may be lost after hours."""
+        """What Argo's clock shows, since the first attempt began, where a pod is lost; 0 leaves it as it is."""
         self._artifacts: list[Artifact] = []
         self._cache: dict[str, dict[str, Artifact]] = {}
 
@@ -183,11 +183,11 @@ class Cluster:
             return Task(state="CACHED", outputs=self._cache[key])
         task = Task(state="FAILED", address=root)
         strategy = RetryStrategy.of_task(spec, self.policy)
-        lost_seconds = 0.0
+        clock_zero = started
         while True:
             # The same for each attempt, as paths in a pod are: checkpoints are found by those of the examples.
             pod = self.folder / "pod"
-            passed = time.monotonic() - started + lost_seconds
+            passed = time.monotonic() - clock_zero
             # The first has no deadline: Argo bounds those that come after it.
             deadline = None if not task.attempts or strategy.max_seconds is None else strategy.max_seconds - passed
             try:
@@ -200,8 +200,8 @@ class Cluster:
                 shutil.rmtree(pod)
             if ending is Ending.ERROR:
                 check_factor(spec)
-                lost_seconds += self.lost_after_seconds
-            if not strategy.goes_on(ending, len(task.attempts), time.monotonic() - started + lost_seconds):
+                clock_zero = time.monotonic() - self.lost_after_seconds if self.lost_after_seconds else clock_zero
+            if not strategy.goes_on(ending, len(task.attempts), time.monotonic() - clock_zero):
                 break
         if task.state == "SUCCEEDED":
             self._cache[key] = task.outputs

@@ -89,7 +89,7 @@ def test_an_image_given_beside_the_file_comes_first(tmp_path: Path) -> None:
         ("{image: i, volumes: [{claim: c, path: data}]}", r"volumes\[0\].path: 'data' is not absolute"),
         (
             "{image: i, default: {tolerations: [{operator: Is}]}}",
-            r"default.tolerations\[0\].operator is 'Is'; expected 'Exists' or 'Equal'",
+            r"default.tolerations\[0\].operator is 'Is'; expected '', 'Exists' or 'Equal'",
         ),
         (
             "{image: i, default: {retries: {count: -1}}}",
@@ -103,6 +103,28 @@ def test_an_image_given_beside_the_file_comes_first(tmp_path: Path) -> None:
         ("{image: i, env: {A: a, A: b}}", "the key 'A' is there twice"),
         ("{image: i, fail_refused: yes please}", "fail_refused is 'yes please'; expected true or false"),
         ("{image: i, caching: 'no'}", "caching is 'no'; expected true or false"),
+        ("{image: i, env: {A=B: c}}", r"env.A=B \(the key\): 'A=B' is no name of a variable"),
+        ("{image: i, env: {'': c}}", "'' is no name of a variable"),
+        ("{image: i, secrets: [{name: s, env: {1A: a}}]}", "'1A' is no name of a variable"),
+        ("{image: i, volumes: [{claim: c, path: /}]}", r"volumes\[0\].path: '/' is no place for a mount"),
+        ("{image: i, volumes: [{claim: c, path: 'C:/a:ro'}]}", "is not absolute"),
+        ("{image: i, volumes: [{claim: c, path: '/a:ro'}]}", "'/a:ro' is no place for a mount: it must have no colon"),
+        ("{image: i, volumes: [{claim: c, path: /s3}]}", "'/s3' is no place for a mount: .* what Kubeflow Pipelines"),
+        ("{image: i, secrets: [{name: s, path: /gcs/keys}]}", "'/gcs/keys' is no place for a mount"),
+        (
+            "{image: i, default: {tolerations: [{key: a, operator: Exists, value: b}]}}",
+            r"default.tolerations\[0\]: operator Exists tolerates any value: leave out",
+        ),
+        ("{image: i, default: {tolerations: [{value: b}]}}", "a value is that of a key"),
+        ("{image: i, default: {retries: {count: 100000000000}}}", "count is 100000000000; expected less than or equal"),
+        (
+            "{image: i, default: {retries: {count: 1, backoff_seconds: 100000}}}",
+            "expected less than or equal to 86400",
+        ),
+        (
+            "{image: i, default: {retries: {count: 1, give_up_after_hours: 1.0e+12}}}",
+            "give_up_after_hours is 1000000000000.0; expected less than or equal to 87600",
+        ),
     ],
 )
 def test_mistakes_are_told_with_their_place(tmp_path: Path, text: str, message: str) -> None:
@@ -131,6 +153,21 @@ def test_a_dot_is_in_the_way_only_where_a_volume_has_the_name(tmp_path: Path) ->
     assert read(_file(tmp_path, text + claims)).secrets[0].name == "a.b"
 
 
+@pytest.mark.parametrize(
+    ("toleration", "fields"),
+    [
+        # As Kubernetes has it, whose default is Equal: a pod with Exists and a value is invalid.
+        ("{key: dedicated, value: ml}", {"key": "dedicated", "operator": "Equal", "value": "ml"}),
+        ("{key: gpu, effect: NoSchedule}", {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}),
+        ("{key: gpu, operator: Equal}", {"key": "gpu", "operator": "Equal"}),
+        ("{}", {"operator": "Exists"}),
+    ],
+)
+def test_a_toleration_is_one_that_kubernetes_takes(tmp_path: Path, toleration: str, fields: dict[str, str]) -> None:
+    stage = read(_file(tmp_path, f"{{image: i, default: {{tolerations: [{toleration}]}}}}")).default
+    assert stage.node_fields()["tolerations"] == [fields]
+
+
 def test_a_message_about_a_large_file_is_short(tmp_path: Path) -> None:
     bomb = "image: i\na0: &a0 [x, x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(30))
     long = f"image: i\n{9000 * 'k'}: 1\n"
@@ -154,5 +191,12 @@ def test_an_alias_repeats_a_section(tmp_path: Path) -> None:
 
 def test_a_volume_holds_what_lies_below_its_path(tmp_path: Path) -> None:
     cluster = read(_file(tmp_path, "{image: i, volumes: [{claim: other, path: /mnt}, {claim: c, path: /data}]}"))
-    for path, mounted in {"/data": True, "/data/tfds": True, "/mnt/a": True, "/data2": False, "/": False}.items():
+    for path, mounted in {
+        "/data": True,
+        "/data/tfds": True,
+        "/mnt/a": True,
+        "/data2": False,
+        "/data/../a": False,
+        "/": False,
+    }.items():
         assert cluster.mounts(path) is mounted, path

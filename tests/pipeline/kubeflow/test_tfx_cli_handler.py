@@ -246,7 +246,8 @@ def test_a_run_takes_the_latest_version_and_another_root(
     assert row["pipeline_version_reference"]["pipeline_version_id"] == latest["pipeline_version_id"]
     assert latest["pipeline_spec"]["root"]["inputDefinitions"]["parameters"]["steps"]["defaultValue"] == 5
     assert row["runtime_config"] == {"parameters": {"name": "a"}, "pipeline_root": "minio://other/root"}
-    assert "has to begin with gs://" in refused(run(tfx, api, "name=a", "pipeline-root=/tmp/root"))
+    for root in ("/tmp/root", "gs://", "minio:///root"):
+        assert "has to begin with gs://" in refused(run(tfx, api, "name=a", f"pipeline-root={root}"))
 
 
 def test_parameters_that_the_pipeline_does_not_take_are_refused_by_name(tfx: Tfx, api: FakeApi) -> None:
