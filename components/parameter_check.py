@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import uuid
 
@@ -82,20 +84,33 @@ def _check_writable(name: str, address: str) -> None:
     while not folder.startswith("gs://") and not os.path.exists(folder):
         folder = os.path.dirname(folder)
     file = os.path.join(folder, f".parameter-check-{uuid.uuid4().hex}")
+    fault = f"{name} is {address}, and nothing can be written to {folder}"
+    if folder.startswith("gs://"):
+        try:
+            with tf.io.gfile.GFile(file, "w") as opened:
+                opened.write("May be deleted.")
+            tf.io.gfile.remove(file)
+        except tf.errors.OpError as error:
+            raise ValueError(
+                f"{fault}: {_first_line(error)}. The account of these stages needs the role Storage Object Admin."
+            ) from error
+        return
     try:
-        with tf.io.gfile.GFile(file, "w") as opened:
+        with open(file, "w") as opened:
             opened.write("May be deleted.")
-        tf.io.gfile.remove(file)
-    except tf.errors.OpError as error:
-        fault = f"{name} is {address}, and nothing can be written to {folder}: {_first_line(error)}"
-        if folder.startswith("gs://"):
-            raise ValueError(f"{fault}. The account of these stages needs the role Storage Object Admin.") from error
+    except OSError as error:
+        fault = f"{fault}: {error.strerror}"
+        if error.errno not in (errno.EACCES, errno.EPERM):
+            raise ValueError(f"{fault}.") from error
         user, group, status = os.geteuid(), os.getegid(), os.stat(folder)
         raise ValueError(
             f"{fault}. It belongs to user {status.st_uid} and group {status.st_gid} (mode "
             f"{status.st_mode & 0o7777:o}), and stages run as user {user} and group {group}: on the volume, as root, "
             f"chown {user}:{group} {folder}"
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(file)
 
 
 def _first_line(error: tf.errors.OpError) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import json
 import os
 import tempfile
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from components import parameter_check
 from components.evaluator.pushed_versions import PushedVersions
 from components.parameter_check import Executor
 from trainer import tasks
@@ -131,6 +134,25 @@ def test_a_volume_that_the_stages_cannot_write_to_is_told_with_the_owner_it_need
     with _user(1000):
         _check(**places)
     assert list(volume.iterdir()) == [], "nothing stays"
+
+
+def test_no_owner_is_asked_for_where_that_is_not_the_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"nothing can be written to .*/file: Not a directory\.$"):
+        _check(serving_dir=str(tmp_path / "file" / "serving"))
+
+    class FullDisk(io.StringIO):
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def opened(path: str, mode: str) -> io.StringIO:
+        Path(path).touch()
+        return FullDisk()
+
+    monkeypatch.setattr(parameter_check, "open", opened, raising=False)
+    with pytest.raises(ValueError, match=r"nothing can be written to .*: No space left on device\.$"):
+        _check(serving_dir=str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"], "nothing stays"
 
 
 def test_data_that_are_there_may_be_on_a_volume_that_can_only_be_read(volume: Path) -> None:
