@@ -154,10 +154,10 @@ def hold(
         held.release()
 
 
-def is_held(folder: str) -> bool:
-    """Whether a process that may live holds the folder."""
+def is_held_here(folder: str) -> bool:
+    """Whether a process of this machine that lives holds the folder; one elsewhere shows that by its heartbeats."""
     owner = (_AddressedFile(folder) if "://" in folder else _LocalFile(folder)).read()
-    return owner is not None and owner.is_alive() is not False
+    return owner is not None and owner.is_alive() is True
 
 
 def _acquire(file: _OwnerFile, owner: Owner, folder: str, wait: bool, report: Callable[[str], None]) -> None:

@@ -76,7 +76,9 @@ def test_two_runs_that_prepare_one_data_set_wait_for_each_other(
 
     def prepare(builder: DigitsBuilder, **options: object) -> None:
         prepared.append(builder)
-        time.sleep(1)
+        until = time.monotonic() + 60
+        while "waiting for" not in caplog.text and time.monotonic() < until:
+            time.sleep(0.05)
         real(builder, **options)
 
     monkeypatch.setattr(DigitsBuilder, "download_and_prepare", prepare)

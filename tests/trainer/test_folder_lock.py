@@ -71,8 +71,8 @@ def test_a_living_holder_is_named_and_a_killed_ones_hold_is_taken_over(tmp_path:
     # It has ended, and nobody has waited for it yet: what is left of it holds nothing.
     os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
     with hold(str(folder), "draw run"):
-        assert folder_lock.is_held(str(folder))
-    assert not folder_lock.is_held(str(folder)) and not list(folder.iterdir())
+        assert folder_lock.is_held_here(str(folder))
+    assert not folder_lock.is_held_here(str(folder)) and not list(folder.iterdir())
     holder.wait()
 
 
@@ -86,7 +86,7 @@ def test_a_process_with_the_number_of_a_dead_one_holds_nothing(tmp_path: Path) -
 def test_a_file_that_names_nobody_holds_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / folder_lock.FILE).write_text(content)
     with hold(str(tmp_path), "draw run"):
-        assert folder_lock.is_held(str(tmp_path))
+        assert folder_lock.is_held_here(str(tmp_path))
 
 
 def test_of_many_that_ask_at_once_one_holds(tmp_path: Path) -> None:
@@ -152,7 +152,10 @@ def test_a_heart_beats_and_who_was_taken_over_notices(tmp_path: Path, monkeypatc
         _wait_for(lambda: _beats(file) > 1)
         held.check()
         successor = _elsewhere(Owner.for_this_process("Trainer"))
-        _write(tmp_path, successor)
+        # Under the file's lock: a beat in between would write over it.
+        owner_file, current = folder_lock._LocalFile(str(tmp_path)), None
+        while current := owner_file.claim(successor, over=current):
+            pass
         with pytest.raises(FolderLost, match=r"taken over by Trainer, process .* on node-7"):
             _wait_for(lambda: held.check() is not None)
     # It is the successor's.
@@ -188,12 +191,12 @@ def test_an_address_is_held_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(folder_lock, "DEAD_SECONDS", 0.3)
     folder = f"ram://{os.getpid()}/state"
     with hold(folder, "Trainer") as held:
-        assert folder_lock.is_held(folder)
+        assert folder_lock.is_held_here(folder)
         with pytest.raises(FolderHeld), hold(folder, "Trainer"):
             pytest.fail("two hold the folder")
         time.sleep(0.2)
         held.check()
-    assert not folder_lock.is_held(folder)
+    assert not folder_lock.is_held_here(folder)
 
 
 def test_a_forked_child_neither_holds_nor_frees(tmp_path: Path) -> None:
@@ -201,4 +204,4 @@ def test_a_forked_child_neither_holds_nor_frees(tmp_path: Path) -> None:
         child = multiprocessing.get_context("fork").Process(target=os._exit, args=(0,))
         child.start()
         child.join()
-        assert folder_lock.is_held(str(tmp_path))
+        assert folder_lock.is_held_here(str(tmp_path))

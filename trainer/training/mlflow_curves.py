@@ -45,7 +45,9 @@ class MlflowCurves:
             return cls(run_id)
         except ImportError:
             _LOG.info("%s is set, and mlflow is not installed: pip install 'draw-tfx[mlflow]'.", _TRACKING_URI)
-            return None
+        except Exception as error:  # Of the client, for an address that it does not know.
+            _LOG.warning("MLflow at %s gets no metrics: %s", os.environ[_TRACKING_URI], error)
+        return None
 
     def log(self, metrics: Mapping[str, float], step: int, *, now: bool = False) -> None:
         """Takes the metrics of a step, and sends what has come together when it is time to, or `now`."""

@@ -113,7 +113,7 @@ def run(
             tf.io.gfile.rename(partial, model_dir, overwrite=True)
             if logs_dir:
                 _copy(os.path.join(directory, "logs"), logs_dir)
-                _remove_training(directory)
+                _clean_up(directory)
                 _remove_abandoned(checkpoint_root)
         cluster.end_together(strategy)
     return True
@@ -240,18 +240,27 @@ def _remove_training(directory: str) -> None:
     tf.io.gfile.rmtree(directory)
 
 
+def _clean_up(directory: str) -> None:
+    """Remove a training's folder, where that is possible: its model is written, and may not be lost over it."""
+    try:
+        _remove_training(directory)
+    except (OSError, tf.errors.OpError) as error:
+        _LOG.warning("Could not remove %s: %s", directory, error)
+
+
 def _remove_abandoned(checkpoint_root: str) -> None:
     """Remove the folders of trainings that will not come back."""
     oldest = time.time() - ABANDONED_DAYS * 24 * 3600
     for directory in _training_folders(checkpoint_root, r"[0-9a-f]{16}(\.removed-[0-9a-f]{8})?"):
-        files = [os.path.join(place, name) for place, _, names in tf.io.gfile.walk(directory) for name in names]
         try:
+            files = [os.path.join(place, name) for place, _, names in tf.io.gfile.walk(directory) for name in names]
             last_written = max((tf.io.gfile.stat(path).mtime_nsec / 1e9 for path in files), default=oldest)
-            if last_written < oldest and not folder_lock.is_held(directory):
+            # The owner's file is among them, and so the heartbeats of one elsewhere.
+            if last_written < oldest and not folder_lock.is_held_here(directory):
                 _LOG.warning("Nobody has trained in %s for %d days: it is removed.", directory, ABANDONED_DAYS)
-                _remove_training(directory)
-        except tf.errors.OpError as error:
-            _LOG.info("Could not remove %s: %s", directory, error)
+                _clean_up(directory)
+        except tf.errors.OpError:
+            continue  # Another training that ends was first.
 
 
 def _training_folders(checkpoint_root: str, pattern: str = "[0-9a-f]{16}") -> list[str]:

@@ -102,6 +102,15 @@ def test_mlflow_gets_the_curves_that_tensorboard_has(tmp_path, mlflow):
     }
 
 
+def test_an_mlflow_that_cannot_be_addressed_costs_a_warning_alone(mlflow, monkeypatch, caplog):
+    def refuse():
+        raise RuntimeError("no such scheme: foo")
+
+    monkeypatch.setattr(sys.modules["mlflow"], "MlflowClient", refuse)
+    assert mlflow_curves.MlflowCurves.from_environment() is None
+    assert "MLflow at http://mlflow gets no metrics: no such scheme: foo" in caplog.text
+
+
 def test_an_mlflow_that_fails_costs_one_warning_and_no_training(tmp_path, mlflow, caplog):
     mlflow.failure = ConnectionError("connection refused")
     curves = mlflow_curves.MlflowCurves.from_environment()

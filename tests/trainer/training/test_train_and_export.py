@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests import tiny
 from trainer import folder_lock
@@ -214,17 +215,38 @@ def test_what_a_killed_export_left_is_removed_though_the_next_goes_elsewhere(job
 def test_only_abandoned_folders_are_removed(job: Job) -> None:
     days = train_and_export.ABANDONED_DAYS
     removed = f"{16 * 'd'}.removed-01234567"  # by a process that was killed over it
+    killed, alive = 16 * "e", 16 * "f"
     ages = {16 * "a": days + 1, 16 * "b": days - 1, 16 * "c": days + 1, removed: days + 1, "mine": days + 1}
-    for name, age in ages.items():
+    for name, age in {**ages, killed: days + 1, alive: days + 1}.items():
         folder = job.root / "state" / name
         (folder / "logs").mkdir(parents=True)
+        if name in (killed, alive):  # in a pod that is gone, and in another pod that has trained for long
+            elsewhere = dataclasses.replace(folder_lock.Owner.for_this_process("training"), place="a pod")
+            (folder / folder_lock.FILE).write_text(elsewhere.to_text())
+        for file in folder.rglob("*"):
+            os.utime(file, 2 * (time.time() - age * 24 * 3600,))
         for file in (folder / "ckpt-1.index", folder / "logs" / "events"):
             file.touch()
             os.utime(file, 2 * (time.time() - age * 24 * 3600,))
+    (job.root / "state" / alive / folder_lock.FILE).touch()
     with folder_lock.hold(str(job.root / "state" / (16 * "c")), "training"):
         os.utime(job.root / "state" / (16 * "c") / folder_lock.FILE, (0, 0))
         job.run("model", logs_dir=str(job.root / "logs"))
-    assert [folder.name for folder in job.folders()] == [16 * "b", 16 * "c", "mine"]
+    assert [folder.name for folder in job.folders()] == [16 * "b", 16 * "c", alive, "mine"]
+
+
+def test_a_folder_that_cannot_be_removed_costs_a_warning_and_no_model(
+    job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on NFS, where a file that somebody has open stays under another name."""
+
+    def refuse(path: str) -> None:
+        raise tf.errors.FailedPreconditionError(None, None, f"{path}; Directory not empty")
+
+    monkeypatch.setattr(tf.io.gfile, "rmtree", refuse)
+    job.run("model", logs_dir=str(job.root / "logs"))
+    assert (job.root / "model").is_dir() and (job.root / "logs").is_dir()
+    assert "Directory not empty" in caplog.text
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "data_tfrecord-00000-of-00001.gz~", "._data"])
