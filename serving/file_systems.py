@@ -37,6 +37,11 @@ def check_scheme(address: str) -> None:
         )
 
 
+def as_pattern(path: str) -> str:
+    """Returns a pattern of Beam's that matches a path, and maybe others: for `*`, `?` and `[` it knows no quoting."""
+    return re.sub(r"[*?\[]", "?", path)
+
+
 def connect(places: Iterable[str], options: PipelineOptions | Sequence[str] | None = None) -> None:
     """Gives the file systems their options, which S3's needs before its first use, and asks each store once.
 

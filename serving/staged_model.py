@@ -32,8 +32,8 @@ def is_staged(place: str) -> bool:
 def stage(address: str) -> StagedModel:
     """Copies the SavedModel at an address, or the newest whole version there, unless the copy is here already.
 
-    A version is whole when its graph and its variables' index are there. Beam's file systems have their options
-    already, see `file_systems.connect`.
+    A version is whole when its graph and its variables are there, whatever came first. Beam's file systems have their
+    options already, see `file_systems.connect`.
 
     Raises:
       ValueError: if there is no whole model.
@@ -41,12 +41,13 @@ def stage(address: str) -> StagedModel:
     """
     from apache_beam.io.filesystems import FileSystems
 
+    from serving.file_systems import as_pattern
     from serving.saved_model import GRAPH_FILE, VARIABLES_FILE
 
     root = address.rstrip("/")
     found = {
         file.path.removeprefix(f"{root}/"): file
-        for file in FileSystems.match([f"{root}/**"])[0].metadata_list
+        for file in FileSystems.match([f"{as_pattern(root)}/**"])[0].metadata_list
         if file.path.startswith(f"{root}/") and not file.path.endswith("/")
     }
     version = _newest(found)
@@ -73,7 +74,9 @@ def _newest(files: Mapping[str, Any]) -> str | None:
     if GRAPH_FILE in files:
         return ""
     versions = [path.partition("/")[0] for path in files if path.endswith(f"/{GRAPH_FILE}") and path.count("/") == 1]
-    whole = [name for name in versions if name.isascii() and name.isdecimal() and f"{name}/{VARIABLES_FILE}" in files]
+    numbers = {name for name in versions if name.isascii() and name.isdecimal() and f"{name}/{VARIABLES_FILE}" in files}
+    data = f"/{VARIABLES_FILE.removesuffix('index')}data-"
+    whole = numbers & {path.partition("/")[0] for path in files if data in path}
     return max(whole, key=int, default=None)
 
 

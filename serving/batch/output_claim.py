@@ -22,6 +22,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from serving import process_identity
 from serving.beam_job import JobGoesOn
+from serving.file_systems import as_pattern
 
 _HEARTBEAT_SECONDS = 60.0
 _DEAD_AFTER_SECONDS = 900.0
@@ -78,8 +79,9 @@ def claimed(prefix: str, *, overwrite: bool) -> Iterator[Places]:
       ValueError: if a living job has the output, or there are outputs already and they are not to be overwritten.
       OSError: if the folder cannot be written to.
     """
-    if prefix.endswith("/") or not prefix:
-        raise ValueError(f"The output {prefix!r} is a folder: add what the files' names begin with, as {prefix}scores.")
+    if prefix.endswith("/") or not prefix or re.fullmatch(r"[^/]+://[^/]*", prefix):
+        example = posixpath.join(prefix, "scores")
+        raise ValueError(f"The output {prefix!r} is a folder: add what the files' names begin with, as {example}.")
     places = Places(prefix, uuid.uuid4().hex[:8])
     made = _make_folders(posixpath.dirname(prefix))
     try:
@@ -122,10 +124,11 @@ def outputs(prefix: str) -> list[str]:
 
 
 def _beside(prefix: str, ending: re.Pattern[str]) -> list[str]:
-    """Lists paths that are the prefix and an ending. Not by a pattern: the prefix may have a `[` in it."""
+    """Lists paths that are the prefix and an ending."""
     folder, name = posixpath.split(prefix)
     if "://" in prefix:
-        files = [file.path for file in FileSystems.match([posixpath.join(folder, "**")])[0].metadata_list]
+        # Not all that is in the folder: that may be a bucket of millions.
+        files = [file.path for file in FileSystems.match([f"{as_pattern(prefix)}-**"])[0].metadata_list]
         below = len(folder) + 1
         names = {file[below:].partition("/")[0] for file in files}
     else:
@@ -247,7 +250,8 @@ def delete(path: str) -> None:
     """Deletes a file, or a folder with all that is in it, where it is there. Raises OSError where that fails."""
     if "://" in path:
         # In a bucket a folder is the objects whose names begin with it and a slash.
-        objects = [file.path for file in FileSystems.match([posixpath.join(path, "**")])[0].metadata_list]
+        below = FileSystems.match([f"{as_pattern(path)}/**"])[0].metadata_list
+        objects = [file.path for file in below if file.path.startswith(f"{path}/")]
         FileSystems.delete([*objects, *([path] if FileSystems.exists(path) else [])])
     elif os.path.isdir(path):
         # Not by Beam, which takes a `[` in the name for a pattern.

@@ -158,6 +158,7 @@ def _local_source(name: str) -> Source:
 
 
 def _remote_source(name: str) -> Source:
+    name += "/" if name.count("/") == 2 else ""  # a whole bucket
     literal = _WILDCARD.split(name, maxsplit=1)[0]
     folder, rest = literal[: literal.rfind("/") + 1], name[literal.rfind("/") + 1 :]
     if literal == name and rest and not FileSystems.exists(name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 
 OBJECTS: dict[str, tuple[bytes, float]] = {}
 """The content of each object and when it was written."""
+LISTED: list[str] = []
+"""What has been asked for: all objects whose names begin so, which takes as long as there are of them."""
 
 
 class _Upload(io.BytesIO):
@@ -52,9 +55,15 @@ class ObjectStore(FileSystem):
         return False
 
     def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
+        self._check(f"{dir_or_prefix}x")
+        LISTED.append(dir_or_prefix)
         for path, (content, written) in sorted(OBJECTS.items()):
             if path.startswith(dir_or_prefix):
                 yield FileMetadata(path, len(content), written)
+
+    def _check(self, path: str) -> None:
+        if not re.match("teststore://[^/]+/.", path):  # as S3's, by parse_s3_path
+            raise ValueError("The path must be in the form teststore://<bucket>/<object>.")
 
     def create(self, path: str, mime_type: str = "", compression_type: str = "") -> _Upload:
         return _Upload(path)
@@ -73,6 +82,7 @@ class ObjectStore(FileSystem):
         self.delete(source_file_names)
 
     def exists(self, path: str) -> bool:
+        self._check(path)
         return path in OBJECTS
 
     def size(self, path: str) -> int:

@@ -23,7 +23,7 @@ from serving.batch import output_claim
 from serving.batch.output_claim import Places
 from serving.file_systems import connect
 from tests import tiny
-from tests.serving.batch.object_store import OBJECTS, ObjectStore
+from tests.serving.batch.object_store import LISTED, OBJECTS, ObjectStore
 from trainer.task import Binarisation, ImageFiles
 
 BUCKET = "teststore://bucket"
@@ -38,6 +38,7 @@ def store(images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         np.save(file, part)
         OBJECTS[f"{BUCKET}/in/{name}"] = (file.getvalue(), time.time())
     OBJECTS[f"{BUCKET}/in/"] = (b"", time.time())
+    LISTED.clear()
     yield
     OBJECTS.clear()
 
@@ -63,6 +64,34 @@ def test_input_and_output_may_be_in_a_bucket(name: str, versions: Path) -> None:
     status, said = _draw(versions, *words)
     assert (status, "3 images scored" in said) == (0, True), said
     assert _outputs() == {"x-scores-00000-of-00001.csv", "x-summary.json"}
+
+
+def test_a_whole_bucket_is_input_and_no_output(versions: Path) -> None:
+    status, said = _draw(versions, "--input", BUCKET, "--output", BUCKET)
+    assert (status, f"is a folder: add what the files' names begin with, as {BUCKET}/scores." in said) == (1, True)
+    status, said = _draw(versions, "--input", BUCKET, "--output", f"{BUCKET}/scores")
+    assert (status, "8 images scored" in said) == (0, True), said
+
+
+def test_no_more_of_a_bucket_is_listed_than_the_names_of_input_and_output(versions: Path) -> None:
+    status, said = _draw(versions, "--input", f"{BUCKET}/in/a.npy", "--output", f"{BUCKET}/x")
+    assert status == 0, said
+    assert LISTED and all(prefix.startswith((f"{BUCKET}/in", f"{BUCKET}/x-")) for prefix in LISTED), LISTED
+
+
+def test_an_output_may_have_brackets_in_its_name(versions: Path) -> None:
+    """For patterns of Beam's they stand for a choice of letters, and nothing would be seen."""
+    words = ("--input", f"{BUCKET}/in/", "--output", f"{BUCKET}/out/run [1]/x*")
+    status, said = _draw(versions, *words)
+    assert status == 0, said
+    assert _outputs() == {"run [1]/x*-scores-00000-of-00001.parquet", "run [1]/x*-summary.json"}
+    status, said = _draw(versions, *words)
+    assert (status, "choose another output" in said) == (1, True)
+    OBJECTS[f"{BUCKET}/out/run [1]/x*-unfinished-0a1b2c3d/part"] = (b"half", time.time())
+    OBJECTS[f"{BUCKET}/out/run 11/xy-unfinished-0a1b2c3d/part"] = (b"another's", time.time())
+    status, said = _draw(versions, *words, "--overwrite")
+    assert status == 0, said
+    assert {name for name in _outputs() if "unfinished" in name} == {"run 11/xy-unfinished-0a1b2c3d/part"}
 
 
 @pytest.mark.parametrize("file_format", ["parquet", "csv", "jsonl"])
@@ -166,6 +195,8 @@ def test_a_model_in_a_bucket_is_copied_once_and_by_its_content(
     address = f"{BUCKET}/models"
     _upload(versions, address)
     OBJECTS[f"{address}/9/saved_model.pb"] = (b"the graph, without its variables yet", time.time())
+    for name in ("saved_model.pb", "variables/variables.index"):
+        OBJECTS[f"{address}/8/{name}"] = (b"small, and so there before the values", time.time())
     words = ("--input", f"{BUCKET}/in/", "--output", f"{BUCKET}/out/x", "--format", "csv")
     result = CliRunner().invoke(main, ["score-batch", "--model", address, *words])
     assert (result.exit_code, "8 images scored" in result.output) == (0, True), result.output

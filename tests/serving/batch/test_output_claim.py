@@ -233,6 +233,9 @@ def test_a_job_that_is_ended_leaves_nothing_for_long(
                 assert running.poll() is None
                 time.sleep(0.1)
             time.sleep(3)
+            while mode == "multi_processing" and not _descendants(running.pid):
+                assert running.poll() is None
+                time.sleep(0.1)
         children = _descendants(running.pid)
         assert mode != "multi_processing" or children
         running.send_signal(number)
