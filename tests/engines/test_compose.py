@@ -22,6 +22,7 @@ from moto.server import ThreadedMotoServer
 
 from tests import tiny
 from tests.engines import java_jars
+from tests.engines.flink_cluster import FlinkCluster
 from tests.serving.model_server import export_model
 
 pytestmark = pytest.mark.slow
@@ -102,9 +103,8 @@ def _wait_for_task_manager(port: int, process: subprocess.Popen[bytes], log: Pat
     until = time.monotonic() + 60
     while time.monotonic() < until:
         assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/overview", timeout=10) as answer:
-            if json.load(answer)["taskmanagers"]:
-                return
+        if FlinkCluster(port).task_managers_there():
+            return
         time.sleep(0.3)
     raise TimeoutError(log.read_text(errors="replace")[-3000:])
 
