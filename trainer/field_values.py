@@ -15,7 +15,7 @@ from trainer import strict_yaml
 _EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 _PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 _BOOLEANS = {"true": True, "false": False}
-_NUMBER = re.compile(r"[-+]?(?:(?:\d[\d_]*)?\.?\d+\.?(?:[eE][-+]?\d+)?|\.?inf|\.?nan)", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(?:(?:\d(?:_?\d)*\.?\d*|\.\d+)(?:e[-+]?\d+)?|\.?inf|\.?nan)", re.IGNORECASE)
 
 
 def convert(hint: Any, node: yaml.Node) -> Any:

@@ -20,6 +20,11 @@ OURS = "ours"
 GIVEN = "given by the user"
 WITH_SET = "given with --set"
 
+_GREATEST_FLOAT32 = 3.4e38
+"""Beyond it a number is infinite in training, and infinity over infinity is no number."""
+_SEEDS = 2**59
+"""Each has 16 streams of random numbers, and a stream's seed is an int64."""
+
 _FORMER_RECIPE_NAMES = {"products": "matmul_dtype", "average_decay": "ema_decay"}
 """What older exports call fields that have been renamed."""
 
@@ -218,8 +223,12 @@ class Recipe:
         positive = ("batch_size", "learning_rate", "clip_norm", "validation_examples", "validation_interval")
         for field in positive:
             # Written so that a NaN fails it.
-            if not getattr(self, field) > 0:
-                raise ValueError(f"recipe.{field} is {getattr(self, field)}: it must be positive.")
+            if not 0 < getattr(self, field) <= _GREATEST_FLOAT32:
+                raise ValueError(
+                    f"recipe.{field} is {getattr(self, field)}: it must be positive, and at most {_GREATEST_FLOAT32:g}."
+                )
+        if not 0 <= self.seed < _SEEDS:
+            raise ValueError(f"recipe.seed is {self.seed}: it must be at least 0 and below {_SEEDS}.")
         if not 0 <= self.final_learning_rate <= self.learning_rate:
             raise ValueError(
                 f"recipe.final_learning_rate is {self.final_learning_rate}: it must lie between 0 and "

@@ -122,7 +122,7 @@ def _switch(name: str, text: str, *, default: bool = False) -> Callable[[_Comman
     help="A folder below which callers may then name models, besides those that are served; may be repeated.",
 )
 @_switch("enable_batching", "Whether to compute requests that arrive together in one batch.")
-@click.option("--batching_parameters_file", type=_FILE, help="TF Serving's BatchingParameters; see README.")
+@click.option("--batching_parameters_file", type=_FILE, help="TF Serving's BatchingParameters; see docs/serving.md.")
 @click.option("--monitoring_config_file", type=_FILE, help="TF Serving's MonitoringConfig.  [default: metrics are on]")
 @_switch("live_page", "Whether REST's port offers the page /live. Not a flag of TF Serving.", default=True)
 @click.option(

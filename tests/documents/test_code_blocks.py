@@ -28,6 +28,10 @@ def _options(command: click.Command) -> set[str]:
     return {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
 
 
+def _given(words: list[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+
+
 def _fault(call: Call) -> str | None:
     """Returns what is wrong with a call; None for one that could be run."""
     if not call.words:
@@ -37,17 +41,20 @@ def _fault(call: Call) -> str | None:
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         return None if name in targets or "=" in name or name.startswith(".venv") else f"make has no target {name}"
     if call.program == "python -m":
-        ours = name.partition(".")[0] in ("benchmarks", "serving", "pipeline", "trainer", "components", "tests")
+        if name.partition(".")[0] not in ("benchmarks", "serving", "pipeline", "trainer", "components", "tests"):
+            return None
         path = ROOT / name.replace(".", "/")
-        is_there = path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
-        return f"there is no module {name}" if ours and not is_there else None
+        source = next((each for each in (path.with_suffix(".py"), path / "__main__.py") if each.is_file()), None)
+        if source is None:
+            return f"there is no module {name}"
+        unknown = _given(words) - set(re.findall(r'"(--?[a-z][\w-]*)"', source.read_text(encoding="utf-8")))
+        return f"{name} has no option {', '.join(sorted(unknown))}" if unknown else None
     if name.startswith("-"):
         return None if name in ("--help", "--version") else f"draw has no option {name}"
     command = main.get_command(click.Context(main), name)
     if command is None:
         return f"draw has no command {name}"
-    given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
-    unknown = given - _options(command)
+    unknown = _given(words) - _options(command)
     return f"draw {name} has no option {', '.join(sorted(unknown))}" if unknown else None
 
 
@@ -80,6 +87,8 @@ def test_options_that_are_not_there_are_seen() -> None:
         "X=1 make runn": "make has no target runn",
         "draw serve mnist & draw status --srever a": "draw status has no option --srever",
         "python -m benchmarks.no_such": "there is no module benchmarks.no_such",
+        "python -m benchmarks.soak --secnods 9": "benchmarks.soak has no option --secnods",
+        "python -m benchmarks.recipes r.json --task mnist -o recipes": None,
         "draw serve mnist --enable_batching --nolive_page  # --in-a-comment": None,
     }
     for command, fault in faults.items():

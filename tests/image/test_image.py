@@ -127,7 +127,7 @@ def test_a_worker_needs_no_more_than_its_volume_and_tmp_to_write_to(builder: bui
     job = yaml.safe_load((build.ROOT / "trainer/config/kubernetes/job.yaml").read_text(encoding="utf-8"))
     (container,) = job["spec"]["template"]["spec"]["containers"]
     task = tasks.get("digits")
-    upper, examples = scratch / "upper", scratch / "upper/runs/mnist/ImageExampleGen/examples/2"
+    upper, examples = scratch / "upper", scratch / "upper/runs/mnist/ImageExampleGen/examples/1"
     images = tiny.make_images(task, 130, binary=False)
     tiny.write_examples(examples / "Split-train", images[:110])
     tiny.write_examples(examples / "Split-validation", (images[110:] > 127).astype(np.uint8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from pipeline.create_pipeline import Locations, create_pipeline
 from pipeline.task_arguments import TaskArguments
 from trainer import tasks
 from trainer.task import ClassifyingTask, ErrorGate, Gate, Task
+
+ROOT = Path(__file__).resolve().parents[2]
 
 STAGES = {  # beside the evaluator, which follows from the task's kind
     "ImageExampleGen",
@@ -97,6 +100,17 @@ def _producers(node: pipeline_pb2.PipelineNode, key: str) -> set[str]:
 
 def test_ten_stages(evaluator: str, nodes: dict[str, pipeline_pb2.PipelineNode]) -> None:
     assert set(nodes) == STAGES | {evaluator}
+
+
+def test_documents_and_manifests_tell_the_stages_in_the_order_in_which_they_run() -> None:
+    """TFX numbers an output's folder by the execution that made it, so in a fresh root by its place in that order."""
+    order = list(_compile(tasks.get("mnist")))
+    page = (ROOT / "docs/pipeline.md").read_text(encoding="utf-8")
+    (paragraph,) = (each for each in page.split("\n\n") if each.startswith("Ten stages"))
+    assert [name for name in re.findall(r"`(\w+)`", paragraph) if name in order] == order
+    texts = [path.read_text(encoding="utf-8") for path in (*ROOT.glob("docs/*.md"), *ROOT.glob("trainer/config/*/*"))]
+    numbers = re.findall(r"ImageExampleGen/examples/(\d+)/", "\n".join(texts))
+    assert len(numbers) > 6 and {int(number) for number in numbers} == {order.index("ImageExampleGen") + 1}
 
 
 def test_an_eleventh_scores_the_test_split_where_asked_for() -> None:

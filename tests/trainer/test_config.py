@@ -250,7 +250,7 @@ def test_a_worker_that_is_killed_is_started_anew_and_the_model_is_written(
 ) -> None:
     monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "-1")
     task = tasks.get("digits")
-    examples = tmp_path / "ImageExampleGen" / "examples" / "2"
+    examples = tmp_path / "ImageExampleGen" / "examples" / "1"
     images = tiny.make_images(task, 130, binary=False)
     tiny.write_examples(examples / "Split-train", images[:110])
     tiny.write_examples(examples / "Split-validation", (images[110:] > 127).astype(np.uint8))

@@ -141,6 +141,11 @@ def test_an_illegal_task_is_refused(changes, message):
         ("checkpoint_seconds", -1.0),
         ("learning_rate", float("nan")),
         ("clip_norm", float("nan")),
+        ("learning_rate", float("inf")),
+        ("clip_norm", float("inf")),
+        ("clip_norm", 1e39),
+        ("seed", -1),
+        ("seed", 2**59),
     ],
 )
 def test_an_illegal_recipe_is_refused_by_the_name_of_its_value(field, value):

@@ -16,6 +16,7 @@ from pipeline.cli.main import main
 from serving import pretrained
 from tests import tiny
 from tests.serving.model_server import export_model
+from trainer.task import NoAttention
 
 ATTENTION = {"drawings.png", "drawings.gif", "drawings.webp", "patches.png", "put-back.png", "samples.png", "costs.png"}
 
@@ -107,6 +108,15 @@ def test_what_a_model_has_not_is_told_with_the_reason(tmp_path: Path) -> None:
     }
     for part in ("Fig. 7 ", "Figs. 3 and 4 ", "tiny reads without attention", "--training", "--logs"):
         assert part in said
+
+
+def test_weights_that_were_exported_without_training_have_no_curves(tmp_path: Path) -> None:
+    """As `draw run --init-from MODEL --steps 0` does, whose folder of logs is empty."""
+    folder = export_model(tiny.tiny_task({"steps": 0, "warmup_steps": 0}, attention=NoAttention()), tmp_path / "model")
+    (tmp_path / "logs").mkdir()
+    status, said = _draw("--out", tmp_path / "out", "--model", folder, "--logs", tmp_path / "logs")
+    assert status == 0, said
+    assert "Fig. 11                 not drawn: the model was exported without training, so there are no curves" in said
 
 
 def test_what_is_not_there_is_one_message(made, tmp_path: Path) -> None:
