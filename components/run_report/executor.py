@@ -17,7 +17,7 @@ from components.model_artifact import saved_model_dir
 from components.run_parameters import RUN_ID_VARIABLE
 from components.run_report import report_page
 from components.run_report.artifact import REPORT_FILE
-from components.run_report.run import Run
+from components.run_report.run import Run, full_path
 from components.serving_check import refusal
 
 # As in tfx.components.pusher.executor, where this name is private.
@@ -41,7 +41,8 @@ class Executor(BaseExecutor):
         examples = inputs["examples"]
         statistics = inputs["statistics"]
         blessing = inputs["infra_blessing"]
-        pushed = inputs["pushed_model"]
+        pushed_to = inputs["pushed_model"].get_string_custom_property(_PUSHED_DESTINATION_KEY)
+        init_from = exec_properties.get("init_from")
         splits = artifact_utils.decode_split_names(examples.split_names)
         run_id = os.environ.get(RUN_ID_VARIABLE)
         run = Run(
@@ -54,18 +55,13 @@ class Executor(BaseExecutor):
             split_dirs={split: artifact_utils.get_split_uri([examples], split) for split in splits},
             counts={split: _count(artifact_utils.get_split_uri([statistics], split)) for split in splits},
             unservable=refusal(blessing),
-            pushed_to=_full_path(pushed.get_string_custom_property(_PUSHED_DESTINATION_KEY)),
-            init_from=exec_properties.get("init_from"),
+            pushed_to=full_path(pushed_to) if pushed_to else None,
+            init_from=full_path(init_from) if init_from else None,
         )
         page = report_page.render(run)
         report = artifact_utils.get_single_instance(output_dict["report"])
         io_utils.write_string_file(os.path.join(report.uri, REPORT_FILE), page.html)
         report.set_string_custom_property("failed_sections", "\n".join(page.failed_sections))
-
-
-def _full_path(path: str) -> str | None:
-    """A path as a reader of the page needs it: that of a local run begins at the run's folder. None for none."""
-    return (path if "://" in path else os.path.abspath(path)) if path else None
 
 
 def _count(split_uri: str) -> int:

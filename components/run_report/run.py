@@ -50,7 +50,12 @@ class Run:
     @functools.cached_property
     def task(self) -> Task:
         """The task that was exported with the model."""
-        return Task.from_json(_read(os.path.join(self.model_dir, TASK_FILE)))
+        return Task.from_json(_read(self.task_file))
+
+    @property
+    def task_file(self) -> str:
+        """The file of that task, which `draw run` takes too."""
+        return os.path.join(self.model_dir, TASK_FILE)
 
     @property
     def classifies(self) -> bool:
@@ -103,6 +108,11 @@ class Run:
     @functools.cached_property
     def _examples(self) -> dict[str, Examples]:
         return {}
+
+
+def full_path(path: str) -> str:
+    """A path as a reader of the page needs it: that of a local run begins at the run's folder. An address stays."""
+    return path if "://" in path else os.path.abspath(path)
 
 
 def _read(path: str) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import re
 import shlex
 from typing import Any
 
 from components.run_report import provenance
-from components.run_report.run import Run
-from serving.saved_model import TASK_FILE
+from components.run_report.run import Run, full_path
 from trainer import tasks
 from trainer.task import GIVEN, WITH_SET
 
@@ -40,7 +38,7 @@ def _command(run: Run) -> str:
         options += ["--init-from", run.init_from]
     if task.name not in tasks.NAMES:
         # What is written beside the model is a task file too.
-        return shlex.join(["draw", "run", "--task", os.path.join(run.model_dir, TASK_FILE), *options])
+        return shlex.join(["draw", "run", "--task", full_path(run.task_file), *options])
     words = ["draw", "run", "--task", task.name]
     values = dict(task.leaves())
     for path in sorted(path for path, source in task.sources.items() if source == WITH_SET):

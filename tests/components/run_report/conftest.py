@@ -41,12 +41,14 @@ class TinyRun:
     root: Path
     artifacts: dict[str, types.Artifact]
 
-    def report(self, folder: str = "report", **replacements: types.Artifact) -> tuple[Path, list[str]]:
+    def report(
+        self, folder: str = "report", *, init_from: str | None = None, **replacements: types.Artifact
+    ) -> tuple[Path, list[str]]:
         """Writes a page with some artifacts replaced, and returns it with the names of the sections that failed."""
         report = RunReport()
         report.uri = str(self.root / folder)
         inputs = {key: [artifact] for key, artifact in {**self.artifacts, **replacements}.items()}
-        Executor(BaseExecutor.Context()).Do(inputs, {"report": [report]}, {})
+        Executor(BaseExecutor.Context()).Do(inputs, {"report": [report]}, {"init_from": init_from})
         return Path(report.uri) / REPORT_FILE, report.get_string_custom_property("failed_sections").splitlines()
 
 

@@ -245,6 +245,21 @@ def test_the_command_is_that_of_the_run() -> None:
     assert reproduction._command(run) == "draw run --task mnist --max-nll-bound 90 --init-from weights/state.npz"
 
 
+def test_the_command_of_a_local_run_works_wherever_its_reader_stands(
+    runs: dict[str, TinyRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the addresses of artifacts begin in the folder of the task's runs."""
+    run = runs["classifier"]
+    monkeypatch.chdir(run.root)
+    model = artifact(standard_artifacts.Model, Path("model", "7"))
+    path, failed = run.report("relative", init_from="./initial_weights/1a2b", model=model)
+    assert failed == []
+    (command,) = re.findall(r"<pre[^>]*>(draw run [^<]*)</pre>", path.read_text(encoding="utf-8"))
+    task_file = run.root / "model" / "7" / "Format-Serving" / "assets" / "task.json"
+    assert command == f"draw run --task {task_file} --max-error 1 --init-from {run.root}/initial_weights/1a2b"
+    assert task_file.is_file()
+
+
 def test_every_task_says_what_its_data_are() -> None:
     for name in tasks.NAMES:
         assert data_cards.for_data(tasks.get(name).data) is not data_cards.UNKNOWN
