@@ -11,6 +11,8 @@ from typing import Any
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
+_OUTPUT = metadata_store_pb2.Event.OUTPUT
+
 
 class NoEvaluation(RuntimeError):
     """There is nothing to report on; the message says what to do."""
@@ -40,7 +42,7 @@ class LastEvaluation:
 
 
 def last_evaluation(metadata_path: Path) -> LastEvaluation:
-    """Reads the last evaluation through the metadata of a local pipeline.
+    """Reads the last run's evaluation, made then or taken from the cache, through the metadata of a local pipeline.
 
     Raises NoEvaluation where there is none, or its files were deleted.
     """
@@ -54,13 +56,18 @@ def last_evaluation(metadata_path: Path) -> LastEvaluation:
     evaluations = store.get_artifacts_by_type("ModelEvaluation") if "ModelEvaluation" in types else []
     if not evaluations:
         raise NoEvaluation(f"No model was evaluated here yet, says {metadata_path}. Run `draw run` to its end.")
-    last = max(evaluations, key=lambda artifact: artifact.id)
-    inputs = _inputs(store, last)
+    uris = {artifact.id: artifact.uri for artifact in evaluations}
+    # By execution: the newest artifact may be another run's, where the last one had its evaluation from the cache.
+    last = max(
+        (event for event in store.get_events_by_artifact_ids(list(uris)) if event.type == _OUTPUT),
+        key=lambda event: event.execution_id,
+    )
+    inputs = _inputs(store, last.execution_id)
     # Addresses are relative to the folder of the task's runs, so that it can be moved.
     folder = metadata_path.parent
     model = folder / inputs["model"].uri
     model_dir = model / "Format-Serving"
-    evaluation = json.loads(_read(folder / last.uri / "evaluation.json"))
+    evaluation = json.loads(_read(folder / uris[last.artifact_id] / "evaluation.json"))
     return LastEvaluation(
         metrics=evaluation["overall"],
         split=evaluation["split"],
@@ -72,10 +79,8 @@ def last_evaluation(metadata_path: Path) -> LastEvaluation:
     )
 
 
-def _inputs(store: MetadataStore, output: metadata_store_pb2.Artifact) -> dict[str, metadata_store_pb2.Artifact]:
-    """Returns the inputs, by key, of the execution that made an artifact."""
-    events = store.get_events_by_artifact_ids([output.id])
-    execution_id = next(event.execution_id for event in events if event.type == metadata_store_pb2.Event.OUTPUT)
+def _inputs(store: MetadataStore, execution_id: int) -> dict[str, metadata_store_pb2.Artifact]:
+    """Returns the inputs of an execution by key."""
     keys = {
         event.artifact_id: event.path.steps[0].key
         for event in store.get_events_by_execution_ids([execution_id])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tfx.orchestration import metadata
 from pipeline.paper.last_evaluation import NoEvaluation, last_evaluation
 
 Event = metadata_store_pb2.Event
+Artifacts = tuple[Mapping[str, int], Mapping[str, int]]
+"""Inputs and outputs of an execution, by key."""
 
 
 class Store:
@@ -33,8 +36,8 @@ class Store:
         (artifact_id,) = self._store.put_artifacts([artifact])
         return artifact_id
 
-    def evaluation(self, number: int, split: str, bound: float, *, blessed: bool) -> None:
-        """Records that model `number` was judged."""
+    def evaluation(self, number: int, split: str, bound: float, *, blessed: bool) -> Artifacts:
+        """Records that model `number` was judged; returns what `execution` takes."""
         task = {"assets/task.json": json.dumps({"name": f"task-{number}"})}
         inputs = {
             "examples": self.artifact("Examples", f"examples/{number}", {}),
@@ -46,10 +49,15 @@ class Store:
         self._store.put_artifacts([model])
         values = {"split": split, "blessed": blessed, "overall": {"count": 9, "nll_bound": {"mean": bound}}}
         output = self.artifact("ModelEvaluation", f"evaluation/{number}", {"evaluation.json": json.dumps(values)})
+        self.execution(inputs, {"evaluation": output})
+        return inputs, {"evaluation": output}
+
+    def execution(self, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> None:
+        """Records an execution, which of outputs that were there before is one from the cache."""
         type_id = self._store.put_execution_type(metadata_store_pb2.ExecutionType(name="Evaluator"))
         (execution,) = self._store.put_executions([metadata_store_pb2.Execution(type_id=type_id)])
         events = []
-        for kind, artifacts in ((Event.INPUT, inputs), (Event.OUTPUT, {"evaluation": output})):
+        for kind, artifacts in ((Event.INPUT, inputs), (Event.OUTPUT, outputs)):
             for key, artifact_id in artifacts.items():
                 event = Event(type=kind, artifact_id=artifact_id, execution_id=execution)
                 event.path.steps.add().key = key
@@ -67,6 +75,15 @@ def test_it_is_the_last_of_two(tmp_path: Path) -> None:
     assert last.model_dir == tmp_path / "Trainer" / "model" / "7" / "Format-Serving"
     assert last.model_run == tmp_path / "Trainer" / "model_run" / "7"
     assert last.examples == tmp_path / "examples" / "7" / "Split-judge"
+
+
+def test_it_is_that_of_the_last_run_which_may_come_from_the_cache(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = store.evaluation(5, "test", 90.5, blessed=False)
+    store.evaluation(7, "test", 80.25, blessed=False)
+    store.execution(*first)
+    last = last_evaluation(store.path)
+    assert (last.model_number, last.metrics["nll_bound"]["mean"]) == ("5", 90.5)
 
 
 def test_where_there_is_none_that_is_told(tmp_path: Path) -> None:
