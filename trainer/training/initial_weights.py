@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -36,7 +37,8 @@ def load(state: TrainState, path: str) -> None:
             state.load(_arrays(path))
         else:
             state.load_weights(read_weights(path))
-    except (tf.errors.OpError, zipfile.BadZipFile, EOFError, ValueError) as error:
+    # NumPy and zipfile raise all of these where a file is damaged.
+    except (tf.errors.OpError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(f"Cannot start from {path}: {error}") from error
 
 

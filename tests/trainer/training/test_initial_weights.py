@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,20 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path, content: bytes | None)
         path.write_bytes(content)
     with pytest.raises(ValueError, match=f"Cannot start from {path}: "):
         initial_weights.load(TrainState(TASK), str(path))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_state_is_refused_wherever_the_damage_lies(tmp_path: Path, save: Callable[..., None]) -> None:
+    """A changed byte is met by zipfile, zlib or NumPy, each of which has exceptions of its own."""
+    save(tmp_path / "sound.npz", **{"step": np.int64(3), "parameters/write/b": np.arange(50.0)})
+    content, path, refusals = (tmp_path / "sound.npz").read_bytes(), tmp_path / "state.npz", set()
+    state = TrainState(TASK)
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=f"^Cannot start from {path}: ") as refusal:
+            initial_weights.load(state, str(path))
+        refusals.add(type(refusal.value.__cause__).__name__)
+    assert refusals >= {"BadZipFile", "NotImplementedError", "ValueError"}
 
 
 def test_no_steps_return_the_very_weights(tmp_path: Path, model: Path, weights: dict[str, np.ndarray]) -> None:
