@@ -29,6 +29,7 @@ from trainer.training import initial_weights
 
 _VERSION = "1"
 _PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
+_ONE_SAMPLE = "A bound is of a single sample of the latent variables unless it is called importance-weighted."
 
 
 def check(model: SavedModel) -> float:
@@ -171,8 +172,7 @@ def card(metrics: Mapping[str, Any], task: Mapping[str, Any]) -> str:
             "|---|---|",
             *(f"| {name} | {value} |" for name, value in _results(metrics)),
             "",
-            "A bound is of a single sample of the latent variables unless it is called importance-weighted.",
-            "",
+            *([] if metrics["metric"] == "error" else [_ONE_SAMPLE, ""]),
             "## Limitations",
             "",
             *([data.limits] if data else ["Not known."]),

@@ -184,6 +184,11 @@ class _Chief:
         if not initial_state:
             return None
         initial_weights.load(self._state, initial_state)
+        if 0 < self._recipe.steps <= self._state.step.numpy():
+            return (
+                f"nothing is left to train: {initial_state} is a training's state, at {self._steps()}. To go on from "
+                "its weights, export them first, with 0 steps, and start from that model."
+            )
         return f"{f'resuming at {self._steps()}' if self._state.step.numpy() else 'starting'} from {initial_state}"
 
     def _steps(self) -> str:

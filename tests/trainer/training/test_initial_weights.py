@@ -69,6 +69,17 @@ def test_a_whole_state_comes_back_with_its_step(tmp_path: Path) -> None:
     same(started(tmp_path / "state.npz").arrays(), arrays)
 
 
+def test_a_state_that_is_past_the_tasks_steps_says_that_nothing_is_trained(tmp_path: Path) -> None:
+    """As a state of a longer training is: its weights would be exported as if they had been trained on."""
+    files = tiny.write_examples(tmp_path, tiny.make_images(TASK, 20))
+    np.savez(tmp_path / "state.npz", **{**TrainState(TASK).arrays(), "step": np.int64(TASK.recipe.steps)})
+    lines: list[str] = []
+    options = {"train_files": files, "validation_files": files, "directory": str(tmp_path / "run")}
+    loop.train(TASK, **options, initial_state=str(tmp_path / "state.npz"), report=lines.append)
+    expected = f"nothing is left to train: {tmp_path}/state.npz is a training's state, at step 40 of 40. To go on "
+    assert lines[0].startswith(expected)
+
+
 def test_another_models_weights_are_refused_by_name(tmp_path: Path) -> None:
     other = tiny.tiny_task(lstm_units=tiny.UNITS + 1)
     exporter.export(other, objective.for_task(other).initial_weights(seed=5), str(tmp_path / "model"))
