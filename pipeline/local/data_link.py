@@ -31,10 +31,19 @@ def link_data(folder: Path, data_dir: Path, builder: str) -> str:
     noted = {note: link for link, note in _links(links)}
     link = noted.get(content) or links / str(len(noted) + 1)
     _note(link).write_text(content)
-    # Anew, for it may have been moved.
-    link.unlink(missing_ok=True)
-    link.symlink_to(data_dir)
+    point(link, data_dir)
     return f"./{link.relative_to(folder)}"
+
+
+def point(link: Path, target: Path) -> None:
+    """Points a link to its target, which may have been moved, or makes it.
+
+    In its place may be a folder, where the run's was copied by what follows links, as `scp -r` does: it has the same
+    content, and stays.
+    """
+    if link.is_symlink() or not link.is_dir():
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
 
 
 def note_prepared(folder: Path, builder: str) -> None:

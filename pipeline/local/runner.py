@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.initial_state import identify
 from pipeline.local import log
 from pipeline.local.console import RunConsole, full_paths
-from pipeline.local.data_link import link_data, note_prepared
+from pipeline.local.data_link import link_data, note_prepared, point
 from pipeline.local.failure import RunFailed, reason
 from pipeline.local.interrupt import InterruptRepeater
 from pipeline.local.metadata_check import check_metadata
@@ -128,9 +128,7 @@ def _link_initial_weights(settings: RunSettings) -> str:
     start = identify(str(settings.initial_weights))
     link = settings.folder / "initial_weights" / start["sha256"][:16]
     link.parent.mkdir(exist_ok=True)
-    # Anew, for they or the folder may have been moved.
-    link.unlink(missing_ok=True)
-    link.symlink_to(start["path"])
+    point(link, Path(start["path"]))
     return _relative(link, settings)
 
 

@@ -157,8 +157,11 @@ class _CsvWriter:
         self._file.close()
 
     def _write(self, rows: Any) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        text, lines = io.StringIO(), list(rows)
+        # Python quotes no \r by itself, by which many readers end a row; ids that were read from a file may have one.
+        has_returns = any("\r" in line[0] for line in lines)
+        quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
+        csv.writer(text, lineterminator="\n", quoting=quoting).writerows(lines)
         self._file.write(text.getvalue().encode())
 
 

@@ -22,10 +22,12 @@ def scheme(place: str) -> str | None:
 
 
 def local(place: str) -> str:
-    """Returns a path of this machine as it is. Raises ValueError for an address.
+    """Returns a path of this machine as it is. Raises ValueError for an address, and for an empty name.
 
     The data of a run, its root, images, pictures and a model that is served are opened as files.
     """
+    if not place:
+        raise ValueError("The name of a place is empty, which would be the current folder. Is a variable not set?")
     if kind := scheme(place):
         remedy = (
             "Download what is there. A server of models is named HOST:PORT, by the port of its gRPC, usually 8500."
@@ -46,15 +48,15 @@ def readable_by_tensorflow(place: str) -> str:
 
 
 def readable_by_beam(place: str) -> str:
-    """Returns a path made absolute, or an address that Beam can open. Raises ValueError for any other address.
+    """Returns a path made absolute, or an address that Beam can open. Raises ValueError for any other, and for "".
 
     The batch job's workers need not be in this process, nor in its folder.
     """
     kind = scheme(place)
+    if not place or (kind is not None and "://" not in place):
+        return local(place)  # raises: it would be the current folder, or one of that name
     if kind is None:
         return os.path.abspath(os.path.expanduser(place)) + ("/" if place.endswith("/") else "")
-    if "://" not in place:
-        return local(place)  # raises: it would be a folder of that name
     check_scheme(place)
     return place
 

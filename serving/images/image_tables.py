@@ -82,7 +82,10 @@ def read_parquet(file: IO[bytes], group: int, images: ImageFormat) -> Iterator[C
 
 
 def _column(batch: Any, name: str) -> Any:
-    return batch.column(batch.schema.get_field_index(name))
+    place = batch.schema.get_field_index(name)
+    if place < 0:
+        raise ValueError(f"it has several columns with the name {name!r}")
+    return batch.column(place)
 
 
 def _rows_at_once(table: Any, group: int) -> int:

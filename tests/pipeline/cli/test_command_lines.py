@@ -165,6 +165,16 @@ def test_an_address_is_refused_where_a_path_is_expected(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", dict.fromkeys(words for words, _ in PLACES), ids="".join)
+def test_a_variable_that_is_not_set_does_not_become_the_current_folder(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, shown = _draw(*words, "")
+    assert status in (1, 2) and "The name of a place is empty" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("words", [("score",), ("serve",)], ids=lambda words: words[0])
 def test_the_url_of_a_server_is_told_what_names_one(words: tuple[str, ...]) -> None:
     status, shown = _draw(*words, "http://127.0.0.1:8501")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,15 @@ def test_a_directory_that_was_moved_or_copied_keeps_its_address(folder: Path, tm
     (tmp_path / "three" / "downloads").mkdir()
     assert _link(folder, tmp_path / "three") == first
     assert first.startswith("./")
+
+
+def test_a_run_that_was_copied_with_what_its_links_point_to_keeps_its_address(folder: Path, tmp_path: Path) -> None:
+    """As by `scp -r`."""
+    first = _link(folder, _prepare(tmp_path / "one"))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    assert not (copy / first).is_symlink()
+    assert link_data(copy, tmp_path / "one", "mnist:3.0.1") == first
+    assert (copy / first / "mnist" / "3.0.1" / "dataset_info.json").exists()
 
 
 def test_another_content_has_another_address_and_the_first_keeps_its_own(folder: Path, tmp_path: Path) -> None:

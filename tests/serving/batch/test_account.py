@@ -83,7 +83,7 @@ def test_nothing_scored_is_never_a_success(content: str, versions: Path, images:
 
 @pytest.mark.parametrize("file_format", ["csv", "jsonl", "parquet"])
 def test_an_id_of_any_bytes_is_written(file_format: str, versions: Path, images: np.ndarray, tmp_path: Path) -> None:
-    ids = [b"nul\0", b"line\nbreak", b'"quote",', b"\xff\xfe", b" ", "ü☃".encode()]
+    ids = [b"nul\0", b"line\nbreak", b'"quote",', b"\xff\xfe", b" ", "ü☃".encode(), b"return\r"]
     with tf.io.TFRecordWriter(str(tmp_path / "odd.tfrecord")) as writer:
         for identity, image in zip(ids, images, strict=False):
             features = {
@@ -93,12 +93,12 @@ def test_an_id_of_any_bytes_is_written(file_format: str, versions: Path, images:
             writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
     output = tmp_path / "out"
     status, said = _draw(versions, output, "--input", tmp_path / "odd.tfrecord", "--format", file_format)
-    assert (status, "6 images scored" in said) == (0, True), said
+    assert (status, "7 images scored" in said) == (0, True), said
     if file_format == "csv":
         (path,) = tmp_path.glob("out-scores-*")
         with path.open(newline="") as file:
             shown = [row["id"] for row in csv.DictReader(file)]
-        assert shown == ["nul\\x00", "line\nbreak", '"quote",', "\\xff\\xfe", " ", "ü☃"]
+        assert shown == ["nul\\x00", "line\nbreak", '"quote",', "\\xff\\xfe", " ", "ü☃", "return\r"]
 
 
 @pytest.mark.parametrize("samples", [1, 1_001])

@@ -482,6 +482,14 @@ def test_lists_of_every_kind_are_pixels(kind: pa.DataType, reason: str, tmp_path
         np.testing.assert_array_equal(reading.images["a.parquet:3"][..., 0], np.float32(cells[3]) / np.float32(255))
 
 
+def test_a_column_that_is_there_twice_is_not_guessed(tmp_path: Path) -> None:
+    cells = pa.array([image.tobytes() for image in IMAGES])
+    for names in (["image", "image"], ["image", "id", "id"]):
+        pq.write_table(pa.Table.from_arrays([cells] * len(names), names=names), tmp_path / "a.parquet")
+        (lost,) = read(tmp_path / "a.parquet").lost
+        assert lost.rows == COUNT and f"it has several columns with the name {names[-1]!r}" in lost.reason
+
+
 def test_a_row_that_no_memory_holds_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(npy_claiming("(2, 40000, 40000)"))
     (lost,) = read(tmp_path / "a.npy", ImageFormat(shape=(40_000, 40_000, 1), binary=False)).lost
