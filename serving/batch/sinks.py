@@ -159,9 +159,10 @@ class _CsvWriter:
     def _write(self, rows: Any) -> None:
         text, lines = io.StringIO(), list(rows)
         # Python quotes no \r by itself, by which many readers end a row; ids that were read from a file may have one.
-        has_returns = any("\r" in line[0] for line in lines)
-        quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
-        csv.writer(text, lineterminator="\n", quoting=quoting).writerows(lines)
+        if any("\r" in line[0] for line in lines):
+            csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(lines)
+        else:
+            csv.writer(text, lineterminator="\n").writerows(lines)
         self._file.write(text.getvalue().encode())
 
 
