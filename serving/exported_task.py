@@ -68,7 +68,7 @@ class ExportedTask:
     @property
     def read_filters(self) -> int | None:
         """N along a side of the read window; None of a model without attention."""
-        return self.values["read"] if "read" in self.values else self._attention("read")
+        return int(self.values["read"]) if "read" in self.values else self._attention("read")
 
     @property
     def write_filters(self) -> int | None:

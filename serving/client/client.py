@@ -276,7 +276,7 @@ class Client(SignatureCalls):
             return None
         try:
             return value(ExportedTask(json.loads(text)))
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise errors.UnexpectedAnswer(
                 f"What {self.server} tells as the task is none: {type(error).__name__}."
             ) from error

@@ -40,7 +40,7 @@ def proxy_for(address: Address) -> Proxy | None:
     exceptions = ",".join(os.environ.get(name, "") for name in _EXCEPTIONS)
     if any(_matches(name.strip(), address) for name in exceptions.split(",")):
         return None
-    return Proxy(variable, re.sub(r"(?<=//)[^/@]*@", "", os.environ[variable]))
+    return Proxy(variable, re.sub(r"(?<=//).*@", "", os.environ[variable]))
 
 
 def _is_this_host(host: str) -> bool:

@@ -14,6 +14,7 @@ import sys
 from concurrent import futures
 from typing import Any
 
+from serving import child_process
 from serving.rest_json import bodies
 
 _READERS = {"predict": bodies.read_predict, "classify": bodies.read_classify}
@@ -61,10 +62,7 @@ class BodyReader:
             _end(self._idle.get())
 
     def _read_in_process(self, kind: str, body: bytes) -> Any:
-        try:
-            process = self._idle.get_nowait()
-        except queue.Empty:
-            process = _start()
+        process = self._process()
         kept = False
         try:
             assert process.stdin is not None and process.stdout is not None
@@ -86,16 +84,22 @@ class BodyReader:
             raise ValueError(reason)
         return request
 
+    def _process(self) -> subprocess.Popen[bytes]:
+        """Takes a process that waits for work, or starts one; the kernel may have ended one where memory was short."""
+        with contextlib.suppress(queue.Empty):
+            while (process := self._idle.get_nowait()).poll() is not None:
+                _end(process)
+            return process
+        return _start()
+
 
 def _start() -> subprocess.Popen[bytes]:
-    # The module's own folder may be on the path of this process alone. A session of its own, for Ctrl-C in a terminal
-    # is for the server, which answers first.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # A session of its own, for Ctrl-C in a terminal is for the server, which answers first.
     return subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        child_process.safe_command(__name__),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment,
+        env=child_process.child_environment(),
         start_new_session=True,
     )
 

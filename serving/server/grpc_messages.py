@@ -7,6 +7,7 @@ fields take seconds and gigabytes. So the messages come as bytes, and are counte
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 from concurrent import futures
 from typing import Any
@@ -33,6 +34,10 @@ _LEAST_ARRIVING = 16
 """Calls that may wait for their messages at a time, where the memory is for fewer."""
 _SMALL_REQUEST_BYTES = 64 * 2**10
 """A request to a service of gRPC's own, reflection or the watch of health."""
+_MOST_STREAMS = 1000
+"""Calls of those services under way, which have no end of their own."""
+_GZIP = b"\x1f\x8b"
+"""No message begins so: there is no field of that type."""
 _COPIES = 3
 """Of a message in memory at a time: what gRPC read or writes, protobuf's, and the arrays."""
 
@@ -54,8 +59,11 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         self._budget = budget
         # gRPC takes memory for a message before anybody may ask how large it is.
         self._most_arriving = max(_LEAST_ARRIVING, budget.capacity // 2 // max_message_bytes)
+        self._max_message_bytes = max_message_bytes
         self._arriving: dict[asyncio.Task[Any], None] = {}
         """Calls whose message has not come yet, the one that waits for longest first."""
+        self._streams: dict[asyncio.Task[Any], None] = {}
+        """Calls that answer with a stream, the oldest first."""
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         # Few, because they share Python's lock with the event loop.
         self._threads = futures.ThreadPoolExecutor(2, "messages")
@@ -77,7 +85,7 @@ class MessageLimits(grpc.aio.ServerInterceptor):
     def _bounded(self, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
         message_class = handler.request_deserializer.__self__
         if handler.unary_unary is None:
-            return _streaming(handler, message_class)
+            return self._streaming(handler, message_class)
 
         # gRPC would wait for the message of a unary method for ever; of a stream it lets us wait.
         async def answer(_: Any, context: grpc.aio.ServicerContext) -> bytes:
@@ -92,7 +100,7 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         async def respond(context: grpc.aio.ServicerContext) -> bytes:
             raw = await self._read_in_time(context)
             if raw is grpc.aio.EOF:
-                raise status_error.invalid("The call has no message.")
+                raise _empty_call()
             with self._budget.reserve(_COPIES * len(raw)) as memory:
                 request = await self._parse(message_class, raw)
                 del raw
@@ -108,6 +116,48 @@ class MessageLimits(grpc.aio.ServerInterceptor):
 
         return grpc.stream_unary_rpc_method_handler(answer)
 
+    def _streaming(self, handler: grpc.RpcMethodHandler, message_class: Any) -> grpc.RpcMethodHandler:
+        """Wraps a method that answers with a stream; both are gRPC's own: the watch of health, reflection."""
+
+        async def requests(context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            while (raw := await self._read_in_time(context)) is not grpc.aio.EOF:
+                if len(raw) > _SMALL_REQUEST_BYTES:
+                    reason = f"The request has {len(raw)} bytes; this method takes at most {_SMALL_REQUEST_BYTES}."
+                    raise status_error.StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+                yield parse_message(message_class, raw)
+
+        async def respond(context: grpc.aio.ServicerContext) -> None:
+            if handler.stream_stream is not None:
+                async for response in handler.stream_stream(requests(context), context):
+                    await context.write(response)
+            elif (request := await anext(requests(context), None)) is not None:
+                await handler.unary_stream(request, context)
+            else:
+                raise _empty_call()
+
+        async def answer(_: Any, context: grpc.aio.ServicerContext) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            if len(self._streams) == _MOST_STREAMS:
+                oldest = next(iter(self._streams))
+                del self._streams[oldest]
+                oldest.cancel()
+            self._streams[task] = None
+            try:
+                await respond(context)
+                return
+            except status_error.StatusError as error:
+                code, reason = error.code, error.message
+            except asyncio.CancelledError:
+                if task in self._streams:
+                    raise  # The caller hung up.
+                code, reason = grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many others watch: ask again later."
+            finally:
+                self._streams.pop(task, None)
+            await context.abort(code, reason)
+
+        return grpc.stream_stream_rpc_method_handler(answer, None, handler.response_serializer)
+
     async def _read_in_time(self, context: grpc.aio.ServicerContext) -> Any:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
@@ -117,7 +167,7 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         # A timer, for it costs a tenth of what wait_for and anyio's scopes do, at each call.
         late = loop.call_later(_MESSAGE_SECONDS, self._give_up, task)
         try:
-            return await context.read()
+            raw = await context.read()
         except asyncio.CancelledError:
             if task in self._arriving:
                 raise  # The caller hung up.
@@ -129,6 +179,9 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         finally:
             late.cancel()
             self._arriving.pop(task, None)
+        if raw is not grpc.aio.EOF and raw.startswith(_GZIP):
+            raw = await loop.run_in_executor(self._threads, _unpack, raw, self._max_message_bytes)
+        return raw
 
     def _give_up(self, task: asyncio.Task[Any]) -> None:
         del self._arriving[task]
@@ -173,33 +226,21 @@ def _no_message(kind: Descriptor, raw: bytes) -> status_error.StatusError:
     return status_error.invalid(f"The request's {len(raw)} bytes are no {kind.full_name}.")
 
 
-def _streaming(handler: grpc.RpcMethodHandler, message_class: Any) -> grpc.RpcMethodHandler:
-    """Wraps one of the two methods that answer with a stream, which are gRPC's own: the watch of health, reflection."""
+def _empty_call() -> status_error.StatusError:
+    return status_error.invalid("The call has no message.")
 
-    def parse(raw: bytes) -> Any:
-        if len(raw) > _SMALL_REQUEST_BYTES:
-            reason = f"The request has {len(raw)} bytes; this method takes at most {_SMALL_REQUEST_BYTES}."
-            raise status_error.StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
-        return parse_message(message_class, raw)
 
-    async def watch(raw: bytes, context: grpc.aio.ServicerContext) -> None:
-        try:
-            request = parse(raw)
-        except status_error.StatusError as error:
-            await context.abort(error.code, error.message)
-        await handler.unary_stream(request, context)
-
-    async def reflect(raws: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-        async def requests() -> AsyncIterator[Any]:
-            async for raw in raws:
-                yield parse(raw)
-
-        try:
-            async for response in handler.stream_stream(requests(), context):
-                yield response
-        except status_error.StatusError as error:
-            await context.abort(error.code, error.message)
-
-    if handler.unary_stream is not None:
-        return grpc.unary_stream_rpc_method_handler(watch, None, handler.response_serializer)
-    return grpc.stream_stream_rpc_method_handler(reflect, None, handler.response_serializer)
+def _unpack(raw: bytes, most: int) -> bytes:
+    """Unpacks a message. Raises StatusError where it is no gzip, or has more bytes than a message may have."""
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        message = inflate.decompress(raw, most + 1)
+    except zlib.error as error:
+        raise status_error.invalid(f"The request's {len(raw)} bytes are no gzip: {error}.") from None
+    if len(message) > most:
+        raise status_error.StatusError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, f"The request unpacks to more than {most} bytes: send fewer rows."
+        )
+    if not inflate.eof:
+        raise status_error.invalid("The request's gzip ends too early.")
+    return message

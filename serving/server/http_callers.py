@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import urllib.parse
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers
@@ -51,7 +50,7 @@ class HttpCallers:
         if self._any_origin:
             return
         origin = headers.get("origin")
-        if origin is not None and urllib.parse.urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+        if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
             raise HTTPException(
                 403, f"A page of {origin[:200]!r} may not call this server; --rest_api_enable_cors_support lets any."
             )

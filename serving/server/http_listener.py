@@ -23,6 +23,8 @@ _HEAD_BYTES = 64 * 2**10
 _IDLE_SECONDS = 60
 _STALLED_SECONDS = 30.0
 """That a caller may take to read the next 64 KiB of its answer, or to send the rest of a body that was refused."""
+_READING_SECONDS = 1200.0
+"""That it may take to read all of it, for its memory is taken until then; as long as a connection of gRPC may."""
 _GONE_SECONDS = 1.0
 """From the last word of a caller that waits for an answer to each look whether it is still there."""
 _TCP_CLOSE = 7
@@ -98,6 +100,8 @@ class _Connection(HttpToolsProtocol):
         self._in_body = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._read_by: float | None = None
+        """When an answer that its caller did not take at once must have been read."""
         self._gone_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -125,15 +129,27 @@ class _Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what arrives, and ends a connection whose head is too long."""
-        if self in self.idle and not self._in_body:
-            if self._head_bytes > _HEAD_BYTES:
+        """Parses what arrives, and ends a connection whose head, or what follows a body, is too long."""
+        if self._head_bytes > _HEAD_BYTES:
+            if self in self.idle and not self._in_body:
                 self.send_400_response(f"The head of the request has more than {_HEAD_BYTES} bytes.")
-                return
-            self._head_bytes += len(data)
-            if self._head_timer is None:
-                self._await_head()
+            else:
+                self.end()  # It sends its next request, or the end of this one, while it waits for an answer.
+            return
+        if self in self.idle and not self._in_body and self._head_timer is None:
+            self._await_head()
+        self._head_bytes += len(data)
         super().data_received(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keeps a header; not one that follows a body, which nobody reads."""
+        if not self._in_body:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Hands on a piece of the body, which the application bounds."""
+        self._head_bytes = 0
+        super().on_body(body)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # As asyncio declares it.
         """Answers what was asked, for a caller may say that it asks nothing more."""
@@ -160,6 +176,7 @@ class _Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Lets the application answer."""
         self._in_body = True
+        self._head_bytes = 0
         self._cancel_head_timer()
         self.idle.pop(self, None)
         super().on_headers_complete()
@@ -174,6 +191,7 @@ class _Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Waits for the next request, and for no longer than a moment for the rest of a body that was refused."""
         super().on_response_complete()
+        self._read_by = None
         if not self.transport.is_closing() and self.cycle.response_complete:
             self._await_head()
             if not self._in_body:
@@ -182,7 +200,10 @@ class _Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Gives the caller time to read."""
         super().pause_writing()
-        self._stall_timer = self.loop.call_later(_STALLED_SECONDS, self.end)
+        now = self.loop.time()
+        if self._read_by is None:
+            self._read_by = now + _READING_SECONDS
+        self._stall_timer = self.loop.call_at(min(now + _STALLED_SECONDS, self._read_by), self.end)
 
     def resume_writing(self) -> None:
         """Goes on."""

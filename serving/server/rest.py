@@ -177,8 +177,11 @@ class RestApi:
         if int(length) > self._max_request_bytes:
             raise self._too_large(length)
         inflate = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
-        body, elements = bytearray(), 0
+        body, elements, sent = bytearray(), 0, 0
         async for chunk in request.stream():
+            sent += len(chunk)
+            if sent > self._max_request_bytes:  # A gzip may be of blocks that hold nothing.
+                raise self._too_large(f"{sent} or more")
             for piece in [chunk] if inflate is None else _inflated(inflate, chunk):
                 memory.grow(len(piece))
                 body += piece
@@ -312,6 +315,8 @@ def _inflated(inflate: Any, chunk: bytes) -> Iterator[bytes]:
             piece = inflate.decompress(inflate.unconsumed_tail, _PIECE_BYTES)
     except zlib.error as error:
         raise HTTPException(400, f"The body is no gzip: {error}.") from None
+    if inflate.unused_data:  # It would keep all that comes.
+        raise HTTPException(400, "The body goes on after its gzip.")
 
 
 def _refusal(request: Request, error: Exception) -> Response:
@@ -319,7 +324,7 @@ def _refusal(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         status, reason, headers = error.status_code, error.detail, error.headers
     else:
-        code, reason = status_error.report(error, f"{request.method} {request.url.path}")
+        code, reason = status_error.report(error, f"{request.method} {request.scope['path']}")
         status = _HTTP_STATUSES.get(code, 500)
     return _indented({"error": reason}, status, headers)
 

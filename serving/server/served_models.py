@@ -7,7 +7,8 @@ import dataclasses
 import logging
 import pathlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent import futures
 
 import grpc
 from tensorflow_serving.apis import model_pb2
@@ -94,8 +95,7 @@ class ServedModels:
             if not before:
                 # Nothing is lost, and the states can be seen while the versions load.
                 self._versions = after
-            for versions in new.values():
-                versions.look()
+            _look_at(new.values())
             needed = new if strict else {name for name in new if name in before and before[name].available()}
             if missing := [name for name in needed if not new[name].available()]:
                 for versions in new.values():
@@ -103,7 +103,7 @@ class ServedModels:
                 raise _no_version(missing[0], new[missing[0]])
             for name, versions in kept.items():
                 versions.policy = configs[name].policy
-                versions.look()
+            _look_at(kept.values())
             self._versions = after
             if self._stopped:
                 self.stop()
@@ -215,7 +215,8 @@ class ServedModels:
                 labels[name] = {label: version for label, version in wanted.items() if (name, label) not in late}
                 labels[name].update({label: last[label] for label in wanted if (name, label) in late and label in last})
             self._labels = labels
-        self._on_change()
+            # Here, so that of two changes at once the later one is told last.
+            self._on_change()
 
     def _late_labels(self) -> list[tuple[str, str, int]]:
         if self._allow_labels_of_missing_versions:
@@ -238,6 +239,12 @@ class ServedModels:
                         f"Label {label!r} of model {name!r} names version {version}, which is not available: load it "
                         "first, or pass --allow_version_labels_for_unavailable_models.",
                     )
+
+
+def _look_at(models: Collection[ModelVersions]) -> None:
+    """Looks at all at once: of several on a disk that does not answer, none waits until another is given up."""
+    with futures.ThreadPoolExecutor(max(1, len(models)), "look") as lookers:
+        list(lookers.map(ModelVersions.look, models))
 
 
 def _no_version(name: str, versions: ModelVersions) -> status_error.StatusError:

@@ -14,12 +14,12 @@ from types import TracebackType
 
 import grpc
 from google.protobuf import text_format
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server import config_files, descriptors, status_error, version_loader
+from serving.server import config_files, descriptors, health_service, status_error, version_loader
 from serving.server.batching import BatchingScheduler, Scheduler, UnbatchedScheduler
 from serving.server.grpc_messages import MessageLimits
 from serving.server.http_listener import HttpListener
@@ -44,6 +44,7 @@ _CONNECTION_SECONDS = 600
 So a caller that never reads a large answer holds memory for it no longer than that.
 """
 _STREAMS = 1000
+_IDENTITY_AND_GZIP = 1 << 0 | 1 << 2
 
 
 class Server:
@@ -75,7 +76,7 @@ class Server:
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True)
         self._grpc: grpc.aio.Server | None = None
         self._grpc_port = 0
-        self._health: health.aio.HealthServicer | None = None
+        self._health: health_service.HealthService | None = None
         self._budget = MemoryBudget(config.max_memory_mb * 2**20)
         self._messages = MessageLimits(self._budget, max_message_bytes=config.max_message_bytes)
         self._rest: RestApi | None = None
@@ -173,6 +174,9 @@ class Server:
             "grpc.max_send_message_length": config.max_response_bytes + 2**20,
             # Of a connection; more wait at the caller's.
             "grpc.max_concurrent_streams": _STREAMS,
+            # gRPC would unpack a message before it looks at the limit: 16 MB to 16 GB. Ours unpacks it, within the limit.
+            "grpc.per_message_decompression": 0,
+            "grpc.compression_enabled_algorithms_bitset": _IDENTITY_AND_GZIP,
             # Two servers on one port would share its requests, and neither would say so.
             "grpc.so_reuseport": 0,
             **_connection_arguments(connections),
@@ -180,7 +184,7 @@ class Server:
         }
         self._grpc = grpc.aio.server(interceptors=[self._messages], options=list(arguments.items()))
         predictor = Predictor(self._scheduler, max_response_bytes=config.max_response_bytes)
-        self._health = health.aio.HealthServicer()
+        self._health = health_service.HealthService(("", PREDICTION_SERVICE, MODEL_SERVICE))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(predictor, self._models, self._metrics), self._grpc
         )
@@ -218,7 +222,7 @@ class Server:
     async def _stop_serving(self) -> None:
         """Answers what is under way over both protocols, within the same grace."""
         if self._health is not None:
-            await self._health.enter_graceful_shutdown()
+            self._health.set(health_service.NOT_SERVING, ends=True)
         stops = [] if self._grpc is None else [self._grpc.stop(self._config.grace_seconds)]
         stops += [] if self._http is None else [self._http.stop()]
         await asyncio.gather(*stops)
@@ -288,14 +292,10 @@ class Server:
             for version, status in versions.items()
         )
         ready = all(self._models.available().values())
-        serving = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-        with contextlib.suppress(RuntimeError):  # The loop has just been closed.
-            asyncio.run_coroutine_threadsafe(self._set_health(serving), self._loop)
-
-    async def _set_health(self, status: int) -> None:
+        status = health_service.SERVING if ready else health_service.NOT_SERVING
         if self._health is not None:
-            for service in ("", PREDICTION_SERVICE, MODEL_SERVICE):
-                await self._health.set(service, status)
+            with contextlib.suppress(RuntimeError):  # The loop has just been closed.
+                self._loop.call_soon_threadsafe(self._health.set, status)
 
     def _wait(self, coroutine: object) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()  # type: ignore[arg-type]

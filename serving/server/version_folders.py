@@ -27,7 +27,7 @@ def find_versions(base_path: pathlib.Path) -> dict[int, pathlib.Path]:
         int(name): pathlib.Path(os.path.realpath(base_path / name))
         for name in names
         # Without its graph it may be half copied.
-        if (base_path / name / GRAPH_FILE).is_file()
+        if _has_graph(base_path / name)
     }
 
 
@@ -49,6 +49,14 @@ def not_a_number(version: pathlib.Path) -> str:
         f"{version} is a SavedModel, but its name is no version number: put it into a folder that is named by one, "
         f"such as {version / '1'}, and name the folder around that."
     )
+
+
+def _has_graph(folder: pathlib.Path) -> bool:
+    try:
+        return (folder / GRAPH_FILE).is_file()
+    except OSError:
+        # One that cannot be read must not hide the others: the attempt to load it says what is wrong.
+        return True
 
 
 def _is_number(name: str) -> bool:

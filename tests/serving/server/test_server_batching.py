@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import pathlib
+import threading
 import time
 from collections.abc import Coroutine, Iterator
 from typing import Any
@@ -21,9 +22,6 @@ from serving.server.prometheus_metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.status_error import StatusError
 from tests.serving import tiny_servable
-
-_LONG = 60_000
-"""Turns of `spin` that keep a thread busy for a good while."""
 
 
 def _loaded(model: str, path: pathlib.Path) -> Servable:
@@ -56,8 +54,17 @@ def make(metrics: Metrics) -> Iterator[Any]:
         scheduler.close()
 
 
-def _spin(*numbers: int, turns: int = 0) -> Arrays:
-    return {"turns": np.full(len(numbers), turns), "number": np.array(numbers)}
+@pytest.fixture
+def held(servable: Servable, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Holds up whatever `spin` computes until it is set."""
+    event, run = threading.Event(), servable.signatures["spin"].run
+    monkeypatch.setattr(servable.signatures["spin"], "run", lambda inputs: event.wait(60) and run(inputs))
+    yield event
+    event.set()
+
+
+def _spin(*numbers: int) -> Arrays:
+    return {"turns": np.zeros(len(numbers), np.int64), "number": np.array(numbers)}
 
 
 async def _together(*calls: Any) -> list[Any]:
@@ -70,7 +77,7 @@ def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 def test_requests_that_come_together_are_computed_together_and_padded(servable: Servable, make: Any) -> None:
     scheduler = make(
-        max_batch_size=16, allowed_batch_sizes=(2, 11, 16), batch_timeout_micros=200_000, num_batch_threads=2
+        max_batch_size=16, allowed_batch_sizes=(2, 11, 16), batch_timeout_micros=500_000, num_batch_threads=2
     )
     spin, double = servable.signatures["spin"], servable.signatures["double"]
 
@@ -112,16 +119,19 @@ def test_one_model_does_not_answer_for_another(servable: Servable, make: Any, tm
     assert [answer["y"][0, 0] for answer in _run(ask())] == [2.5, 9.0, 4.5, 11.0]
 
 
-def test_closing_computes_what_waits(servable: Servable, make: Any, metrics: Metrics) -> None:
+def test_closing_computes_what_waits(servable: Servable, make: Any, metrics: Metrics, held: threading.Event) -> None:
     scheduler = make(max_batch_size=2, batch_timeout_micros=60_000_000, num_batch_threads=1)
     spin, double = servable.signatures["spin"], servable.signatures["double"]
 
     async def ask() -> list[Any]:
-        busy = scheduler.submit(spin, _spin(1, 2, turns=_LONG), deadline=math.inf)
+        busy = scheduler.submit(spin, _spin(1, 2), deadline=math.inf)
         await _until(lambda: scheduler._queues == {})
         waiting = [scheduler.submit(spin, _spin(n), deadline=math.inf) for n in (3, 4, 5)]
         waiting.append(scheduler.submit(double, tiny_servable.rows(6), deadline=math.inf))
-        await asyncio.to_thread(scheduler.close)
+        closing = asyncio.create_task(asyncio.to_thread(scheduler.close))
+        await _until(lambda: scheduler._closed)
+        held.set()
+        await closing
         return await asyncio.wait_for(_together(busy, *waiting), 20)
 
     *spun, doubled = _run(ask())
@@ -171,12 +181,14 @@ def test_a_bad_request_fails_alone(servable: Servable, make: Any) -> None:
             assert isinstance(answer, StatusError) and answer.code == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_a_full_queue_refuses_and_the_rest_is_answered(servable: Servable, make: Any, metrics: Metrics) -> None:
+def test_a_full_queue_refuses_and_the_rest_is_answered(
+    servable: Servable, make: Any, metrics: Metrics, held: threading.Event
+) -> None:
     scheduler = make(max_batch_size=2, max_enqueued_batches=2, num_batch_threads=1)
     spin = servable.signatures["spin"]
 
     async def ask() -> list[Any]:
-        busy = scheduler.submit(spin, _spin(1, 2, turns=_LONG), deadline=math.inf)
+        busy = scheduler.submit(spin, _spin(1, 2), deadline=math.inf)
         await _until(lambda: scheduler._queues == {})
         waiting = [scheduler.submit(spin, _spin(n), deadline=math.inf) for n in range(4)]
         with pytest.raises(StatusError, match="2 batches of signature 'spin' wait already") as refused:
@@ -184,7 +196,8 @@ def test_a_full_queue_refuses_and_the_rest_is_answered(servable: Servable, make:
         assert refused.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
         # Another signature has a queue of its own.
         waiting.append(scheduler.submit(servable.signatures["double"], tiny_servable.rows(1), deadline=math.inf))
-        assert b"draw_serving_waiting_requests 5.0\n" in metrics.page()
+        await _until(lambda: b"draw_serving_waiting_requests 5.0\n" in metrics.page())
+        held.set()
         return await _together(busy, *waiting)
 
     answers = _run(ask())
@@ -192,17 +205,21 @@ def test_a_full_queue_refuses_and_the_rest_is_answered(servable: Servable, make:
     assert b"draw_serving_waiting_requests 0.0\n" in metrics.page()
 
 
-def test_what_is_late_or_cancelled_is_not_computed(servable: Servable, make: Any, metrics: Metrics) -> None:
+def test_what_is_late_or_cancelled_is_not_computed(
+    servable: Servable, make: Any, metrics: Metrics, held: threading.Event
+) -> None:
     scheduler = make(max_batch_size=100, num_batch_threads=1)
     spin = servable.signatures["spin"]
 
     async def ask() -> list[Any]:
-        busy = scheduler.submit(spin, _spin(1, turns=_LONG), deadline=math.inf)
+        busy = scheduler.submit(spin, _spin(1), deadline=math.inf)
         await _until(lambda: scheduler._queues == {})
         late = scheduler.submit(spin, _spin(2), deadline=time.monotonic() + 0.01)
         left = scheduler.submit(spin, _spin(3), deadline=math.inf)
         stays = scheduler.submit(spin, _spin(4), deadline=time.monotonic() + 60)
         left.cancel()
+        await asyncio.sleep(0.02)
+        held.set()
         return await _together(busy, late, left, stays)
 
     busy, late, left, stays = _run(ask())
@@ -213,18 +230,20 @@ def test_what_is_late_or_cancelled_is_not_computed(servable: Servable, make: Any
     assert b":tensorflow:serving:batching:processed_batch_size_sum 2.0\n" in metrics.page()
 
 
-def test_one_by_one_has_a_bounded_queue_too(servable: Servable, metrics: Metrics) -> None:
+def test_one_by_one_has_a_bounded_queue_too(servable: Servable, metrics: Metrics, held: threading.Event) -> None:
     scheduler = UnbatchedScheduler(threads=1, max_rows=5, max_waiting=1, metrics=metrics)
     spin = servable.signatures["spin"]
 
     async def ask() -> list[Any]:
         calls = [
-            scheduler.submit(spin, _spin(1, turns=_LONG), deadline=math.inf),
+            scheduler.submit(spin, _spin(1), deadline=math.inf),
             scheduler.submit(spin, _spin(2), deadline=time.monotonic() + 0.01),
         ]
         with pytest.raises(StatusError, match="queue is full") as refused:
             scheduler.submit(spin, _spin(3), deadline=math.inf)
         assert refused.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+        await asyncio.sleep(0.02)
+        held.set()
         answers = await _together(*calls)
         return [*answers, *await _together(scheduler.submit(spin, _spin(4), deadline=math.inf))]
 
