@@ -174,7 +174,7 @@ class Server:
             "grpc.max_send_message_length": config.max_response_bytes + 2**20,
             # Of a connection; more wait at the caller's.
             "grpc.max_concurrent_streams": _STREAMS,
-            # gRPC would unpack a message before it looks at the limit: 16 MB to 16 GB. Ours unpacks it, within the limit.
+            # gRPC would unpack a message before it looks at the limit: 16 MB to 16 GB. MessageLimits does it within.
             "grpc.per_message_decompression": 0,
             "grpc.compression_enabled_algorithms_bitset": _IDENTITY_AND_GZIP,
             # Two servers on one port would share its requests, and neither would say so.
