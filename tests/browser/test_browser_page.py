@@ -23,7 +23,7 @@ from tests import chromium, page_canvas, tiny
 SOURCES = tiny.ROOT / "docs" / "browser"
 STEPS = 64
 MOST_SECONDS = 3.0
-"""To the first drawing."""
+"""To the first drawing, on a machine that does nothing else."""
 MOST_MEGABYTES = 25
 
 pytestmark = [chromium.required, pytest.mark.slow]
@@ -129,16 +129,21 @@ def test_a_stroke_is_scored_and_rebuilt_as_the_model_does(built: Built, page: Pa
 
 
 def test_the_first_drawing_comes_within_three_seconds(built: Built, browser: Browser) -> None:
-    """The best of ten at most, for other work may share the machine; a page by itself has no other."""
-    seconds: list[float] = []
-    while len(seconds) < 10 and min(seconds, default=MOST_SECONDS) >= MOST_SECONDS:
+    """The best of three, less how long the page's tasks were kept from the processor by other work on the machine."""
+    seconds = []
+    for _ in range(3):
         with browser.new_context(reduced_motion="reduce") as context:
             page = context.new_page()
+            tools = context.new_cdp_session(page)
+            tools.send("Performance.enable")
             began = time.perf_counter()
             page.goto((built.page / "index.html").as_uri())
             expect(page.locator("#watch .of")).to_have_text(f"{STEPS} of {STEPS}", timeout=60_000)
-            seconds.append(time.perf_counter() - began)
-    print(f"first drawing after {', '.join(f'{each:.2f}' for each in seconds)} s")
+            clock = time.perf_counter() - began
+            metrics = {each["name"]: each["value"] for each in tools.send("Performance.getMetrics")["metrics"]}
+            kept = metrics["TaskDuration"] - metrics["ThreadTime"]
+            seconds.append(clock - kept)
+            print(f"first drawing after {clock:.2f} s, {kept:.2f} s of which others had the processor")
     assert min(seconds) < MOST_SECONDS
 
 
