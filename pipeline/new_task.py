@@ -8,6 +8,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from components.image_example_gen.image_names import black_images
 from trainer import task_yaml
 
 if TYPE_CHECKING:
@@ -63,6 +64,19 @@ def choose(look: Look, images: str, *, classify: bool, has_accelerator: bool) ->
             f"The images in {images} have {classes}: a classifier needs two or more, a folder for each class, below "
             "train/, validation/ and test/ where there are these, or a label in each row of a table."
         )
+    if max(sight.brightest for sight in look.sights) <= 1:
+        raise ValueError(black_images(images))
+    if look.empty_splits:
+        raise ValueError(
+            f"Of the {count} images in {images}, divided by their folders and a hash of their names, none would be in "
+            f"{' or in '.join(look.empty_splits)}. Give more images, or divide them yourself, into folders train, "
+            "validation and test."
+        )
+    if classify and look.untrained_classes:
+        raise ValueError(
+            f"No image to learn from has the class {', '.join(look.untrained_classes[:20])}, for the few are divided "
+            "by their folders and a hash of their names. Give more images of it, or lay its folder elsewhere."
+        )
     new = NewTask()
     new.set("like", "cluttered_mnist_small" if classify else "digits", "what is not given here is as there")
     _choose_data(new, look, images, classify=classify)
@@ -101,6 +115,8 @@ def duration(seconds: float) -> str:
 
 
 def _nothing_readable(look: Look, images: str) -> str:
+    if not look.unreadable:
+        return f"There is no image in {images}."
     first = "".join(f"\n  {path}: {reason}" for path, reason in look.unreadable[:3])
     return f"No image in {images} can be read, of {len(look.unreadable):,} that were tried:{first}"
 
@@ -116,16 +132,20 @@ def _choose_data(new: NewTask, look: Look, images: str, *, classify: bool) -> No
         new.comments["data"] = (
             "Divided by a hash of each file's name: 80% to learn from, 10% to watch, 10% to judge by."
         )
-    if look.classes >= 2:
+    # A model that draws needs no class, and uses what has none.
+    if look.classes >= 2 and (classify or not look.unlabelled):
         new.set("data.has_labels", True, "a folder for each class" if look.class_counts else "each image has a class")
-    if len(look.class_names) >= 2:
-        new.set("data.class_names", look.class_names, f"{len(look.class_names)} classes")
+        if look.class_names:
+            new.set("data.class_names", look.class_names, f"{len(look.class_names)} classes")
     if classify:
         reason = "as many as data.class_names" if look.class_names else f"the greatest label is {look.greatest_label}"
         new.set("classes", look.classes, reason)
     portion = len(look.unreadable) / max(1, len(look.unreadable) + len(look.sights))
+    reason = f"{portion:.1%} could not be read"
+    if classify and look.unlabelled:
+        portion, reason = portion + look.unlabelled, f"{reason}, {look.unlabelled:.1%} have no class"
     if portion > 0.01:
-        new.set("data.max_bad", math.ceil(100 * portion + 1) / 100, f"{portion:.1%} could not be read")
+        new.set("data.max_bad", min(0.99, math.ceil(100 * portion + 1) / 100), reason)
 
 
 def _choose_shape(new: NewTask, look: Look, *, classify: bool, has_accelerator: bool) -> tuple[int, int]:

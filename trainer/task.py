@@ -158,7 +158,7 @@ class ImageFiles(Data):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.images:
+        if not self.images.strip():
             raise ValueError("data.images is empty: it must be a folder, a pattern of files, or tfds:NAME.")
         if self.crop is not None and (len(self.crop) != 2 or min(self.crop) < 1):
             raise ValueError(f"data.crop is {self.crop}: it must be (rows, columns), each at least 1.")

@@ -126,7 +126,10 @@ def _from_file(path: Path, seen: tuple[Path, ...]) -> _Given:
     base: Task | None = None
     like = written.pop("like", None)
     if like is not None:
-        parent = str(like.node.value)
+        if not isinstance(like.node, yaml.ScalarNode) or not like.node.value:
+            shown = field_values.shown(like.node)
+            raise ValueError(f"{like.place}: like is {shown}: expected the name of one task, or a file.")
+        parent = like.node.value
         is_file = parent not in tasks.NAMES and Path(parent).suffix in SUFFIXES
         try:
             base = _from_text(str(path.parent / Path(parent).expanduser()) if is_file else parent, seen).build()
@@ -278,7 +281,7 @@ class _Builder:
         except ValueError as error:
             self._mistakes.append(f"{value.place}: {path} is {field_values.shown(value.node)}: expected {error}.")
             return
-        if path == "data.images":
+        if path == "data.images" and converted.strip():  # nothing would be the task file's own folder
             converted = absolute_address(converted, value.folder)
         self._values[path], self._sources[path] = converted, value.source
 

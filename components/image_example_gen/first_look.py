@@ -6,15 +6,16 @@ import collections
 import dataclasses
 import hashlib
 import itertools
+import os
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from components.image_example_gen.image_names import TFDS_SCHEME, Survey, survey
+from components.image_example_gen.image_names import TFDS_SCHEME, Survey, is_called, survey
 from components.image_example_gen.prepared_dataset import open_dataset
 from serving.cores import cores
 from serving.file_systems import connect
@@ -25,8 +26,8 @@ from serving.images.file_reader import Lost, Piece, Row, pieces, rows
 from serving.images.image_elements import printable_path
 from serving.images.image_format import ImageFormat
 from serving.images.image_tables import parquet_class_names
-from serving.images.input_files import find_inputs, list_files
-from serving.images.picture_decoder import decode_picture, picture_size
+from serving.images.input_files import list_files
+from serving.images.picture_decoder import decode_picture, is_picture, picture_size
 from serving.images.preparation import Preparation
 from serving.images.reading import open_file
 from trainer.task import DataSource, ImageFiles
@@ -35,12 +36,19 @@ LIMIT = 2_000
 """The most images that are looked at."""
 _ROWS_A_FILE = 200
 """The most of a file of several."""
-_VALIDATION_NAMES = ("validation", "val", "valid", "dev")
+_SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+"""What people call them, in any case."""
 _WHITE = (255, 255, 255)
 _ENOUGH = (256, 256)
 """Rows and columns of which more show nothing that is looked for."""
 _COLOURFUL = 12
 """Difference of two channels, of 255, from which on a pixel has a colour."""
+_MOST = 0.5
+"""Fraction from which on they are most."""
 _EDGES = 16
 """A pixel nearer than this to black or white is one of the two."""
 
@@ -55,6 +63,8 @@ class Sight(NamedTuple):
     """Fraction of its pixels that are nearly black or white."""
     border: float
     """Mean brightness of its border, 0 to 255."""
+    brightest: int = 255
+    """Its greatest intensity, as far as was seen."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +86,14 @@ class Look:
     """Of the splits that train, validate and test."""
     splits: tuple[str, ...]
     """Those of them that divide the images, in that order; empty if none do."""
+    empty_splits: tuple[str, ...] = ()
+    """Those of them that no image would be in, where that is known."""
+    untrained_classes: tuple[str, ...] = ()
+    """Those of the classes that no image to learn from would have, where that is known."""
+    unlabelled: float = 0.0
+    """Fraction of the images that have no class, where others have one."""
+    passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """How many files are not read, by the reason."""
 
     @property
     def classes(self) -> int:
@@ -94,6 +112,10 @@ class _Looking(ImageFormat):
     def __init__(self) -> None:
         super().__init__(shape=(1, 1, 3), binary=False, background=_WHITE, preparation=Preparation(resize="stretch"))
         object.__setattr__(self, "seen", [])
+
+    def from_cell(self, content: bytes) -> np.ndarray:
+        # The other way prepares the pixels of a picture once more, and so would note it twice.
+        return self.from_picture(content) if is_picture(content) else super().from_cell(content)
 
     def _decoded(self, content: bytes) -> np.ndarray:
         pixels = decode_picture(content, 3, background=_WHITE, at_least=_ENOUGH)
@@ -115,7 +137,8 @@ class _FileLook(NamedTuple):
 
     sights: list[Sight]
     faults: list[str]
-    labels: set[Label]
+    labels: list[Label | None]
+    """Of each image that could be read."""
     class_names: tuple[str, ...]
     """Of its labels, where it says them."""
     rows: int
@@ -137,40 +160,76 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
     if images.startswith(TFDS_SCHEME):
         return _look_at_tfds(images.removeprefix(TFDS_SCHEME), data_dir, limit)
     connect([images])
-    data = _with_split_names(ImageFiles(images=images, has_labels=True))
+    data = ImageFiles(images=images, has_labels=True)
     found = survey(data)
+    if (renamed := _with_split_names(data, found.places)) != data:
+        data, found = renamed, survey(renamed)
     files = sorted((file.path for file in list_files(found.inputs)), key=_order)
+    pictures = [path for path in files if format_by_name(path) == PICTURE]
+    # What stands beside them, such as a table of labels or a film, is no image.
+    are_pictures = 2 * len(pictures) > len(files)
+    divided = _divide(found, pictures) if are_pictures else {}
     sights: list[Sight] = []
     unreadable: list[tuple[str, str]] = []
-    labels: set[Label] = set()
+    labels: list[Label | None] = []
     named: tuple[str, ...] = ()
     counts: list[int] = []
     with ThreadPoolExecutor(cores()) as threads:
         for path, file in _look_at_files(files, threads):
+            if isinstance(reason := divided.get(path), BadImage):
+                file = file._replace(sights=[], faults=[str(reason)])
             sights += file.sights
             unreadable += [(printable_path(path), reason) for reason in file.faults]
-            labels |= file.labels
+            labels += file.labels
             named = named or file.class_names
             counts.append(file.rows)
             if len(sights) + len(unreadable) >= limit:
                 break
-    class_counts = _class_counts(found, files) if found.are_pictures else {}
-    texts = {label_text(label) for label in labels if not isinstance(label, int)}
-    numbers = [label for label in labels if isinstance(label, int)]
-    no_tables = all(format_by_name(path) in (PICTURE, *ARCHIVES) for path in files)
-    names = tuple(class_counts) if found.are_pictures else named or tuple(sorted(texts))
-    if no_tables and not found.are_pictures and not labels:
-        names = found.names.class_names
+    no_tables = are_pictures or all(format_by_name(path) in (PICTURE, *ARCHIVES) for path in files)
+    counted = collections.Counter(place for place in divided.values() if not isinstance(place, BadImage))
+    known = [label for label in labels if not _is_none(label)]
+    texts = {label_text(label) for label in known if not isinstance(label, int)}
+    class_names = found.names.class_names if no_tables and not known else named or tuple(sorted(texts))
+    unlabelled = 0.0
+    if are_pictures:
+        unlabelled = sum(count for (_, name), count in counted.items() if name is None) / max(1, counted.total())
+    elif known:
+        unlabelled = 1 - len(known) / len(labels)
+    if unlabelled > _MOST:  # a folder or a note here and there is no class
+        class_names, known, unlabelled = (), [], 0.0
+    numbers = [label for label in known if isinstance(label, int)]
+    used = [split for split, _ in counted]
     return Look(
         images=found.pictures if no_tables else round(statistics.fmean(counts) * len(files)),
         sights=tuple(sights[: max(0, limit - len(unreadable))]),
         unreadable=tuple(unreadable[:limit]),
-        class_names=names,
-        class_counts=tuple(class_counts.values()),
-        greatest_label=max(numbers, default=None) if not names else None,
+        class_names=class_names,
+        class_counts=tuple(sum(counted[split, name] for split in data.splits) for name in class_names if are_pictures),
+        greatest_label=max(numbers, default=None) if not class_names else None,
         split_names=(data.train, data.validation, data.test),
         splits=tuple(dict.fromkeys(split for split in data.splits if split in found.names.present)),
+        empty_splits=tuple(split for split in data.splits if are_pictures and split not in used),
+        untrained_classes=tuple(name for name in class_names if are_pictures and not counted[data.train, name]),
+        unlabelled=unlabelled,
+        passed_over=found.passed_over,
     )
+
+
+def _divide(found: Survey, pictures: list[str]) -> dict[str, tuple[str, str | None] | BadImage]:
+    """Returns the split and the class of each picture by its name, or why it has none."""
+    divided: dict[str, tuple[str, str | None] | BadImage] = {}
+    for path in pictures:
+        name = path.removeprefix(found.inputs.folder)
+        try:
+            divided[path] = found.names.split(name, os.fsencode(name)), found.names.folder(name)
+        except BadImage as error:
+            divided[path] = error
+    return divided
+
+
+def _is_none(label: Label | None) -> bool:
+    """Whether it says nothing: Hugging Face and TFDS have -1 where there is no class."""
+    return label is None or (isinstance(label, int) and label < 0)
 
 
 def _look_at_files(files: list[str], threads: ThreadPoolExecutor) -> Iterator[tuple[str, _FileLook]]:
@@ -185,7 +244,7 @@ def _look_at_file(path: str) -> _FileLook:
     """Looks at some of a file's images, from all parts of it, and at their labels."""
     looking = _Looking()
     faults: list[str] = []
-    labels: set[Label] = set()
+    labels: list[Label | None] = []
     parts = list(pieces(path, looking, open_file))
     for piece in parts[:: len(parts) // _ROWS_A_FILE + 1]:
         for row in _some(piece, _ROWS_A_FILE // len(parts) + 1, looking):
@@ -196,7 +255,7 @@ def _look_at_file(path: str) -> _FileLook:
             except BadImage as error:
                 faults.append(str(error))
             else:
-                labels |= set() if row.label is None else {row.label}
+                labels.append(row.label)
     count = sum(part.rows or 0 for part in parts) or len(looking.seen) + len(faults)  # type: ignore[attr-defined]
     names: tuple[str, ...] = ()
     if any(isinstance(part, Piece) and part.format == PARQUET for part in parts):
@@ -219,23 +278,23 @@ def _sight(pixels: np.ndarray, size: tuple[int, ...]) -> Sight:
     grey = small.mean(axis=2)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     extreme = float(((grey < _EDGES) | (grey > 255 - _EDGES)).mean())
-    return Sight(size[0], size[1], is_colour, extreme, float(border.mean()))
+    return Sight(size[0], size[1], is_colour, extreme, float(border.mean()), int(small.max()))
 
 
-def _with_split_names(data: ImageFiles) -> ImageFiles:
-    """Takes the name that others give to the folder of validation, where there is none of ours."""
-    try:
-        inputs = find_inputs([data.images])
-    except ValueError:  # the survey says it in the task's words
-        return data
-    places = [set(file.path.removeprefix(inputs.folder).split("/")[:-1]) for file in list_files(inputs)]
-    folders = set().union(*places)
-    validation = next((name for name in _VALIDATION_NAMES if name in folders), data.validation)
-    is_only_split = data.train in folders and not {validation, data.test} & folders
-    if is_only_split and any(data.train not in place for place in places):
-        # Beside cars and planes it is a class, of what runs on rails.
-        return dataclasses.replace(data, train="training")
-    return dataclasses.replace(data, validation=validation)
+def _with_split_names(data: ImageFiles, places: Collection[tuple[str, ...]]) -> ImageFiles:
+    """Takes the names that others give to the folders, archives and tables of the splits."""
+    parts = sorted(set().union(*places))
+    present = {}
+    for field, names in _SPLIT_NAMES.items():
+        # As it is written: `Train`.
+        written = [part[: len(name)] for name in names for part in parts if is_called(part.lower(), name)]
+        if written:
+            present[field] = written[0]
+    if "train" in present and len(present) > 1:
+        return dataclasses.replace(data, **present)
+    is_class = data.train in parts and any(data.train not in place for place in places)
+    # Beside cars and planes it is a class, of what runs on rails.
+    return dataclasses.replace(data, train="training") if is_class else data
 
 
 def _look_at_tfds(name: str, data_dir: str | None, limit: int) -> Look:
@@ -248,7 +307,8 @@ def _look_at_tfds(name: str, data_dir: str | None, limit: int) -> Look:
         sights.append(_sight(features["image"], features["image"].shape[:2]))
     label = builder.info.features.get("label")
     is_classes = isinstance(label, tfds.features.ClassLabel)
-    validation = next((name for name in _VALIDATION_NAMES if name in builder.info.splits), "validation")
+    names = _SPLIT_NAMES["validation"]
+    validation = next((name for name in names if name in builder.info.splits), "validation")
     split_names = ("train", validation, "test")
     return Look(
         images=sum(split.num_examples for split in builder.info.splits.values()),
@@ -260,12 +320,6 @@ def _look_at_tfds(name: str, data_dir: str | None, limit: int) -> Look:
         split_names=split_names,
         splits=tuple(split for split in split_names if split in builder.info.splits),
     )
-
-
-def _class_counts(found: Survey, files: list[str]) -> dict[str, int]:
-    """Counts the pictures of each class; none where some of them lie in no folder of a class."""
-    counted = collections.Counter(found.names.folder(path.removeprefix(found.inputs.folder)) for path in files)
-    return {} if None in counted else {name: counted[name] for name in found.names.class_names}
 
 
 def _order(path: str) -> bytes:

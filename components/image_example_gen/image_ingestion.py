@@ -18,13 +18,13 @@ from tfx.components.example_gen import write_split
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from components.image_example_gen.image_names import TFDS_SCHEME, ImageNames, survey
+from components.image_example_gen.image_names import TFDS_SCHEME, ImageNames, black_images, survey
 from components.image_example_gen.ingestion_settings import IngestionSettings
 from components.image_example_gen.prepared_dataset import open_dataset
 from components.image_example_gen.read_images import Converter, Read, ReadFiles, ReadTfds
 from serving.file_systems import connect
 from serving.images.image_elements import Rejected, printable_id, printable_path
-from serving.images.input_files import LINK_TO_FOLDER
+from serving.images.input_files import LINK_TO_FOLDER, NO_FILE
 from serving.images.reading import REJECTED
 from trainer.task import DataSource, ImageFiles
 
@@ -131,7 +131,11 @@ def _check_classes(settings: IngestionSettings, names: ImageNames) -> None:
 
 
 def _finish(settings: IngestionSettings, data: ImageFiles, source: Source, uri: str, work: str) -> None:
-    counts = {(split, label): count for split, label, count in _read_json(work, "counts")}
+    counts: collections.Counter[tuple[str, int | None]] = collections.Counter()
+    black = 0
+    for split, label, is_black, count in _read_json(work, "counts"):
+        counts[split, label] += count
+        black += count if is_black else 0
     duplicates: list[tuple[str, str]] = [(split, identity) for split, identity in _read_json(work, "duplicates")]
     rejected = int(_read_json(work, "rejected"))
     fileio.rmtree(work)
@@ -139,14 +143,21 @@ def _finish(settings: IngestionSettings, data: ImageFiles, source: Source, uri: 
     # Files that were there at first and were not listed any more when the workers listed them.
     vanished = 0 if source.pictures is None else max(0, source.pictures - used - rejected)
     _check_rejected(data, used, rejected, vanished, uri)
+    if black == used:
+        raise ValueError(black_images(data.images))
     # Of two images that are the same, one would be judged that was trained on.
     for split, ids in _by_split(duplicates).items():
         for label, removed in _remove(os.path.dirname(_split_path(uri, split)), ids).items():
             counts[split, label] -= removed
     per_split = {split: sum(count for (of, _), count in counts.items() if of == split) for split in data.splits}
-    _check_splits(data, per_split)
     per_class = _per_class(settings, source.names, counts)
-    _check_training_classes(data, per_class)
+    try:
+        _check_splits(data, per_split, len(duplicates))
+        _check_training_classes(data, per_class)
+    except ValueError as error:
+        if not rejected:
+            raise
+        raise ValueError(f"{error} {rejected:,} could not be used: {_keep_rejected(uri)} says why.") from error
     summary = {
         "images": data.images,
         "splits": per_split,
@@ -161,8 +172,9 @@ def _finish(settings: IngestionSettings, data: ImageFiles, source: Source, uri: 
         _LOG.warning("%s", f"{rejected:,} images are not used: {os.path.join(uri, REJECTED_FILE)} says why.")
     if vanished:
         _LOG.warning("%s", f"{vanished:,} images vanished while the others were read.")
-    if links := source.passed_over.get(LINK_TO_FOLDER):
-        _LOG.warning("%s", f"{links:,} links to folders are not followed: their images are not used.")
+    for reason in (LINK_TO_FOLDER, NO_FILE):
+        if count := source.passed_over.get(reason):
+            _LOG.warning("%s", f"{count:,} files are not read: {reason}.")
     if duplicates:
         _LOG.warning("%s", f"{len(duplicates):,} images are left out, for the same are in a split that judges.")
 
@@ -174,8 +186,7 @@ def _check_rejected(data: ImageFiles, used: int, rejected: int, vanished: int, u
         raise ValueError(f"data.images is {data.images}, and there is no image.")
     if used and lost <= data.max_bad * total:
         return
-    kept = uri.rstrip("/") + "-" + REJECTED_FILE
-    fileio.copy(os.path.join(uri, REJECTED_FILE), kept, overwrite=True)
+    kept = _keep_rejected(uri)
     with fileio.open(kept) as file:
         first = [json.loads(line) for line in itertools.islice(file, _NAMED)]
     lines = [f"  {printable_path(each['path'])}: {each['reason']}" for each in first]
@@ -189,11 +200,20 @@ def _check_rejected(data: ImageFiles, used: int, rejected: int, vanished: int, u
     )
 
 
-def _check_splits(data: ImageFiles, per_split: Mapping[str, int]) -> None:
+def _keep_rejected(uri: str) -> str:
+    """Copies the list to beside the artifact, which TFX deletes when the execution fails; returns where it is."""
+    kept = uri.rstrip("/") + "-" + REJECTED_FILE
+    fileio.copy(os.path.join(uri, REJECTED_FILE), kept, overwrite=True)
+    return kept
+
+
+def _check_splits(data: ImageFiles, per_split: Mapping[str, int], duplicates: int) -> None:
     total = sum(per_split.values())
     for split, count in per_split.items():
         if not count:
             shown = ", ".join(f"{name} {number:,}" for name, number in per_split.items())
+            if duplicates:
+                shown += f", after {duplicates:,} were left out that are in a split that judges too, pixel by pixel"
             raise ValueError(
                 f"There is no image in split {split!r}: {total:,} {'image is' if total == 1 else 'images are'} divided "
                 f"as {shown}. Give more images, or divide them yourself, into folders {', '.join(per_split)}."
@@ -267,8 +287,8 @@ def _examples(images: list[Read], split: str) -> list[bytes]:
     return [image.example for image in images if image.split == split]
 
 
-def _kinds(images: list[Read]) -> Iterable[tuple[tuple[str, int | None], int]]:
-    return collections.Counter((image.split, image.label) for image in images).items()
+def _kinds(images: list[Read]) -> Iterable[tuple[tuple[str, int | None, bool], int]]:
+    return collections.Counter((image.split, image.label, image.is_black) for image in images).items()
 
 
 def _split_path(uri: str, split: str) -> str:
@@ -287,7 +307,7 @@ def _as_line(rejected: Rejected) -> str:
 
 
 class _CountEach(beam.PTransform):
-    """Adds up ((split, label), count): a list of (split, label, count)."""
+    """Adds up ((split, label, is_black), count): a list of (split, label, is_black, count)."""
 
     def expand(self, pairs: beam.PCollection) -> beam.PCollection:
         """Adds up each, then lists."""

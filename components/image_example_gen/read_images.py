@@ -46,6 +46,8 @@ class Read(NamedTuple):
     label: int | None
     digest: bytes
     """Of the pixels before they are binarised: two images of one digest are the same."""
+    is_black: bool
+    """Whether no pixel is brighter than the darkest grey, before they are binarised."""
     example: bytes
     """The serialised tf.Example."""
 
@@ -90,7 +92,8 @@ class Converter:
         except ValueError as error:  # BadImage is one
             return Rejected(identity, place, str(error))
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-        return Read(split, identity, number, digest, example.SerializeToString(deterministic=True))
+        is_black = bool(image.max() < (1 if self.images.binary else 2))
+        return Read(split, identity, number, digest, is_black, example.SerializeToString(deterministic=True))
 
 
 class ReadFiles(beam.PTransform):

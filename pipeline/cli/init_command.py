@@ -109,12 +109,16 @@ def _report(seen: Look, images: str) -> None:
             click.echo(f"           fewer than 10 images: {', '.join(few[:8])}")
     elif seen.classes:
         click.echo(f"classes    labels from 0 to {seen.greatest_label}")
+    if seen.unlabelled:
+        click.echo(f"unlabelled {seen.unlabelled:.1%} have no class")
     if seen.splits:
         click.echo(f"splits     by the folders {', '.join(seen.splits)}")
     if seen.unreadable:
         click.echo(f"unreadable {len(seen.unreadable):,}")
         for path, why in seen.unreadable[:_NAMED]:
             click.echo(f"           {path}: {why}")
+    for why, count in seen.passed_over.items():
+        click.echo(f"not read   {count:,}: {why}")
 
 
 def _time_step(path: Path, new: NewTask, seen: Look) -> float:

@@ -30,6 +30,13 @@ def label_text(name: str | bytes) -> str:
     return name.decode(errors="replace") if isinstance(name, bytes) else name
 
 
+def as_label(value: Any) -> Label | None:
+    """Returns a class's number or name; None for what is neither, such as the NaN that pandas has for a missing one."""
+    if isinstance(value, float):  # which pandas makes of whole numbers where one is missing
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int | str | bytes) else None
+
+
 class ArrayHeader(NamedTuple):
     """What an array's header claims."""
 
@@ -137,8 +144,7 @@ def read_labels(archive: zipfile.ZipFile, name: str, rows: int) -> Iterator[Labe
     """Yields an .npz file's labels, one a row; None for what is no label, for most readers want images alone."""
     try:
         for value in _column(archive, name, rows):
-            is_number = isinstance(value, int | float)
-            yield (int(value) if value == int(value) else None) if is_number else value
+            yield as_label(value)
     except Exception:  # a damaged archive raises almost anything
         yield from itertools.repeat(None)
 
@@ -152,7 +158,8 @@ def read_ids(archive: zipfile.ZipFile, name: str, rows: int) -> Iterator[bytes]:
 def _column(archive: zipfile.ZipFile, name: str, rows: int) -> Iterator[Any]:
     with archive.open(f"{name}.npy") as member:
         header = read_npy_header(member)
-        if len(header.shape) != 1 or header.shape[0] != rows:
+        # Keras has its labels in a column.
+        if header.shape not in ((rows,), (rows, 1)):
             raise ValueError(f"its array {name!r} has the shape {list(header.shape)}; expected [{rows}], an id a row")
         if header.dtype.kind not in "fiuSU" or not 0 < header.dtype.itemsize <= _MAX_ID_BYTES:
             raise ValueError(f"its ids are {header.dtype}; expected strings or numbers")

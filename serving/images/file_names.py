@@ -33,7 +33,9 @@ _NO_DATA_STEMS = {"citation", "license", "makefile", "notice", "readme"}
 
 def no_data(path: str) -> str | None:
     """Returns why a file holds no images by its path below a folder: it is hidden, or a text; None if it may."""
-    if any(part[:1] in (".", "_") for part in path.split("/")):
+    # Cameras call their pictures _DSC1234.JPG and _MG_1234.JPG; what systems lay aside so is no picture.
+    hidden = (".",) if format_by_name(path) == PICTURE else (".", "_")
+    if any(part.startswith(hidden) for part in path.split("/")):
         return "its name begins with a dot or an underscore"
     name = posixpath.basename(path).lower()
     stem, suffix = posixpath.splitext(name)

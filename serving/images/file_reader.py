@@ -73,7 +73,9 @@ class Piece(NamedTuple):
     def row_id(self, row: Row, name: str) -> bytes:
         """Returns the id of a row, or where it has none, the one that follows from the file's name and its place."""
         if row.id is not None:
-            return row.id
+            # A picture of an archive has the archive's name, and others of that name may be in other folders.
+            is_member = self.format in file_names.ARCHIVES
+            return os.path.join(os.fsencode(posixpath.dirname(name)), row.id) if is_member else row.id
         if self.format != file_names.PICTURE:
             name += f":{self.part}:{row.number}" if self.several else f":{row.number}"
         return os.fsencode(name)
@@ -168,6 +170,8 @@ def _format_by_content(head: bytes) -> str:
             return file_format
     if is_picture(head):
         return file_names.PICTURE
+    if head[4:8] == b"ftyp":
+        raise ValueError("it is a HEIC, AVIF or MP4 file, which is not read; save it as JPEG or PNG")
     raise ValueError(
         f"it begins with {head[:8].hex(' ')}; expected a TFRecord, .npy, .npz, IDX, Parquet or CSV file, or a picture"
     )

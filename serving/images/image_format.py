@@ -174,7 +174,10 @@ class ImageFormat:
         if self.binary and self.binarisation == "threshold":
             return (image > 0.5).astype(np.float32)
         if self.binary and self.binarisation == "none" and not np.logical_or(image == 0, image == 1).all():
-            raise BadImage("its pixels are not 0 or 1 alone, as the model was trained on; a --threshold makes them so")
+            raise BadImage(
+                "its pixels are not 0 or 1 alone, as the model's are; a threshold makes them so (--threshold, or "
+                "binarisation: threshold in the task)"
+            )
         return image
 
     def _scaled(self, pixels: np.ndarray) -> np.ndarray:

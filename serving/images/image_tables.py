@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from serving.images.array_files import ID_NAMES, IMAGE_NAMES, Label
+from serving.images.array_files import ID_NAMES, IMAGE_NAMES, Label, as_label
 from serving.images.bad_image import BadImage
 from serving.images.image_format import ImageFormat
 
@@ -77,8 +77,7 @@ def read_parquet(file: IO[bytes], group: int, images: ImageFormat) -> Iterator[C
         labels = itertools.repeat(None) if label is None else _column(batch, label).to_pylist()
         for cell, value, kind in zip(_column(batch, image), ids, labels):  # noqa: B905  # repeat() has no end
             name = None if value is None else _as_bytes(value)
-            class_label = kind if isinstance(kind, int | str | bytes) else None
-            yield Cells(name, lambda cell=cell: _from_cell(cell, images), class_label)  # type: ignore[misc]
+            yield Cells(name, lambda cell=cell: _from_cell(cell, images), as_label(kind))  # type: ignore[misc]
 
 
 def _column(batch: Any, name: str) -> Any:
@@ -170,14 +169,15 @@ def read_csv(file: IO[bytes], images: ImageFormat) -> Iterator[Cells]:
     if not images.takes((len(columns),)):
         raise ValueError(
             f"its first line is {first[:60]!r}, of {len(names):,} columns; expected a column for each pixel of a grey "
-            f"image, {images.shape[0] * images.shape[1]:,}, and maybe 'label' and 'id'"
+            f"image, {images.shape[0] * images.shape[1]:,}, and maybe 'label' and 'id'. A table of labels beside "
+            "pictures is not read: lay these into a folder for each class"
         )
     for line in lines if has_names else itertools.chain([first], lines):
         cells = [cell.strip(' "') for cell in line.split(",")]
         name = None if identity is None or identity >= len(cells) else cells[identity].encode()
         kind: Label | None = None
         if label is not None and label < len(cells):
-            kind = int(cells[label]) if cells[label].isdecimal() else cells[label]
+            kind = as_label(float(cells[label])) if _is_number(cells[label]) else cells[label] or None
         if counts and cells == names:
             yield Cells(name, _refuse_counting, kind)
             continue

@@ -22,6 +22,8 @@ NAMED = 10
 """The most files passed over that are named; all are counted."""
 LINK_TO_FOLDER = "it is a link to a folder"
 """Why such a link is passed over: a circle of links has no end."""
+NO_FILE = "it is no regular file"
+"""Why a link to nothing is passed over, or a pipe."""
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -140,7 +142,7 @@ def _listed(source: Source) -> Iterator[tuple[FileMetadata, str | None]]:
     for file in _files(source):
         reason = None if is_one_file else passed_over(file.path.removeprefix(posixpath.join(source.folder, "")))
         if reason is None and "://" not in file.path and not os.path.isfile(file.path):
-            reason = LINK_TO_FOLDER if os.path.isdir(file.path) else "it is no regular file"
+            reason = LINK_TO_FOLDER if os.path.isdir(file.path) else NO_FILE
         yield file, reason
 
 

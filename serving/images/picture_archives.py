@@ -78,22 +78,27 @@ def _label(content: bytes | BadImage) -> Label | None:
 
 
 def _members(file: IO[bytes], archive_format: str) -> Iterator[tuple[str, Callable[[], bytes | BadImage]]]:
-    """Yields name and reader of each file."""
+    """Yields name and reader of each file; `tar -c .` writes ./ before each name, which is no part of it."""
     if archive_format == ZIP:
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
                 if not info.is_dir():
-                    yield info.filename, functools.partial(_read_zipped, archive, info)
+                    yield _name(info.filename), functools.partial(_read_zipped, archive, info)
             check_begin(archive)
         return
     with tarfile.open(fileobj=file, mode="r|") as tape:
         for entry in tape:
+            name = _name(entry.name)
             member = tape.extractfile(entry) if entry.isreg() else None
             if member is not None:
-                yield entry.name, functools.partial(_read, member, entry.size)
-            elif (entry.islnk() or entry.issym()) and _is_picture(entry.name):
-                yield entry.name, lambda entry=entry: BadImage(f"it is a link to {entry.linkname}")  # type: ignore[misc]
+                yield name, functools.partial(_read, member, entry.size)
+            elif (entry.islnk() or entry.issym()) and _is_picture(name):
+                yield name, lambda entry=entry: BadImage(f"it is a link to {entry.linkname}")  # type: ignore[misc]
         _check_end(file, tape.offset)
+
+
+def _name(path: str) -> str:
+    return posixpath.normpath(path).lstrip("/")
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | BadImage:

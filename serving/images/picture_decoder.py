@@ -29,7 +29,7 @@ from serving.images.bad_image import BadImage
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are opened, by Pillow's names. Others run programs (EPS runs Ghostscript) or hold no raster."""
 SUFFIXES = (
-    ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
 MAX_PIXELS = 2**27
 """Pixels of the largest picture, 134 million: more than a camera's, and less than what fills the memory."""
@@ -76,6 +76,8 @@ def decode_picture(
     Raises:
       BadImage: if it is no picture, is broken, has another shape, or its pixels have no certain meaning.
     """
+    if not content:
+        raise BadImage("it is empty")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             _check_size(picture, content, channels, shapes)
@@ -242,7 +244,10 @@ def _laid_on(rgb: np.ndarray, alpha: np.ndarray | None, background: Background |
     if alpha is None or alpha.min() == 255:
         return rgb
     if background is None:
-        raise BadImage("it has transparent pixels, and what lies under them is not known; name a --background")
+        raise BadImage(
+            "it has transparent pixels, and what lies under them is not known; name a background (--background, "
+            "or data.background in the task)"
+        )
     weight = alpha[..., None].astype(np.uint32)
     return ((rgb * weight + np.array(background, np.uint32) * (255 - weight) + 127) // 255).astype(np.uint8)
 

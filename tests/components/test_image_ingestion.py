@@ -179,6 +179,33 @@ def test_an_archive_is_a_folder(name: str, pack: Callable[[Path, Path], None], b
         assert all(values["label"] == ("nut" in identity) for identity, values in packed[split].items())
 
 
+def test_archives_of_one_name_are_told_apart_by_their_folders(by_class: Path, tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        (tmp_path / "tars" / split).mkdir(parents=True)
+        shutil.make_archive(str(tmp_path / "tars" / split / "shard"), "tar", by_class / split)
+    task = _classifier(tmp_path / "tars", 2)
+    for split, features in _splits(ingest(task, tmp_path, tmp_path / "examples"), task).items():
+        paths = [path.relative_to(by_class / split) for path in (by_class / split).rglob("*.png")]
+        assert sorted(features) == sorted(f"{split}/shard.tar/{path}" for path in paths)
+        assert all(values["label"] == ("/nut/" in name) for name, values in features.items())
+
+
+def test_an_archive_may_be_called_like_a_split(by_class: Path, tmp_path: Path) -> None:
+    (tmp_path / "zips").mkdir()
+    for split in ("train", "validation", "test"):
+        shutil.make_archive(str(tmp_path / "zips" / split), "zip", by_class / split)
+    names = survey(ImageFiles(images=str(tmp_path / "zips"), has_labels=True)).names
+    for split in ("train", "validation", "test"):
+        for kind in ("bolt", "nut"):
+            name = f"{split}.zip/{kind}/deeper/1.png"
+            assert (names.split(name, name.encode()), names.label(name, None)) == (split, int(kind == "nut"))
+    # One that has the splits in it is called as it likes.
+    _zip(by_class, tmp_path / "train.zip")
+    names = survey(ImageFiles(images=str(tmp_path / "train.zip"), has_labels=True)).names
+    name = "train.zip/parts/test/nut/deeper/1.png"
+    assert (names.split(name, name.encode()), names.label(name, None)) == ("test", 1)
+
+
 def test_web_dataset_says_the_class_beside_the_picture(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
         for number in range(40):
@@ -214,15 +241,16 @@ def test_arrays_and_tables_have_labels_of_their_own(tmp_path: Path) -> None:
     assert pixels["a.npz"] == pixels["a.parquet"]
 
 
-def test_a_table_that_is_called_like_a_split_is_in_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", [".npz", "-00000-of-00001.npz"])
+def test_a_table_that_is_called_like_a_split_is_in_it(rest: str, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     for split, seed in (("train", 1), ("validation", 2), ("test", 3)):
-        np.savez(folder / f"{split}-00000-of-00001.npz", image=np.stack([_picture(seed), _picture(seed + 10)]))
+        np.savez(folder / f"{split}{rest}", image=np.stack([_picture(seed), _picture(seed + 10)]))
     task = _task(folder)
     splits = _splits(ingest(task, tmp_path, tmp_path / "examples"), task)
     assert {split: sorted(names) for split, names in splits.items()} == {
-        split: [f"{split}-00000-of-00001.npz:{row}" for row in (0, 1)] for split in splits
+        split: [f"{split}{rest}:{row}" for row in (0, 1)] for split in splits
     }
 
 
@@ -304,6 +332,38 @@ def test_an_image_that_two_splits_have_stays_where_it_judges(by_class: Path, tmp
     summary = _summary(examples)
     assert summary["duplicates_removed"] == 2
     assert summary["splits"] == {"train": 13, "validation": 6, "test": 6}
+
+
+def test_a_split_that_loses_all_its_images_is_told_with_the_reasons(by_class: Path, tmp_path: Path) -> None:
+    """By copies that the splits that judge have too; what could not be read is kept then as well."""
+    for file in (by_class / "test").rglob("*.png"):
+        file.write_bytes(b"")
+    shutil.rmtree(by_class / "train")
+    shutil.copytree(by_class / "validation", by_class / "train")
+    with pytest.raises(ValueError, match=r"no image in split 'train': .* after 6 were left out that") as error:
+        ingest(_task(by_class, max_bad=0.5), tmp_path, tmp_path / "e")
+    kept = Path(re.findall(r" 6 could not be used: (\S+) says why", str(error.value))[0])
+    assert {json.loads(line)["reason"] for line in kept.read_text().splitlines()} == {"it is empty"}
+
+
+def test_black_images_are_told(tmp_path: Path) -> None:
+    """Masks hold 0 and 1, which are two blacks."""
+    for number in range(40):
+        _save(tmp_path / "masks" / f"{number}.png", _picture(number) // 128)
+    with pytest.raises(ValueError, match=r"masks are black: .* save pictures as 0 and 255"):
+        ingest(_task(tmp_path / "masks"), tmp_path, tmp_path / "e")
+
+
+def test_a_folder_of_a_class_may_be_called_any_bytes_and_have_a_table_beside_it(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(photos, folder)
+    (folder / "sub0").rename(folder / os.fsdecode(b"caf\xe9"))
+    (folder / "train.csv").write_text("file,label\n0.png,nut\n")
+    examples = ingest(_classifier(folder, 2, max_bad=0.05), tmp_path, tmp_path / "examples")
+    classes: dict[str, dict[str, int]] = _summary(examples)["classes"]  # type: ignore[assignment]
+    assert {name: sum(counts.values()) for name, counts in classes.items()} == {r"caf\xe9": 30, "sub1": 30}
+    (rejected,) = _rejected(examples)
+    assert "A table of labels beside pictures is not read: lay these" in str(rejected["reason"])
 
 
 def test_pictures_that_are_smaller_than_the_crop_are_told(photos: Path, tmp_path: Path) -> None:
@@ -440,9 +500,14 @@ def test_the_cache_notices_other_files(photos: Path, tmp_path: Path) -> None:
     assert len(list(list_files(find_inputs([str(folder)])))) == 61
 
 
-def test_a_tfds_data_set_is_prepared_alike(tmp_path: Path) -> None:
+def test_a_tfds_data_set_is_prepared_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.components import tiny_binary_dataset_builder
 
+    monkeypatch.setattr(
+        tiny_binary_dataset_builder,
+        "image",
+        lambda split, index: _picture(len(split) + 10 * index, *tiny_binary_dataset_builder.IMAGE_SHAPE[:2])[..., None],
+    )
     tiny_binary_dataset_builder.Builder(data_dir=tmp_path).download_and_prepare()
     task = _task("tfds:tiny_binary:2.1.0", binarisation=Binarisation.NONE, resize=Resize.STRETCH)
     splits = _splits(ingest(task, tmp_path, tmp_path / "examples"), task)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from components.image_example_gen.first_look import Look, Sight, look
+from components.image_example_gen.image_names import ImageNames
 from pipeline import new_task
 from pipeline.cli.main import main
 from trainer import task_file
@@ -198,9 +201,104 @@ def test_a_class_that_is_called_train_is_none_of_the_splits(tmp_path: Path) -> N
     assert _chosen(seen, classify=True).data.train == "training"
 
 
+def _pictures(folder: Path, names: Iterable[str]) -> str:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.RandomState(number).randint(0, 256, (12, 10)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name, format="PNG")
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train", "val", "test"), ("Train", "Valid", "Test"), ("training", "validation", "testing"), ("TRAIN", "dev", "")],
+)
+def test_the_folders_of_the_splits_are_known_as_people_write_them(names: tuple[str, ...], tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "i", [f"{name}/{k % 2}/{k}.png" for name in names if name for k in range(30)])
+    seen = look(images)
+    assert seen.splits == tuple(filter(None, names)) and seen.class_names == ("0", "1") and not seen.unreadable
+    shutil.make_archive("packed", "zip", images)
+    assert look("packed.zip").splits == seen.splits
+    for name in filter(None, names):
+        shutil.make_archive(f"zips/{name}", "zip", f"{images}/{name}")
+    assert (look("zips").splits, look("zips").class_names) == (seen.splits, seen.class_names)
+
+
+def test_what_lies_beside_the_pictures_is_none_of_the_images(tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "i", [f"kind{k % 2}/_DSC{k}.PNG" for k in range(40)])
+    Path(images, "labels.csv").write_text("file,label\n_DSC0.PNG,nut\n")
+    Path(images, "kind0", "film.mov").write_bytes(b"\0\0\0\x14ftypqt  " * 10)
+    Path(images, ".DS_Store").touch()
+    seen = look(images)
+    assert (seen.images, seen.class_names, seen.class_counts) == (40, ("kind0", "kind1"), (20, 20))
+    assert sorted(Path(path).name for path, _ in seen.unreadable) == ["film.mov", "labels.csv"]
+    assert "it is a HEIC, AVIF or MP4 file" in dict(seen.unreadable)[f"{images}/kind0/film.mov"]
+    assert seen.passed_over == {"its name begins with a dot or an underscore": 1}
+    status, shown = _init("parts", "--images", images, "--no-time")
+    assert status == 0 and "not read   1: its name begins with a dot" in shown
+
+
+def test_images_without_a_class_serve_a_model_that_draws(tmp_path: Path) -> None:
+    names = [f"kind{k % 2}/{k}.png" for k in range(40)]
+    images = _pictures(tmp_path / "i", [*names, "preview.png"])
+    seen = look(images)
+    assert seen.class_names == ("kind0", "kind1") and seen.unlabelled == 1 / 41
+    assert not _chosen(seen).data.has_labels
+    task = _chosen(seen, classify=True)
+    assert task.data.class_names == ("kind0", "kind1") and task.data.max_bad > 1 / 41  # type: ignore[union-attr]
+    flat = look(_pictures(tmp_path / "flat", [*(f"{k}.png" for k in range(40)), "old/1.png"]))
+    assert (flat.classes, flat.unlabelled) == (0, 0)
+
+
+def test_images_that_no_split_takes_are_told(tmp_path: Path) -> None:
+    images = _pictures(tmp_path / "i", [f"{split}/{k}.png" for split in ("train", "test", "more") for k in range(20)])
+    seen = look(images)
+    assert len(seen.sights) == 40 and len(seen.unreadable) == 20
+    assert all("it is in none of the folders train" in why for _, why in seen.unreadable)
+
+
+def test_a_division_that_cannot_be_is_told_before_the_run(tmp_path: Path) -> None:
+    names = [f"kind/{k}.png" for k in range(100)]
+    by_hash = ImageNames(splits=("train", "validation", "test"), present=frozenset(), prefix=(), class_names=())
+    few = [name for name in names if by_hash.split(name, name.encode()) == "train"]
+    images = _pictures(tmp_path / "i", few[:25])
+    with pytest.raises(ValueError, match=r"Of the 25 images in .* none would be in validation or in test\."):
+        _chosen(look(images))
+    names = [f"{split}/a/{k}.png" for split in ("train", "validation", "test") for k in range(10)]
+    images = _pictures(tmp_path / "j", [*names, "test/b/1.png"])
+    with pytest.raises(ValueError, match="No image to learn from has the class b"):
+        _chosen(look(images), classify=True)
+    _chosen(look(images))
+
+
+def test_black_images_are_told() -> None:
+    with pytest.raises(ValueError, match="/photos are black: no pixel is above 1 of 255"):
+        _chosen(_with(brightest=1))
+
+
+@pytest.mark.parametrize("label", [None, -1, float("nan")])
+def test_a_table_may_lack_labels(label: float | None, tmp_path: Path) -> None:
+    import pandas as pd
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (12, 10, 3)).astype(np.uint8)).save(buffer, "PNG")
+    labels = [label if row < 10 else row % 3 for row in range(40)]
+    frame = pd.DataFrame({"image": [{"bytes": buffer.getvalue(), "path": None}] * 40, "label": labels})
+    frame.to_parquet(tmp_path / "t.parquet")
+    seen = look(str(tmp_path / "t.parquet"))
+    # Each is seen once.
+    assert seen.sizes == [(12, 10)] * 40 and all(sight.is_colour for sight in seen.sights)
+    assert (seen.classes, seen.unlabelled) == (3, 0.25)
+    assert not _chosen(seen).data.has_labels
+    assert _chosen(seen, classify=True).data.max_bad == 0.26  # type: ignore[union-attr]
+
+
 def test_a_file_without_rows_has_no_images(tmp_path: Path) -> None:
     np.save(tmp_path / "none.npy", np.zeros((0, 5, 4), np.uint8))
-    assert look(str(tmp_path / "none.npy")).images == 0
+    seen = look(str(tmp_path / "none.npy"))
+    assert seen.images == 0
+    with pytest.raises(ValueError, match=r"^There is no image in /photos\.$"):
+        _chosen(seen)
 
 
 def _init(*arguments: str) -> tuple[int, str]:

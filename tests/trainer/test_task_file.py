@@ -243,6 +243,10 @@ def test_numbers_are_read_as_people_write_them(text: str, value: float) -> None:
         ("name: Parts 7", "name is 'Parts 7': expected small letters.*; parts_7 would do"),
         ("name: mnist", "name is mnist, which is a built-in task's"),
         ("like: minst", "There is no task 'minst'. Did you mean mnist"),
+        ("like: [digits]", "like is a list: expected the name of one task, or a file."),
+        ("like:", "like is empty: expected the name of one task, or a file."),
+        ("data: {images: }", "data.images is empty: it must be a folder"),
+        ("data: {images: ' '}", "data.images is empty: it must be a folder"),
         ("data: {images: a, builder: b}", "data.images and data.builder are both given"),
         ("sources: {glimpses: me}\nglimpses: x", "glimpses is 'x'"),
     ],
@@ -287,6 +291,7 @@ def test_what_is_no_task_is_told(text: str, message: str) -> None:
         ("recipe.step=3", "--set recipe.step=3: a task has no recipe.step: did you mean recipe.steps"),
         ("recipe.steps=-1", "--set recipe.steps=-1: recipe.steps is -1: it must be at least 0."),
         ("like=mnist", "--set like=mnist: a task has no like"),
+        ("data.images=", "--set data.images=: data.images is empty"),
     ],
 )
 def test_what_cannot_be_set_is_told(setting: str, message: str) -> None:

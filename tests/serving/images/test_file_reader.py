@@ -197,6 +197,28 @@ def test_each_format_has_the_same_pixels(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(reading.images[identity][..., 0], image)
 
 
+@pytest.mark.parametrize("name", ["column.npz", "missing.npz", "missing.parquet", "missing.csv"])
+def test_labels_are_those_of_keras_and_pandas(name: str, tmp_path: Path) -> None:
+    """In a column, and as floats where one is missing."""
+    import pandas as pd
+
+    labels = np.arange(COUNT) % 3
+    missing = np.where(np.arange(COUNT) == 4, np.nan, labels)
+    path = tmp_path / name
+    if name == "column.npz":
+        np.savez(path, x_train=IMAGES, y_train=labels[:, None])
+    elif name == "missing.npz":
+        np.savez(path, image=IMAGES, label=missing)
+    elif name == "missing.parquet":
+        pd.DataFrame({"image": IMAGES.reshape(COUNT, -1).tolist(), "label": missing}).to_parquet(path)
+    else:
+        pixels = pd.DataFrame(IMAGES.reshape(COUNT, -1))
+        pd.concat([pd.Series(missing, name="label"), pixels], axis=1).to_csv(path, index=False)
+    expected = [None if name != "column.npz" and row == 4 else label for row, label in enumerate(labels.tolist())]
+    result = [row for piece in pieces(str(path), GREY, open_local) for row in rows(piece, GREY, open_local)]
+    assert [row.label for row in result] == expected  # type: ignore[union-attr]
+
+
 def test_keras_mnist_is_read_with_both_its_arrays(tmp_path: Path) -> None:
     labels = np.arange(COUNT, dtype=np.uint8)
     (tmp_path / "mnist.npz").write_bytes(

@@ -70,19 +70,21 @@ def test_a_relative_name_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_what_is_passed_over_is_named(tmp_path: Path) -> None:
-    for name in (".hidden.npy", "_SUCCESS", ".checkpoints/a.npy", "sound.npy"):
+    for name in (".hidden.npy", "_SUCCESS", ".checkpoints/a.npy", "sound.npy", "_DSC1.JPG", "_bad/1.jfif", "._2.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     os.mkfifo(tmp_path / "queue")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "linked").symlink_to(tmp_path.parent)
     files, passed = _listed(tmp_path)
-    assert files == [str(tmp_path / "sound.npy")]
+    # Cameras write an underscore before the names of pictures.
+    assert sorted(files) == [str(tmp_path / name) for name in ("_DSC1.JPG", "_bad/1.jfif", "sound.npy")]
     hidden = "its name begins with a dot or an underscore"
     assert {Path(path).relative_to(tmp_path).as_posix(): reason for path, reason in passed.items()} == {
         ".hidden.npy": hidden,
         "_SUCCESS": hidden,
         ".checkpoints/a.npy": hidden,
+        "._2.jpg": hidden,
         "queue": "it is no regular file",
         "dangling": "it is no regular file",
         "linked": "it is a link to a folder",

@@ -243,7 +243,7 @@ def test_each_damage_of_a_png_is_seen() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (saved(np.dstack([COLOUR, ALPHA])), "it has transparent pixels.*name a --background"),
+        (saved(np.dstack([COLOUR, ALPHA])), "it has transparent pixels.*; name a background"),
         (palette_picture(transparency=1), "it has transparent pixels"),
         (saved(GREY, transparency=51), "it has transparent pixels"),
         (saved(GREY.astype(np.float32), "TIFF"), "its pixels are floats or signed"),
@@ -272,7 +272,7 @@ def test_each_damage_of_a_png_is_seen() -> None:
         (saved(GREY)[:-25], "it cannot be read as a picture"),
         (saved(COLOUR, "ICO"), "no picture that can be read; expected PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 2 3\n", "no picture that can be read"),
-        (b"", "no picture that can be read"),
+        (b"", "^it is empty$"),
         (b"no picture", "no picture that can be read"),
         (png(8, 0, bytes(8), width=12_000, height=12_000), "12,000 x 12,000 pixels; expected at most 134,217,"),
     ],
