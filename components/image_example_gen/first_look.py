@@ -10,7 +10,7 @@ import os
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -187,7 +187,8 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
                 break
     no_tables = are_pictures or all(format_by_name(path) in (PICTURE, *ARCHIVES) for path in files)
     counted = collections.Counter(place for place in divided.values() if not isinstance(place, BadImage))
-    known = [label for label in labels if not _is_none(label)]
+    # Hugging Face and TFDS have -1 where there is no class.
+    known = [label for label in labels if label is not None and not (isinstance(label, int) and label < 0)]
     texts = {label_text(label) for label in known if not isinstance(label, int)}
     class_names = found.names.class_names if no_tables and not known else named or tuple(sorted(texts))
     unlabelled = 0.0
@@ -225,11 +226,6 @@ def _divide(found: Survey, pictures: list[str]) -> dict[str, tuple[str, str | No
         except BadImage as error:
             divided[path] = error
     return divided
-
-
-def _is_none(label: Label | None) -> bool:
-    """Whether it says nothing: Hugging Face and TFDS have -1 where there is no class."""
-    return label is None or (isinstance(label, int) and label < 0)
 
 
 def _look_at_files(files: list[str], threads: ThreadPoolExecutor) -> Iterator[tuple[str, _FileLook]]:
@@ -284,7 +280,7 @@ def _sight(pixels: np.ndarray, size: tuple[int, ...]) -> Sight:
 def _with_split_names(data: ImageFiles, places: Collection[tuple[str, ...]]) -> ImageFiles:
     """Takes the names that others give to the folders, archives and tables of the splits."""
     parts = sorted(set().union(*places))
-    present = {}
+    present: dict[str, Any] = {}
     for field, names in _SPLIT_NAMES.items():
         # As it is written: `Train`.
         written = [part[: len(name)] for name in names for part in parts if is_called(part.lower(), name)]
