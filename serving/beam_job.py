@@ -202,7 +202,7 @@ def _flink(url: str, path: str, method: str = "GET") -> dict[str, Any]:
 @contextlib.contextmanager
 def _log_file(options: PipelineOptions) -> Iterator[str]:
     """Keeps what Beam and its engine log in a file, which stays where the job fails."""
-    file, path = tempfile.mkstemp(prefix=f"{_name(options)}-", suffix=".log")
+    file, path = tempfile.mkstemp(prefix=f"{_name(options).replace('/', '-')}-", suffix=".log")
     os.close(file)
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
@@ -231,7 +231,9 @@ def reason(error: BaseException) -> str:
 
     An error of ours is a whole sentence; the name of any other stands before its message.
     """
-    text = re.sub(r" \[while running '[^']*'\]", "", str(error)).strip()
+    # As text, a store's error is its message and its status in brackets.
+    message = getattr(error, "message", None)
+    text = re.sub(r" \[while running '[^']*'\]", "", message if isinstance(message, str) else str(error)).strip()
     _, is_elsewhere, failure = text.partition(" failed in state ")
     _, is_traceback, python = text.rpartition(_TRACEBACK)
     if is_traceback:

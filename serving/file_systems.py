@@ -24,11 +24,15 @@ _ANSWER_SECONDS = 30.0
 
 
 def check_scheme(address: str) -> None:
-    """Raises ValueError for an address that nothing that is installed opens."""
+    """Raises ValueError for an address that nothing that is installed opens, or without a bucket."""
     # The second registers what is installed. None is made here: most need Beam's options first.
     from apache_beam.io import filesystem, filesystems  # noqa: F401
 
-    kind = address.partition(":")[0].lower()
+    kind = address.partition(":")[0]
+    if kind != kind.lower():
+        raise ValueError(f"{address}: write {kind.lower()}:// in small letters.")
+    if kind in ("s3", "gs") and not address.removeprefix(f"{kind}://").partition("/")[0]:
+        raise ValueError(f"{address} names no bucket: give {kind}://BUCKET/NAME.")
     is_known = any(each.scheme() == kind for each in filesystem.FileSystem.get_all_subclasses())
     if not is_known or (kind == "s3" and importlib.util.find_spec("boto3") is None):
         known = f"install it with `pip install '{_EXTRAS[kind]}'`" if kind in _EXTRAS else ""
@@ -72,7 +76,7 @@ def connect(places: Iterable[str], options: PipelineOptions | Sequence[str] | No
 
 def _endpoint(bucket: str, options: PipelineOptions) -> str | None:
     """Returns the URL of an S3 store that is not Amazon's; None where the libraries find it themselves."""
-    if not bucket.lower().startswith("s3://"):
+    if not bucket.startswith("s3://"):
         return None
     from apache_beam.options.pipeline_options import S3Options
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import getpass
 import json
+import logging
 import os
 import posixpath
 import re
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
-from serving import process_identity
+from serving import beam_job, process_identity
 from serving.beam_job import JobGoesOn
 from serving.file_systems import as_pattern
 
@@ -169,7 +170,14 @@ def _claim_remote(places: Places) -> None:
     """Without a lock: of two jobs at once the one that writes last has it, and the other sees so when it publishes."""
     if holder := _read(places.claim):
         _refuse_if_alive(places, holder, time.time() - FileSystems.last_updated(places.claim))
-    _write(places)
+    disabled = logging.root.manager.disable
+    logging.disable()  # Beam logs the whole traceback
+    try:
+        _write(places)
+    except Exception as error:  # whatever the store's library raises
+        raise OSError(f"{places.prefix}-* cannot be written: {beam_job.reason(error)}") from error
+    finally:
+        logging.disable(disabled)
     if not places.is_held:
         raise ValueError(f"Another job has just begun to write {places.prefix}-*: choose another output.")
 

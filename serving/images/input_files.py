@@ -14,6 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.pvalue import TaggedOutput
 
+from serving.file_systems import as_pattern
 from serving.images.file_names import no_data
 from serving.images.image_elements import PassedOver, PassedOverFiles, printable_path
 
@@ -160,18 +161,29 @@ def _local_source(name: str) -> Source:
 
 
 def _remote_source(name: str) -> Source:
-    name += "/" if name.count("/") == 2 else ""  # a whole bucket
-    literal = _WILDCARD.split(name, maxsplit=1)[0]
-    folder, rest = literal[: literal.rfind("/") + 1], name[literal.rfind("/") + 1 :]
-    if literal == name and rest and not FileSystems.exists(name):
-        return Source(posixpath.join(name, ""), "", False)
-    return Source(folder, rest, literal != name)
+    end = name.rfind("/") + 1
+    # A whole bucket may be named without a slash.
+    if name.count("/") > 2 and name[end:] and FileSystems.exists(name):
+        return Source(name[:end], name[end:], False)
+    folder = Source(posixpath.join(name, ""), "", False)
+    wildcard = _WILDCARD.search(name)
+    if wildcard is None:
+        return folder
+    end = name.rfind("/", 0, wildcard.start()) + 1
+    pattern = Source(name[:end], name[end:], True)
+    # Each look lists what may be millions: first what is likely.
+    likely, other = (folder, pattern) if name.endswith("/") else (pattern, folder)
+    return likely if next(_files(likely), None) else other
 
 
 def _files(source: Source) -> Iterator[FileMetadata]:
     """Lists the files of a source, also what is to be passed over. Raises OSError where a folder cannot be."""
     if "://" in source.folder:
-        yield from FileSystems.match([source.folder + (source.name or "**")])[0].metadata_list
+        name = source.name if source.is_pattern else as_pattern(source.name)
+        for file in FileSystems.match([as_pattern(source.folder) + (name or "**")])[0].metadata_list:
+            is_named = source.is_pattern or not source.name or file.path == source.folder + source.name
+            if is_named and file.path.startswith(source.folder):
+                yield file
     elif source.name and not source.is_pattern:
         yield _metadata(posixpath.join(source.folder, source.name))
     else:

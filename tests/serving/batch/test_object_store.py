@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import re
 import threading
 import time
@@ -22,6 +23,8 @@ from serving import file_systems, staged_model
 from serving.batch import output_claim
 from serving.batch.output_claim import Places
 from serving.file_systems import connect
+from serving.images import input_files
+from serving.images.input_files import find_inputs
 from tests import tiny
 from tests.serving.batch.object_store import LISTED, OBJECTS, ObjectStore
 from trainer.task import Binarisation, ImageFiles
@@ -149,6 +152,54 @@ def test_a_store_that_does_not_answer_is_told_in_time(
         assert (status, said.startswith(line)) == (1, True), said
     else:
         assert status == 0, said
+
+
+@pytest.mark.parametrize("folder", ["plain", "br [1]", "x*y", "what?", "["])
+def test_what_exists_in_a_bucket_stands_for_itself(folder: str) -> None:
+    names = [f"{folder}/a.npy", f"{folder}/b[0].npy", f"{folder}/deeper [2]/c*.npz"]
+    for name in [*names, "br 1/a.npy", "xzy/a.npy", "what1/a.npy"]:  # those that patterns of these names match
+        OBJECTS[f"{BUCKET}/odd/{name}"] = (b"1", time.time())
+    connect([BUCKET])
+
+    def listed(*names: str) -> set[str]:
+        files = input_files.list_files(find_inputs([f"{BUCKET}/odd/{name}" for name in names]))
+        return {file.path.removeprefix(f"{BUCKET}/odd/") for file in files}
+
+    for name in names:
+        assert listed(name) == {name}
+    del OBJECTS[f"{BUCKET}/odd/br 1/a.npy"], OBJECTS[f"{BUCKET}/odd/xzy/a.npy"], OBJECTS[f"{BUCKET}/odd/what1/a.npy"]
+    assert listed(folder) == listed(f"{folder}/") == {*names}
+    assert listed("*/*.npy") == {*names[:2]} and listed("*/") == {*names[:2]}
+
+
+def test_a_store_that_refuses_to_write_is_one_line(versions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class StoreError(Exception):
+        def __init__(self, message: str, code: int) -> None:
+            self.message, self.code = message, code
+
+    def create(store: ObjectStore, path: str, mime_type: str = "", compression_type: str = "") -> io.BytesIO:
+        logging.error("a traceback", stack_info=True)  # as S3's file system does
+        raise StoreError("An error occurred (NoSuchBucket)", 404)
+
+    monkeypatch.setattr(ObjectStore, "create", create)
+    status, said = _draw(versions, "--input", f"{BUCKET}/in/", "--output", f"{BUCKET}/out/x")
+    assert status == 1
+    line = f"Error: {BUCKET}/out/x-* cannot be written: StoreError: An error occurred (NoSuchBucket)\n"
+    assert said == line
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("s3://", "s3:// names no bucket: give s3://BUCKET/NAME."),
+        ("gs:///in", "gs:///in names no bucket: give gs://BUCKET/NAME."),
+        ("TESTSTORE://bucket/in", "TESTSTORE://bucket/in: write teststore:// in small letters."),
+    ],
+)
+def test_an_address_that_can_be_none_is_refused_at_once(address: str, message: str, versions: Path) -> None:
+    for words in (("--input", address, "--output", "x"), ("--input", f"{BUCKET}/in/", "--output", address)):
+        status, said = _draw(versions, *words)
+        assert (status, said) == (1, f"Error: {message}\n")
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:9", "http://127.0.0.1:9", "ftp://store"])
