@@ -247,8 +247,10 @@ class Recipe:
         for field in ("adam_beta1", "adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"recipe.{field} is {getattr(self, field)}: it must be at least 0 and below 1.")
-        if not self.checkpoint_seconds >= 0:
-            raise ValueError(f"recipe.checkpoint_seconds is {self.checkpoint_seconds}: it must be at least 0.")
+        if not 0 <= self.checkpoint_seconds < math.inf:
+            raise ValueError(
+                f"recipe.checkpoint_seconds is {self.checkpoint_seconds}: it must be at least 0, and finite."
+            )
         if not _is_glimpse_schedule(self.glimpse_schedule):
             raise ValueError(
                 f"recipe.glimpse_schedule is {self.glimpse_schedule}: it must hold (fraction of the steps, glimpses), "

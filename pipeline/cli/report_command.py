@@ -31,11 +31,11 @@ def report(settings: RunFolder, samples: int | None, output: Path | None) -> Non
     """
     try:
         text = _report(settings, samples)
+        click.echo(text, nl=False)
+        if output is not None:
+            save_whole(output, lambda file: file.write(text.encode()))
     except (RuntimeError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    if output is not None:
-        save_whole(output, lambda file: file.write(text.encode()))
-    click.echo(text, nl=False)
 
 
 def _report(settings: RunFolder, samples: int | None) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ml_metadata import errors
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 
-_OUTPUT = metadata_store_pb2.Event.OUTPUT
+Event = metadata_store_pb2.Event
 
 
 class NoEvaluation(RuntimeError):
@@ -44,53 +45,63 @@ class LastEvaluation:
 def last_evaluation(metadata_path: Path) -> LastEvaluation:
     """Reads the last run's evaluation, made then or taken from the cache, through the metadata of a local pipeline.
 
-    Raises NoEvaluation where there is none, or its files were deleted.
+    Raises NoEvaluation where there is none, or its files were deleted or damaged.
     """
     if not metadata_path.exists():
         raise NoEvaluation(f"There is no run here: {metadata_path} does not exist. Train a model with `draw run`.")
     connection = metadata_store_pb2.ConnectionConfig()
     connection.sqlite.filename_uri = str(metadata_path)
     connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    store = MetadataStore(connection)
-    types = {artifact_type.name for artifact_type in store.get_artifact_types()}
-    evaluations = store.get_artifacts_by_type("ModelEvaluation") if "ModelEvaluation" in types else []
-    if not evaluations:
+    try:
+        uri, inputs = _query(MetadataStore(connection))
+    except (errors.StatusError, RuntimeError) as error:
+        problem = str(error).partition(":")[0]
+        raise NoEvaluation(
+            f"{metadata_path} cannot be used: {problem}. Bring back a copy of it; or move it away, and run `draw run` "
+            "again."
+        ) from error
+    if uri is None:
         raise NoEvaluation(f"No model was evaluated here yet, says {metadata_path}. Run `draw run` to its end.")
-    uris = {artifact.id: artifact.uri for artifact in evaluations}
-    # By execution: the newest artifact may be another run's, where the last one had its evaluation from the cache.
-    last = max(
-        (event for event in store.get_events_by_artifact_ids(list(uris)) if event.type == _OUTPUT),
-        key=lambda event: event.execution_id,
-    )
-    inputs = _inputs(store, last.execution_id)
     # Addresses are relative to the folder of the task's runs, so that it can be moved.
     folder = metadata_path.parent
     model = folder / inputs["model"].uri
     model_dir = model / "Format-Serving"
-    evaluation = json.loads(_read(folder / uris[last.artifact_id] / "evaluation.json"))
+    evaluation = _read_json(folder / uri / "evaluation.json")
     return LastEvaluation(
         metrics=evaluation["overall"],
         split=evaluation["split"],
         blessed=evaluation["blessed"],
         model_number=model.name,
         model_dir=model_dir,
-        task=json.loads(_read(model_dir / "assets" / "task.json")),
+        task=_read_json(model_dir / "assets" / "task.json"),
         examples=folder / inputs["examples"].uri / f"Split-{evaluation['split']}",
     )
 
 
-def _inputs(store: MetadataStore, execution_id: int) -> dict[str, metadata_store_pb2.Artifact]:
-    """Returns the inputs of an execution by key."""
+def _query(store: MetadataStore) -> tuple[str | None, dict[str, metadata_store_pb2.Artifact]]:
+    """Returns the address of the last run's evaluation, None for none, and by key the inputs of its stage."""
+    types = {artifact_type.name for artifact_type in store.get_artifact_types()}
+    evaluations = store.get_artifacts_by_type("ModelEvaluation") if "ModelEvaluation" in types else []
+    if not evaluations:
+        return None, {}
+    uris = {artifact.id: artifact.uri for artifact in evaluations}
+    # By execution: the newest artifact may be another run's, where the last one had its evaluation from the cache.
+    last = max(
+        (event for event in store.get_events_by_artifact_ids(list(uris)) if event.type == Event.OUTPUT),
+        key=lambda event: event.execution_id,
+    )
     keys = {
         event.artifact_id: event.path.steps[0].key
-        for event in store.get_events_by_execution_ids([execution_id])
-        if event.type == metadata_store_pb2.Event.INPUT
+        for event in store.get_events_by_execution_ids([last.execution_id])
+        if event.type == Event.INPUT
     }
-    return {keys[artifact.id]: artifact for artifact in store.get_artifacts_by_id(list(keys))}
+    return uris[last.artifact_id], {keys[each.id]: each for each in store.get_artifacts_by_id(list(keys))}
 
 
-def _read(path: Path) -> str:
+def _read_json(path: Path) -> Any:
     try:
-        return path.read_text(encoding="utf-8")
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NoEvaluation(f"{path} is no longer there. Run `draw run` again.") from error
+    except ValueError as error:
+        raise NoEvaluation(f"{path} is damaged ({error}). `draw run` says what to remove.") from error

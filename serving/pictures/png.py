@@ -41,7 +41,10 @@ def save_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object
     Raises OSError, which names the file, if it cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"Cannot write {path}, for its folder cannot be made: {error.strerror}.") from error
     # Not by tempfile, whose files nobody else may read: the umask says who may.
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:

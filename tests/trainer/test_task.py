@@ -140,6 +140,7 @@ def test_an_illegal_task_is_refused(changes, message):
         ("ema_decay", 1.0),
         ("ema_decay", -0.1),
         ("checkpoint_seconds", -1.0),
+        ("checkpoint_seconds", float("inf")),  # JSON has no such number
         ("learning_rate", float("nan")),
         ("clip_norm", float("nan")),
         ("learning_rate", float("inf")),

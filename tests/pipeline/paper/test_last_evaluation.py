@@ -94,6 +94,21 @@ def test_where_there_is_none_that_is_told(tmp_path: Path) -> None:
     with pytest.raises(NoEvaluation, match="No model was evaluated here yet"):
         last_evaluation(store.path)
     store.evaluation(5, "test", 90.5, blessed=True)
-    (tmp_path / "evaluation" / "5" / "evaluation.json").unlink()
+    file = tmp_path / "evaluation" / "5" / "evaluation.json"
+    file.write_text(file.read_text()[:20])
+    with pytest.raises(NoEvaluation, match=r"evaluation.json is damaged \(.*\)\. `draw run` says what to remove"):
+        last_evaluation(store.path)
+    file.unlink()
     with pytest.raises(NoEvaluation, match=r"evaluation.json is no longer there. Run `draw run` again"):
         last_evaluation(store.path)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "zeroed behind its head"])
+def test_damaged_metadata_are_told_in_a_line(tmp_path: Path, damage: str) -> None:
+    store = Store(tmp_path)
+    store.evaluation(5, "test", 90.5, blessed=True)
+    content = store.path.read_bytes()
+    store.path.write_bytes(b"no database" * 99 if damage == "garbage" else content[:100] + bytes(len(content) - 100))
+    with pytest.raises(NoEvaluation, match=r"metadata\.db cannot be used: .*\. Bring back a copy of it") as told:
+        last_evaluation(store.path)
+    assert len(str(told.value).removeprefix(str(store.path))) < 200
