@@ -82,6 +82,6 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="no space"):
         png.save_whole(tmp_path / "a", write)
-    with pytest.raises(OSError, match="^Cannot write .*/a/below/b, for its folder cannot be made: Not a directory"):
+    with pytest.raises(OSError, match=r"^Cannot write .*/a/below/b, for its folder cannot be made: Not a directory"):
         png.save_whole(tmp_path / "a" / "below" / "b", write)
     assert [path.name for path in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_bytes() == b"before"
