@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.client import BadInput, ModelMetadata, ServerFailed, SignatureNotFound, UnexpectedAnswer, answers
-from serving.client.signature_calls import Outputs, SignatureCalls
+from serving.client.signature_calls import Outputs, SignatureCalls, as_array, row_count
 from serving.images.image_format import ImageFormat
 from serving.reference.model_reference import BadReference, Reference
 from serving.saved_model import load, read_reference, read_task, refusal
@@ -52,7 +52,9 @@ class LocalModel(SignatureCalls):
                 f"The model {self.model} has no signature {signature!r}, only {sorted(self._saved_model.signatures)}."
             )
         function = self._saved_model.signature(signature)
+        inputs = {alias: as_array(array, alias) for alias, array in inputs.items()}
         _check_shapes(inputs, function.inputs)
+        row_count(inputs)
         try:
             outputs = function.call(inputs, batch_rows=_BATCH_ROWS)
         except tf.errors.InvalidArgumentError as error:

@@ -17,7 +17,7 @@ from google.protobuf.message import EncodeError
 from serving import message_limits
 from serving.client import address, calls, channel, chunks, errors, proxies, readiness, wire
 from serving.client.answers import ModelMetadata, Signature, TensorSpec, VersionStatus
-from serving.client.signature_calls import Outputs, SignatureCalls, as_array
+from serving.client.signature_calls import Outputs, SignatureCalls, as_array, row_count
 from serving.client.tensor_codec import MOST_DIMENSIONS, dtype_of, from_tensor, shape_of, text_of_shape, to_tensor
 from serving.client.version_pin import VersionGone, VersionPin, version_of
 from serving.exported_task import ExportedTask
@@ -180,7 +180,7 @@ class Client(SignatureCalls):
         expected: Series[str],
     ) -> Outputs:
         inputs = {name: as_array(array, name) for name, array in inputs.items()}
-        rows = _rows(inputs)
+        rows = row_count(inputs)
         known = self._known or self._read_metadata(call, self._version)
         signatures = known.signatures
         read = {known.version}
@@ -512,14 +512,6 @@ class _Call:
                 f"The server at {self._client.server} does not answer; asking again for up to {left:.0f} s ({reason})"
             )
         return again
-
-
-def _rows(inputs: Mapping[str, np.ndarray]) -> int:
-    rows = {name: array.shape[0] if array.ndim else None for name, array in inputs.items()}
-    if len(set(rows.values())) != 1 or not all(rows.values()):
-        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items()) or "none"
-        raise errors.BadInput(f"The inputs must have the same number of rows, at least 1; got {shapes}.")
-    return next(iter(rows.values()))  # type: ignore[return-value]
 
 
 def _check_rows(tensor: Any, rows: int, spec: TensorSpec | None, name: str) -> None:

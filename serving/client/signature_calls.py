@@ -283,6 +283,15 @@ def as_array(value: object, name: str) -> np.ndarray:
         raise errors.BadInput(f"{name} is no array: {error}.") from error
 
 
+def row_count(inputs: Mapping[str, np.ndarray]) -> int:
+    """Returns how many rows all inputs have. Raises BadInput where they have different numbers, or none."""
+    rows = {name: array.shape[0] if array.ndim else None for name, array in inputs.items()}
+    if len(set(rows.values())) != 1 or not all(rows.values()):
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items()) or "none"
+        raise errors.BadInput(f"The inputs must have the same number of rows, at least 1; got {shapes}.")
+    return next(iter(rows.values()))  # type: ignore[return-value]
+
+
 def seed_rows(seed: int, n: int) -> np.ndarray:
     """Makes the seeds of n images: [n, 2] int64, rows (seed, 0) to (seed, n - 1).
 

@@ -87,6 +87,17 @@ def test_bad_latents_are_refused_with_the_reason(local: LocalModel, z: np.ndarra
             decode(z)
 
 
+def test_inputs_of_different_numbers_of_rows_are_refused(local: LocalModel, images: np.ndarray) -> None:
+    """Also where the first has as many as a call of the model, so that the others' would just be left over."""
+    for rows in (1, 64):
+        for call in (
+            lambda rows=rows: local.score(images[:rows], seeds=np.zeros((70, 2), np.int64)),
+            lambda rows=rows: local.encode(images[:rows], eps=local.noise(70)),
+        ):
+            with pytest.raises(BadInput, match=rf"same number of rows, at least 1; got image \[{rows}, 7, 5, 1\]"):
+                call()
+
+
 def test_noise_takes_seeds_alone(local: LocalModel) -> None:
     seeds = np.array([[5, 0], [5, 1]])
     np.testing.assert_array_equal(local.noise(seeds=seeds), local.noise(2, seed=5))
