@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import struct
@@ -23,6 +24,8 @@ Label = int | str | bytes
 _BYTES_AT_ONCE = 2**20
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _MAX_ID_BYTES = 2**16
+_ZIP_END_BYTES = 22 + 2**16
+"""The last part of a ZIP file, with the longest comment."""
 
 
 def label_text(name: str | bytes) -> str:
@@ -101,10 +104,20 @@ def read_rows(file: IO[bytes], header: ArrayHeader, count: int) -> Iterator[np.n
         remaining -= sound
 
 
-def check_begin(archive: zipfile.ZipFile) -> None:
-    """Raises ValueError where bytes stand before a ZIP archive's first member, as where two are joined."""
-    if first := min((info.header_offset for info in archive.infolist()), default=0):
+def check_directory(file: IO[bytes], archive: zipfile.ZipFile) -> None:
+    """Raises ValueError where a ZIP archive may have more files than its directory names, which zipfile passes over.
+
+    Two archives may be joined, or an entry's damaged length have swallowed those behind it.
+    """
+    entries = archive.infolist()
+    if first := min((entry.header_offset for entry in entries), default=0):
         raise ValueError(f"{first:,} bytes stand before its first file: another archive's?")
+    file.seek(max(0, file.seek(0, io.SEEK_END) - _ZIP_END_BYTES))
+    end = read_fully(file, _ZIP_END_BYTES)
+    (count,) = struct.unpack_from("<H", end, end.rindex(b"PK\5\6") + 10)
+    # Above 65,534 files it is elsewhere, or less by 65,536.
+    if count != 0xFFFF and (len(entries) - count) % 2**16:
+        raise ValueError(f"its directory names {len(entries):,} files, and its end {count:,}")
 
 
 def array_names(archive: zipfile.ZipFile) -> list[str]:

@@ -185,7 +185,7 @@ def _cut(file: IO[bytes], piece: Piece, size: int | None, images: ImageFormat) -
         yield from _cut_array(header, piece, None if size is None else size - file.tell(), images)
     elif piece.format == file_names.NPZ:
         with zipfile.ZipFile(file) as archive:
-            array_files.check_begin(archive)
+            array_files.check_directory(file, archive)
             arrays = array_files.image_arrays(array_files.array_names(archive))
             for name in arrays:
                 array = piece._replace(part=name, several=len(arrays) > 1)

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
 
-from serving.images.array_files import Label, check_begin
+from serving.images.array_files import Label, check_directory
 from serving.images.bad_image import BadImage
 from serving.images.file_names import PICTURE, ZIP, format_by_name, no_data
 from serving.images.picture_decoder import SUFFIXES
@@ -84,7 +84,7 @@ def _members(file: IO[bytes], archive_format: str) -> Iterator[tuple[str, Callab
             for info in archive.infolist():
                 if not info.is_dir():
                     yield _name(info.filename), functools.partial(_read_zipped, archive, info)
-            check_begin(archive)
+            check_directory(file, archive)
         return
     with tarfile.open(fileobj=file, mode="r|") as tape:
         for entry in tape:

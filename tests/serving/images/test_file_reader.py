@@ -349,6 +349,13 @@ def link(name: str, target: str) -> tarfile.TarInfo:
     return info
 
 
+def _swallowed(content: bytes) -> bytes:
+    """The first file's comment, in the archive's directory, is as long as the entries of all others."""
+    place = content.index(b"PK\1\2")
+    others = content.index(b"PK\5\6") - content.index(b"PK\1\2", place + 1)
+    return content[: place + 32] + struct.pack("<H", others) + content[place + 34 :]
+
+
 ODD: dict[str, tuple[str, bytes, int | None, str]] = {
     "a billion rows": ("a.npy", npy_claiming("(1000000000, 7, 5)"), 10**9 - 22, "claims 1,000,000,000 rows.* after 22"),
     "10^15 rows": ("a.npy", npy_claiming("(1000000000000000, 7, 5)"), 10**15 - 22, "and the file ends after 22"),
@@ -381,6 +388,8 @@ ODD: dict[str, tuple[str, bytes, int | None, str]] = {
     "two TARs in one": ("a.tar", tar() * 2, None, "neither a file's header nor the archive's end"),
     "two ZIPs in one": ("a.zip", zipped() * 2, None, "bytes stand before its first file"),
     "two NPZs in one": ("a.npz", npz(image=IMAGES) * 2, None, "bytes stand before its first file"),
+    "a ZIP whose directory is damaged": ("a.zip", _swallowed(zipped()), None, "names 1 files, and its end 12"),
+    "an NPZ whose directory is damaged": ("a.npz", _swallowed(npz(x_train=IMAGES, x_test=IMAGES)), None, "its end 2"),
     "a CSV that is none": ("a.csv", b"\xff\xfe\0\0" * 9, None, "cannot be read"),
     "a picture without a suffix in an archive": ("a.tar", tar_of({"a": saved(IMAGES[0])}), 0, "its name is that of no"),
     "a table in an archive": ("a.tar", tar_of({"a.npy": npy()}), 0, "its name is that of no picture"),
