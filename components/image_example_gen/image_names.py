@@ -131,7 +131,7 @@ def survey(data: ImageFiles) -> Survey:
     splits = (data.train, data.validation, data.test)
     places: set[tuple[str, ...]] = set()
     tables: set[tuple[str, ...]] = set()
-    for file, reason in list_all(inputs):
+    for file, reason in list_all(inputs.sources):
         if reason is not None:
             passed_over[reason] += 1
             continue

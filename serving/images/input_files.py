@@ -104,13 +104,19 @@ def passed_over(path: str) -> str | None:
 
 def list_files(inputs: Inputs) -> Iterator[FileMetadata]:
     """Lists what a job reads, in this process: the same files as MatchInputs'."""
-    yield from (file for file, reason in list_all(inputs) if reason is None)
+    yield from (file for file, reason in list_all(inputs.sources) if reason is None)
 
 
-def list_all(inputs: Inputs) -> Iterator[tuple[FileMetadata, str | None]]:
-    """Lists the files of the inputs, each with why it is passed over; None for one that is read."""
-    for source in inputs.sources:
-        yield from _listed(source)
+def list_all(sources: Sequence[Source]) -> Iterator[tuple[FileMetadata, str | None]]:
+    """Lists the files of the sources, each once, with why it is passed over; None for one that is read."""
+    seen: set[str] = set()
+    for source in sources:
+        for file, reason in _listed(source):
+            if file.path in seen:
+                continue
+            if len(sources) > 1:  # those of one are different, and may be millions
+                seen.add(file.path)
+            yield file, reason
 
 
 class _List(beam.DoFn):
@@ -118,22 +124,16 @@ class _List(beam.DoFn):
         self._is_ours = is_ours
 
     def process(self, sources: tuple[Source, ...]) -> Iterator[FileMetadata | TaggedOutput]:
-        seen: set[str] = set()
         files = 0
         first: list[PassedOver] = []
-        for source in sources:
-            for file, reason in _listed(source):
-                if file.path in seen:
-                    continue
-                if len(sources) > 1:  # those of one are different, and may be millions
-                    seen.add(file.path)
-                if self._is_ours(file.path):
-                    reason = "it is an output of this job"
-                if reason is None:
-                    yield file
-                else:
-                    files += 1
-                    first = sorted([*first, PassedOver(printable_path(file.path), reason)])[:NAMED]
+        for file, reason in list_all(sources):
+            if self._is_ours(file.path):
+                reason = "it is an output of this job"
+            if reason is None:
+                yield file
+            else:
+                files += 1
+                first = sorted([*first, PassedOver(printable_path(file.path), reason)])[:NAMED]
         yield TaggedOutput(PASSED_OVER, PassedOverFiles(files, tuple(first)))
 
 

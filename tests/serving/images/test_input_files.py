@@ -9,7 +9,7 @@ import apache_beam as beam
 import pytest
 
 from serving.beam_options import LOCAL_RUNNER
-from serving.images.input_files import PASSED_OVER, MatchInputs, find_inputs
+from serving.images.input_files import PASSED_OVER, MatchInputs, find_inputs, list_files
 
 _LISTED: dict[str, list[tuple[str, ...]]] = {}
 """What a pipeline has listed. A module's variable, for Beam pickles all else that its functions refer to."""
@@ -57,7 +57,10 @@ def test_several_names_are_below_one_folder_and_each_file_comes_once(tmp_path: P
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     names = [tmp_path / "one", tmp_path / "one" / "a.npy", tmp_path / "one" / "*", tmp_path / "oneself" / "a.npy"]
-    assert len(_listed(*names)[0]) == 3
+    files, _ = _listed(*names)
+    assert len(files) == 3
+    # An image that counted twice would spoil a model's reference.
+    assert sorted(file.path for file in list_files(find_inputs([str(name) for name in names]))) == files
     assert find_inputs([str(name) for name in names]).folder == f"{tmp_path}/"
 
 
