@@ -64,8 +64,6 @@ def choose(look: Look, images: str, *, classify: bool, has_accelerator: bool) ->
             f"The images in {images} have {classes}: a classifier needs two or more, a folder for each class, below "
             "train/, validation/ and test/ where there are these, or a label in each row of a table."
         )
-    if max(sight.brightest for sight in look.sights) <= 1:
-        raise ValueError(black_images(images))
     if look.empty_splits:
         raise ValueError(
             f"Of the {count} images in {images}, divided by their folders and a hash of their names, none would be in "
@@ -81,6 +79,10 @@ def choose(look: Look, images: str, *, classify: bool, has_accelerator: bool) ->
     new.set("like", "cluttered_mnist_small" if classify else "digits", "what is not given here is as there")
     _choose_data(new, look, images, classify=classify)
     rows, columns = _choose_shape(new, look, classify=classify, has_accelerator=has_accelerator)
+    if max(sight.brightest for sight in look.sights) <= 1:
+        if not look.are_tables or new.values["data.resize"] != "none":
+            raise ValueError(black_images(images))
+        new.set("binarisation", "given", "their pixels are 0 and 1")
     _choose_sizes(new, rows, columns, classify=classify, has_accelerator=has_accelerator)
     new.set("recipe.batch_size", min(_BATCH, max(10, count // 2)), "images a step")
     return new

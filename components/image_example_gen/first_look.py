@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import hashlib
 import itertools
+import math
 import os
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from serving.cores import cores
 from serving.file_systems import connect
 from serving.images.array_files import Label, label_text
 from serving.images.bad_image import BadImage
-from serving.images.file_names import ARCHIVES, PARQUET, PICTURE, format_by_name
+from serving.images.file_names import ARCHIVES, CSV, PARQUET, PICTURE, format_by_name
 from serving.images.file_reader import Lost, Piece, Row, pieces, rows
 from serving.images.image_elements import printable_path
 from serving.images.image_format import ImageFormat
@@ -47,6 +48,7 @@ _ENOUGH = (256, 256)
 """Rows and columns of which more show nothing that is looked for."""
 _COLOURFUL = 12
 """Difference of two channels, of 255, from which on a pixel has a colour."""
+_SMALLEST_SIDE = 8
 _MOST = 0.5
 """Fraction from which on they are most."""
 _EDGES = 16
@@ -86,6 +88,8 @@ class Look:
     """Of the splits that train, validate and test."""
     splits: tuple[str, ...]
     """Those of them that divide the images, in that order; empty if none do."""
+    are_tables: bool = False
+    """Whether they are the arrays and cells of tables, and no files of pictures."""
     empty_splits: tuple[str, ...] = ()
     """Those of them that no image would be in, where that is known."""
     untrained_classes: tuple[str, ...] = ()
@@ -130,6 +134,14 @@ class _Looking(ImageFormat):
     def _noted(self, sight: Sight) -> np.ndarray:
         self.seen.append(sight)  # type: ignore[attr-defined]
         return np.zeros(self.shape, np.uint8)
+
+
+class _LookingAtRows(_Looking):
+    """Takes the pixels of a row of a table for those of a square, as MNIST's are."""
+
+    def whole_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        side = math.isqrt(shape[0]) if len(shape) == 1 else 0
+        return (side, side, 1) if side >= _SMALLEST_SIDE and side * side == shape[0] else super().whole_shape(shape)
 
 
 class _FileLook(NamedTuple):
@@ -209,6 +221,7 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
         greatest_label=max(numbers, default=None) if not class_names else None,
         split_names=(data.train, data.validation, data.test),
         splits=tuple(dict.fromkeys(split for split in data.splits if split in found.names.present)),
+        are_tables=not no_tables,
         empty_splits=tuple(split for split in data.splits if are_pictures and split not in used),
         untrained_classes=tuple(name for name in class_names if are_pictures and not counted[data.train, name]),
         unlabelled=unlabelled,
@@ -238,7 +251,7 @@ def _look_at_files(files: list[str], threads: ThreadPoolExecutor) -> Iterator[tu
 
 def _look_at_file(path: str) -> _FileLook:
     """Looks at some of a file's images, from all parts of it, and at their labels."""
-    looking = _Looking()
+    looking = _LookingAtRows() if format_by_name(path) == CSV else _Looking()
     faults: list[str] = []
     labels: list[Label | None] = []
     parts = list(pieces(path, looking, open_file))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -52,11 +54,17 @@ def _builder(data: DataSource, data_dir: str | None) -> tfds.core.DatasetBuilder
             importlib.import_module(data.module)
         return tfds.builder(data.builder, data_dir=data_dir)
     except Exception as error:
+        # TFDS goes on with the names of all its data sets, some hundred lines.
+        reason = str(error).split("\n", maxsplit=1)[0]
+        name = re.split("[/:]", data.builder, maxsplit=1)[0]
+        known = tfds.list_builders(with_community_datasets=False)
+        near = [] if name in known else difflib.get_close_matches(name, known)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise RuntimeError(
             f"TFDS cannot open the data set {data.builder!r} (module: {data.module}, directory: "
             f"{data_dir or 'the default of TFDS'}). Check data.builder, with its version, and data.module in "
             "the task. Where the data set's folder is damaged, delete it, and the next run prepares it anew. "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {reason}{hint}"
         ) from error
 
 

@@ -70,10 +70,12 @@ def model_place(place: str) -> str:
 
 
 def images_of_a_task(place: str) -> str:
-    """Returns where a task's images are, as it is. Raises ValueError for an address that Beam cannot open.
+    """Returns where a task's images are, as it is. Raises ValueError for nothing, and what Beam cannot open.
 
     A path, with a pattern or without; an address; or a data set of TFDS, `tfds:NAME`.
     """
+    if not place.strip():
+        raise ValueError("It is empty, and a folder, a pattern of files, an archive, or tfds:NAME was expected.")
     if not place.startswith("tfds:") and scheme(place) is not None:
         readable_by_beam(place)
     return place

@@ -92,6 +92,8 @@ class ImageFormat:
 
     def array_shapes(self) -> str:
         """Returns the shapes of arrays of such images, for people."""
+        if self.preparation is not None:
+            return "[n, rows, columns] or [n, rows, columns, 3]"
         shapes = [*self.stored_shapes]
         if self.shape[2] == 1:
             shapes += [shape[:2] for shape in shapes]

@@ -361,7 +361,7 @@ def test_a_preparation_that_was_killed_is_not_taken_for_a_data_set(data_dir: pat
     with subprocess.Popen(
         [sys.executable, "-c", program, str(data_dir)], cwd=root, stderr=subprocess.DEVNULL
     ) as running:
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 300
         while not list(data_dir.glob("svhn/incomplete*/*.tfrecord*")) and time.monotonic() < limit:
             assert running.poll() is None
             time.sleep(0.02)

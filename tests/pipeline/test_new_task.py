@@ -271,6 +271,22 @@ def test_a_division_that_cannot_be_is_told_before_the_run(tmp_path: Path) -> Non
     _chosen(look(images))
 
 
+def test_a_table_of_pixels_is_looked_at(tmp_path: Path) -> None:
+    """As MNIST is on Kaggle; and a table of 0 and 1 is binary already."""
+    pixels = np.random.RandomState(0).randint(0, 256, (30, 785))
+    pixels[:, 0] = np.arange(30) % 3
+    header = ",".join(["label", *(f"pixel{place}" for place in range(784))])
+    np.savetxt(tmp_path / "mnist.csv", pixels, fmt="%d", delimiter=",", header=header, comments="")
+    seen = look(str(tmp_path / "mnist.csv"))
+    assert (seen.sizes, seen.classes) == ([(28, 28)] * 30, 3)
+    assert _chosen(seen, classify=True).image_shape == (28, 28, 1)
+    np.save(tmp_path / "bits.npy", np.random.RandomState(0).randint(0, 2, (30, 12, 10)).astype(np.uint8))
+    assert _chosen(look(str(tmp_path / "bits.npy"))).binarisation.value == "given"
+    np.save(tmp_path / "nchw.npy", np.zeros((30, 3, 12, 10), np.uint8))
+    with pytest.raises(ValueError, match=r"expected \[n, rows, columns\] or \[n, rows, columns, 3\]"):
+        _chosen(look(str(tmp_path / "nchw.npy")))
+
+
 def test_black_images_are_told() -> None:
     with pytest.raises(ValueError, match="/photos are black: no pixel is above 1 of 255"):
         _chosen(_with(brightest=1))
@@ -330,6 +346,7 @@ def test_the_command_writes_a_file_that_is_ready(photos: Path) -> None:
         ("mnist", "photos", "name is mnist, which is a built-in task's"),
         ("My Parts", "photos", "my_parts would do"),
         ("parts", "nowhere", "nowhere, and no file is there"),
+        ("parts", "tfds:mnits", "cannot open the data set 'mnits'"),
         ("nowhere/parts", "photos", "Cannot write nowhere/parts.yaml: No such file or directory. Choose another"),
         ("/proc/parts", "photos", "Cannot write /proc/parts.yaml: "),
         ("parts", "photos/kind0/broken.jpg", "No image in photos/kind0/broken.jpg can be read"),
