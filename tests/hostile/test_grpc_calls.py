@@ -56,7 +56,7 @@ def test_a_watcher_of_health_holds_up_no_change_no_other_watcher_and_no_stop(tmp
         tiny_servable.client(server.grpc_port) as client,
     ):
         hostile.sendall(raw_http2.first_call(_WATCH, b"", window=0))
-        raw_http2.wait_for_head(hostile)
+        assert raw_http2.HEADERS in raw_http2.frames(hostile)
         leaves, stays = _watch(client.channel), _watch(client.channel)
         assert next(leaves).status == next(stays).status == _NOT_SERVING
         # When one watcher left, the others once heard of no change any more.

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from serving.client import wire
+from tests.hostile import raw_http2
 from tests.hostile.victim import PREDICT, ServedProcess, Victim, post, serve
 from tests.serving import tiny_servable
 
@@ -96,6 +97,18 @@ def test_a_message_that_unpacks_to_more_takes_no_memory(server: ServedProcess) -
         client.channel.unary_unary(wire.PREDICT)(message, timeout=60, compression=grpc.Compression.Gzip)
     assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, refused.value
     assert server.peak() - before < 100 * 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pings", "settings", "empty data", "unknown frames", "calls that are taken back"])
+def test_a_flood_of_frames_stops_nobody_and_takes_no_memory(server: ServedProcess, kind: str) -> None:
+    """Of pings gRPC kept 5 kB each, once there were too many, and answered nobody meanwhile."""
+    before = server.peak()
+    with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=20) as attacker, Victim(server) as victim:
+        raw_http2.flood(attacker, kind, 2.0)
+    print(f"worst {victim.worst():.3f} s")
+    assert victim.worst() < _WORST_SECONDS
+    assert server.peak() - before < 300 * 2**20
 
 
 _BODIES = {
