@@ -195,6 +195,7 @@ def _server_config(
     grpc_max_threads: int | None,
     max_memory_mb: int | None,
     allowed_hosts: str,
+    host: str,
     grpc_channel_arguments: str,
     rest_api_port: int,
     **same: Any,
@@ -218,4 +219,4 @@ def _server_config(
         given["grpc_max_threads"] = grpc_max_threads
     if grpc_channel_arguments:
         given["grpc_channel_arguments"] = server_process.channel_arguments(grpc_channel_arguments)
-    return server_config.ServerConfig(rest_api_port=rest_api_port or None, **given, **same)
+    return server_config.ServerConfig(host=host.strip("[]"), rest_api_port=rest_api_port or None, **given, **same)

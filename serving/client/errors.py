@@ -128,7 +128,8 @@ def speaks_no_grpc(error: grpc.RpcError) -> bool:
 
 def is_overload(error: grpc.RpcError) -> bool:
     """Whether a server refuses a request because it is full."""
-    too_large = "larger than max" in (error.details() or "")
+    details = error.details() or ""
+    too_large = "larger than max" in details or "metadata size exceeds" in details
     return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and not too_large
 
 

@@ -12,8 +12,10 @@ import json
 import logging
 import math
 import socket
+import sys
 from typing import Any
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -98,6 +100,9 @@ class _Connection(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._head_bytes = 0
         self._in_body = False
+        self._received = b""
+        self._plain_head: bytes | None = None
+        """The head of a request that asked for another protocol, without that."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._read_by: float | None = None
@@ -139,7 +144,9 @@ class _Connection(HttpToolsProtocol):
         if self in self.idle and not self._in_body and self._head_timer is None:
             self._await_head()
         self._head_bytes += len(data)
+        self._received = data
         super().data_received(data)
+        self._received = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keeps a header; not one that follows a body, which nobody reads."""
@@ -175,6 +182,11 @@ class _Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Lets the application answer."""
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+            lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+            self._plain_head = b"\r\n".join([*lines, b"", b""])
+            return
         self._in_body = True
         self._head_bytes = 0
         self._cancel_head_timer()
@@ -183,10 +195,24 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Waits for the next request where this one was refused before its body came."""
+        if self._plain_head is not None:
+            return
         super().on_message_complete()
         self._in_body = False
         if self in self.idle:
             self._await_head()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answers a request that asked for HTTP/2 as if it had not, as Java's own client expects.
+
+        The parser takes what follows the head of such for another protocol, and so a body for the next request.
+        """
+        head, self._plain_head = self._plain_head, None
+        if head is not None:
+            (rest,) = sys.exc_info()[1].args  # type: ignore[union-attr]  # Of the parser: where it has stopped.
+            self.parser = httptools.HttpRequestParser(self)
+            self._received = head + self._received[rest:]
+            super().data_received(self._received)
 
     def on_response_complete(self) -> None:
         """Waits for the next request, and for no longer than a moment for the rest of a body that was refused."""

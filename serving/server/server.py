@@ -196,9 +196,9 @@ class Server:
         try:
             self._grpc_port = self._grpc.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(f"gRPC cannot listen on {address}: {error}") from error
-        if not self._grpc_port:
-            raise OSError(f"gRPC cannot listen on {address}; is another server there?")
+            raise OSError(
+                f"gRPC cannot listen on {address}: another server is there, or it is no address of this machine."
+            ) from error
         if config.rest_api_port is not None:
             self._rest = RestApi(config, predictor, self._models, self._metrics, self._budget)
             app = compressing(self._rest, any_origin=config.rest_api_enable_cors_support)

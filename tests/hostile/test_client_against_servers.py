@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.client import Chunks, Client, Retry, ServingError, UnexpectedAnswer, seed_rows, wire
+from serving.client import Chunks, Client, MessageTooLarge, Retry, ServingError, UnexpectedAnswer, seed_rows, wire
 from serving.client.tensor_codec import from_tensor, to_tensor
 from tests.serving.scripted_server import Script, available, echo, metadata, serve
 
@@ -429,6 +429,22 @@ def test_a_compressed_answer_is_not_unpacked() -> None:
         for answer, mebibytes, _ in _measure(server):
             assert answer == "UnexpectedAnswer"
             assert mebibytes < 100
+
+
+def test_more_metadata_than_a_client_takes_are_no_full_queue() -> None:
+    """Which a patient client would wait for."""
+
+    def tell(request: Any, context: grpc.ServicerContext) -> Any:
+        context.set_trailing_metadata((("x", "a" * 40_000),))
+        return echo(request, context)
+
+    retry = Retry(attempts=2, first_seconds=0.01, patient=True)
+    with (
+        serve(Script(tell)) as server,
+        Client(server, model="m", retry=retry) as client,
+        pytest.raises(MessageTooLarge, match="metadata size exceeds"),
+    ):
+        client.sample(1)
 
 
 # Connections

@@ -323,6 +323,40 @@ def test_a_body_that_does_not_come_is_given_up(server: Server, monkeypatch: pyte
         assert time.monotonic() - began < 10
 
 
+_UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+_CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n17\r\n" + _BODY + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("rest", [_length(_BODY) + b"\r\n" + _BODY, _CHUNKS], ids=["length", "chunks"])
+@pytest.mark.parametrize("pieces", [1, 7, 400])
+def test_a_request_that_asks_for_http_2_is_answered_with_its_body(server: Server, rest: bytes, pieces: int) -> None:
+    """As Java's own client asks at first, and would go on in HTTP/1.1 where nobody offers the other."""
+    sent = 2 * (_HEAD + _UPGRADE + rest)
+    with _connect(server) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        size = -(-len(sent) // pieces)
+        for start in range(0, len(sent), size):
+            connection.sendall(sent[start : start + size])
+        received = b""
+        while received.count(b'"total":[6.0]') < 2:
+            piece = connection.recv(65536)
+            assert piece, received
+            received += piece
+    assert received.count(b"HTTP/1.1 200 ") == 2
+
+
+def test_a_body_of_such_a_request_is_not_taken_for_the_next(server: Server) -> None:
+    hidden = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for upgrade in (_UPGRADE, b"Connection: upgrade\r\nUpgrade: websocket\r\n"):
+        with _connect(server) as connection:
+            connection.sendall(_HEAD + upgrade + _length(hidden) + b"\r\n")
+            time.sleep(0.1)
+            connection.sendall(hidden)
+            connection.shutdown(socket.SHUT_WR)
+            received = b"".join(iter(lambda connection=connection: connection.recv(65536), b""))
+        assert received.startswith(b"HTTP/1.1 400 ") and b"no JSON" in received and b"smuggled" not in received
+
+
 _CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 _EMPTY_BLOCKS = gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * 2**19
 

@@ -175,8 +175,9 @@ def test_requests_that_never_end_are_given_up_after_the_grace(base: Path) -> Non
             assert call.exception() is not None
 
 
-def test_an_address_of_ip_6_is_printed_as_a_browser_takes_it(base: Path) -> None:
-    with _serve(base, "--host=::1") as serving:
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_of_ip_6_is_printed_as_a_browser_takes_it(base: Path, host: str) -> None:
+    with _serve(base, f"--host={host}") as serving:
         rest = serving.wait_for(r"REST at (http://\[::1\]:\d+/v1/models/tiny)\n")[1]
         page = serving.wait_for(r"(http://\[::1\]:\d+/live/)\n")[1]
         for address in (rest, page):
