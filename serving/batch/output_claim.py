@@ -185,14 +185,17 @@ def _claim_remote(places: Places) -> None:
 def _refuse_if_alive(places: Places, holder: dict[str, Any], silent_seconds: float) -> None:
     if not holder:
         return
+    remedy = "wait for it, or choose another output."
     if holder["host"] == _host():
         alive = holder["started"] is not None and process_identity.start_of(holder["pid"]) == holder["started"]
     else:
         alive = silent_seconds < _DEAD_AFTER_SECONDS
+        left = (_DEAD_AFTER_SECONDS - silent_seconds) / 60
+        remedy += f" If it gives no sign of life for {left:.0f} minutes more, it is taken for dead."
     if alive:
         raise ValueError(
             f"Process {holder['pid']} of {holder['user']} on {holder['host'].partition('/')[0]} has been writing "
-            f"{places.prefix}-* since {holder['since']}: wait for it, or choose another output."
+            f"{places.prefix}-* since {holder['since']}: {remedy}"
         )
 
 

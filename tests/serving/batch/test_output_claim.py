@@ -132,7 +132,10 @@ def test_a_dead_jobs_successor_takes_over_and_cleans_up(why: str, tmp_path: Path
 def test_a_job_on_another_host_is_alive_while_it_shows_so(tmp_path: Path) -> None:
     places = Places(str(tmp_path / "out"), "0a1b2c3d")
     Path(places.claim).write_text(json.dumps(_holder(host="elsewhere/1/pid:[1]", pid=1)))
-    with pytest.raises(ValueError, match=r"Process 1 of .* on elsewhere"), claimed(places.prefix, overwrite=True):
+    ten_minutes_ago = time.time() - 600
+    os.utime(places.claim, (ten_minutes_ago, ten_minutes_ago))
+    refusal = r"Process 1 of .* on elsewhere .* no sign of life for 5 minutes more, it is taken for dead"
+    with pytest.raises(ValueError, match=refusal), claimed(places.prefix, overwrite=True):
         pass
     assert places.is_held
 
