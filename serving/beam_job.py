@@ -16,7 +16,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, GoogleCloudOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PortableOptions,
+    StandardOptions,
+)
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 if TYPE_CHECKING:
@@ -25,10 +30,9 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.2
 _CANCEL_SECONDS = 30.0
-_SUBMIT_SECONDS = 10.0
-"""In which a job that is on its way to a cluster appears there."""
 _REST_SECONDS = 10.0
-_NOT_THERE = "not there"
+_ON_ITS_WAY = "on its way"
+"""To Flink, which does not show the job."""
 _FLINK_ENDS = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 _OUR_PACKAGES = ("components", "pipeline", "serving", "trainer")
 _WITH_SENTENCES = (OSError, RuntimeError, ValueError)
@@ -133,8 +137,10 @@ def _place(options: PipelineOptions) -> str:
 
 def _cancel(results: list[PipelineResult], options: PipelineOptions) -> str | None:
     """Cancels a job, and waits a little for its end; returns its state where that did not come."""
-    started = time.monotonic()
+    until = time.monotonic() + _CANCEL_SECONDS
     url = _flink_url(options)
+    # One that this process has started ends with it, and submits nothing more.
+    is_server_ours = not options.view_as(PortableOptions).job_endpoint
     state = "unknown"
     if results:
         # In a thread, for the job's server may be gone, and whoever asks it would wait for ever.
@@ -143,11 +149,12 @@ def _cancel(results: list[PipelineResult], options: PipelineOptions) -> str | No
         asking.join(_REST_SECONDS)
     while True:
         # Beam's job server forgets the job, and the cluster goes on with it: only the cluster knows.
-        state = _flink_state(url, _name(options)) if url else _state(results)
-        seconds = time.monotonic() - started
-        if PipelineState.is_terminal(state) or (state == _NOT_THERE and seconds >= _SUBMIT_SECONDS):
+        before, state = state, _flink_state(url, _name(options)) if url else _state(results)
+        if PipelineState.is_terminal(state) or (state == _ON_ITS_WAY and is_server_ours):
             return None
-        if seconds >= _CANCEL_SECONDS:
+        if before == _ON_ITS_WAY != state:
+            until = time.monotonic() + _CANCEL_SECONDS
+        if time.monotonic() >= until:
             return state
         time.sleep(_LOOK_SECONDS)
 
@@ -178,7 +185,7 @@ def _flink_url(options: PipelineOptions) -> str | None:
 
 
 def _flink_state(url: str, name: str) -> str:
-    """Asks Flink to cancel the job of this name; returns Beam's word for its state, or _NOT_THERE."""
+    """Asks Flink to cancel the job of this name; returns Beam's word for its state, or _ON_ITS_WAY."""
     try:
         jobs = [job for job in _flink(url, "/jobs/overview")["jobs"] if name in job["name"]]
         running = [job for job in jobs if job["state"] not in _FLINK_ENDS]
@@ -189,7 +196,7 @@ def _flink_state(url: str, name: str) -> str:
         return f"unknown ({type(error).__name__})"
     if running:
         return str(running[0]["state"])
-    return str(PipelineState.CANCELLED) if jobs else _NOT_THERE
+    return str(PipelineState.CANCELLED) if jobs else _ON_ITS_WAY
 
 
 def _flink(url: str, path: str, method: str = "GET") -> dict[str, Any]:

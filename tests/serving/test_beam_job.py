@@ -152,20 +152,28 @@ def _states(flink: type[Flink]) -> dict[str, str]:
     return {jid: job["state"] for jid, job in flink.jobs.items()}
 
 
-@pytest.mark.parametrize("looks", [0, 2], ids=["running", "on_its_way"])
 @pytest.mark.parametrize("url", ["{}", "http://{}/"])
-def test_a_job_on_flink_is_cancelled_where_it_runs(flink: type[Flink], url: str, looks: int) -> None:
-    flink.hidden[0] = looks
+def test_a_job_on_flink_is_cancelled_where_it_runs(flink: type[Flink], url: str) -> None:
     master = url.format(flink.address)
     assert _run(Result(obeys=True), "--runner=FlinkRunner", f"--flink_master={master}") == ["cancelled"]
     assert _states(flink) == {"1": "CANCELED", "2": "RUNNING"}
 
 
-def test_a_job_that_never_came_to_flink_is_waited_for_no_longer_than_it_takes(
-    flink: type[Flink], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(beam_job, "_SUBMIT_SECONDS", 0.5)
+ELSEWHERE = ("--runner=PortableRunner", "--job_endpoint=h:8099")
+"""A job server that goes on with what it was given: seen 15 seconds after it was told to cancel."""
+
+
+def test_a_job_that_is_on_its_way_to_flink_is_cancelled_when_it_comes(flink: type[Flink]) -> None:
+    flink.hidden[0] = 3
+    assert _run(Result(obeys=True), *ELSEWHERE, f"--flink_master={flink.address}") == ["cancelled"]
+    assert _states(flink) == {"1": "CANCELED", "2": "RUNNING"}
+
+
+def test_a_job_that_does_not_come_may_yet(impatient: None, flink: type[Flink]) -> None:
     flink.hidden[0] = 10**6
+    where = f"The job {NAME}, which is on its way, goes on at http://{flink.address}: cancel it there."
+    assert _run(Result(obeys=True), *ELSEWHERE, f"--flink_master={flink.address}") == [where, "goes on"]
+    # But for a job server that ends with the command.
     assert _run(Result(obeys=True), "--runner=FlinkRunner", f"--flink_master={flink.address}") == ["cancelled"]
 
 
