@@ -238,6 +238,9 @@ def reason(error: BaseException) -> str:
 
     An error of ours is a whole sentence; the name of any other stands before its message.
     """
+    for place, inner in (getattr(error, "exception_details", None) or {}).items():  # of a store, by Beam
+        if isinstance(inner, Exception):
+            return reason(inner) if getattr(inner, "exception_details", None) else f"{place}: {reason(inner)}"
     # As text, a store's error is its message and its status in brackets.
     message = getattr(error, "message", None)
     text = re.sub(r" \[while running '[^']*'\]", "", message if isinstance(message, str) else str(error)).strip()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from serving import beam_job
@@ -235,6 +236,13 @@ _PORTABLE = "Pipeline draw_1 failed in state FAILED: java.lang.RuntimeException:
         ),
         (OSError("Cannot write /x: No space left on device."), "Cannot write /x: No space left on device."),
         (KeyError("a"), "KeyError: 'a'"),
+        (
+            BeamIOError(
+                "Match failed", {"s3://b/x/**": BeamIOError("List failed", {"s3://b/x/": KeyError("wrong key")})}
+            ),
+            "s3://b/x/: KeyError: 'wrong key'",
+        ),
+        (BeamIOError("Delete failed", {"s3://b/x": None}), "Delete failed with exceptions {'s3://b/x': None}"),
     ],
     ids=lambda value: "" if isinstance(value, BaseException) else value[:20],
 )
