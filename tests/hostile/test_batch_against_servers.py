@@ -84,7 +84,7 @@ def images(tmp_path: Path) -> np.ndarray:
     ("code", "details", "seconds"),
     [
         ("UNAVAILABLE", "going down", 4),
-        ("RESOURCE_EXHAUSTED", "the queue is full", 2),
+        ("RESOURCE_EXHAUSTED", "the queue is full", 4),
         ("NOT_FOUND", "version 1 is loading", 2),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_server_that_stays_away_ends_the_job_at_the_timeout() -> None:
     began = time.monotonic()
     with pytest.raises(ServingError, match="No answer from 127"):
         scorer.score(np.ones((1, 2, 3, 1), np.float32), seed_rows(0, 1))
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(("code", "error"), [("INVALID_ARGUMENT", Refused), ("FAILED_PRECONDITION", ServingError)])
