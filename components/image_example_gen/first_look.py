@@ -180,7 +180,8 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
     pictures = [path for path in files if format_by_name(path) == PICTURE]
     # What stands beside them, such as a table of labels or a film, is no image.
     are_pictures = 2 * len(pictures) > len(files)
-    divided = _divide(found, pictures) if are_pictures else {}
+    divided = (_split_and_class(found, path) for path in pictures if are_pictures)
+    counted = collections.Counter(place for place in divided if not isinstance(place, BadImage))
     sights: list[Sight] = []
     unreadable: list[tuple[str, str]] = []
     labels: list[Label | None] = []
@@ -188,8 +189,9 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
     counts: list[int] = []
     with ThreadPoolExecutor(cores()) as threads:
         for path, file in _look_at_files(files, threads):
-            if isinstance(reason := divided.get(path), BadImage):
-                file = file._replace(sights=[], faults=[str(reason)])
+            place = _split_and_class(found, path) if are_pictures and format_by_name(path) == PICTURE else None
+            if isinstance(place, BadImage):
+                file = file._replace(sights=[], faults=[str(place)])
             sights += file.sights
             unreadable += [(printable_path(path), reason) for reason in file.faults]
             labels += file.labels
@@ -198,7 +200,6 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
             if len(sights) + len(unreadable) >= limit:
                 break
     no_tables = are_pictures or all(format_by_name(path) in (PICTURE, *ARCHIVES) for path in files)
-    counted = collections.Counter(place for place in divided.values() if not isinstance(place, BadImage))
     # Hugging Face and TFDS have -1 where there is no class.
     known = [label for label in labels if label is not None and not (isinstance(label, int) and label < 0)]
     texts = {label_text(label) for label in known if not isinstance(label, int)}
@@ -229,16 +230,13 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
     )
 
 
-def _divide(found: Survey, pictures: list[str]) -> dict[str, tuple[str, str | None] | BadImage]:
-    """Returns the split and the class of each picture by its name, or why it has none."""
-    divided: dict[str, tuple[str, str | None] | BadImage] = {}
-    for path in pictures:
-        name = path.removeprefix(found.inputs.folder)
-        try:
-            divided[path] = found.names.split(name, os.fsencode(name)), found.names.folder(name)
-        except BadImage as error:
-            divided[path] = error
-    return divided
+def _split_and_class(found: Survey, path: str) -> tuple[str, str | None] | BadImage:
+    """Returns what a picture's name says, or why no split takes it."""
+    name = path.removeprefix(found.inputs.folder)
+    try:
+        return found.names.split(name, os.fsencode(name)), found.names.folder(name)
+    except BadImage as error:
+        return error
 
 
 def _look_at_files(files: list[str], threads: ThreadPoolExecutor) -> Iterator[tuple[str, _FileLook]]:
