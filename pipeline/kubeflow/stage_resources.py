@@ -6,6 +6,7 @@ The names that Kubeflow wants are those of kubeflow/pipelines' pipeline_spec.pro
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
@@ -31,6 +32,19 @@ Items = Annotated[tuple[_Item, ...], pydantic.Strict(False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def _check_label(text: str) -> str:
+    if not re.fullmatch(_LABEL, text):
+        raise ValueError(
+            f"{strict_yaml.shown(text)} is no label of Kubernetes: give letters, digits, -, _ and dots, 63 at most, "
+            "after the DOMAIN/ of a key."
+        )
+    return text
+
+
+_LABEL = r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?|"
+_Label = Annotated[str, pydantic.AfterValidator(_check_label)]
+
+
 class Section(pydantic.BaseModel):
     """A mapping of the file, with known keys and no conversion of types."""
 
@@ -46,7 +60,7 @@ class Accelerator(Section):
 
     @pydantic.model_validator(mode="after")
     def _check_resource(self) -> Accelerator:
-        if "/" not in self.resource:
+        if "/" not in self.resource or not re.fullmatch(_LABEL, self.resource):
             raise ValueError(
                 f"resource is {strict_yaml.shown(self.resource)}: give Kubernetes' name of it, such as nvidia.com/gpu."
             )
@@ -82,9 +96,9 @@ class Retries(Section):
 class Toleration(Section):
     """A toleration as in a pod's specification; without an operator, of any value where none is given."""
 
-    key: str = ""
+    key: _Label = ""
     operator: Literal["", "Exists", "Equal"] = ""
-    value: str = ""
+    value: _Label = ""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
 
     @pydantic.model_validator(mode="after")
@@ -109,7 +123,7 @@ class Stage(Section):
     """Cores."""
     memory_gb: _Positive | None = None
     accelerator: Accelerator | None = None
-    node_selector: dict[str, str] | None = None
+    node_selector: dict[_Label, _Label] | None = None
     tolerations: Items[Toleration] | None = None
     retries: Retries | None = None
     beam: Items[str] | None = None
