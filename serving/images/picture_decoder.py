@@ -144,16 +144,18 @@ def _is_followed(picture: Any, content: bytes) -> bool:
 
 
 def _check_sums(content: bytes) -> None:
-    """Raises BadImage where a part of a PNG does not fit its checksum: Pillow does not look at those of the pixels."""
+    """Raises BadImage where a PNG's pixels do not fit their checksums, at which Pillow does not look."""
     view = memoryview(content)
-    place, kind = 8, b""
-    while kind != b"IEND" and place < len(view):
+    place, before = 8, b""
+    while place < len(view):
         end = place + 8 + int.from_bytes(view[place : place + 4], "big")
         kind = bytes(view[place + 4 : place + 8])
+        if before == b"IDAT" != kind:
+            return  # What is damaged behind them is not seen.
         if zlib.crc32(view[place + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             name = kind.decode(errors="replace")
             raise BadImage(f"it cannot be read as a picture: its part {name!r} does not fit its checksum")
-        place = end + 4
+        place, before = end + 4, kind
 
 
 def _orientation(picture: Image.Image) -> int:
