@@ -72,8 +72,10 @@ class ImageNames:
         if label is None:
             raise BadImage("it has no class: it lies in no folder of a class, and its file has no label")
         label = label_text(label)
+        if not self.class_names:
+            raise BadImage(f"its class is {label!r}, and the task names none: list all of them in data.class_names")
         if label not in self.class_names:
-            raise BadImage(f"its class is {label!r}; expected one of {', '.join(self.class_names) or 'the numbers'}")
+            raise BadImage(f"its class is {label!r}; expected one of {', '.join(self.class_names)}")
         return self.class_names.index(label)
 
     def folder(self, name: str) -> str | None:

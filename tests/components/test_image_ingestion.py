@@ -21,6 +21,7 @@ from tfx.types import standard_artifacts
 
 from components.image_example_gen import image_ingestion, image_names
 from components.image_example_gen.image_names import survey
+from serving.images.bad_image import BadImage
 from serving.images.input_files import find_inputs, list_files
 from serving.images.pixel_draws import draw_pixels
 from tests import tiny
@@ -239,6 +240,14 @@ def test_arrays_and_tables_have_labels_of_their_own(tmp_path: Path) -> None:
         assert {int(row): values["label"] for row, values in examples.items()} == dict(enumerate(labels.tolist()))
         pixels[name] = {row: values["image"] for row, values in examples.items()}
     assert pixels["a.npz"] == pixels["a.parquet"]
+
+
+def test_labels_that_are_texts_want_the_names_of_the_classes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", image=np.stack([_picture(1)] * 2), label=["bolt", "nut"])
+    data = ImageFiles(images=str(tmp_path / "t.npz"), has_labels=True)
+    with pytest.raises(BadImage, match=r"its class is 'nut', and the task names none: list all .* data\.class_names"):
+        survey(data).names.label("t.npz", "nut")
+    assert survey(dataclasses.replace(data, class_names=("bolt", "nut"))).names.label("t.npz", b"nut") == 1
 
 
 @pytest.mark.parametrize("rest", [".npz", "-00000-of-00001.npz"])
