@@ -48,7 +48,7 @@ class HttpListener:
             backlog=1024,
             dualstack_ipv6=":" in host,
         )
-        protocol = type("_OwnConnection", (_Connection,), {"idle": {}, "most": max_connections})
+        protocol = type("_OwnConnection", (_Connection,), {"idle": {}, "sending": {}, "most": max_connections})
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -94,6 +94,8 @@ class _Connection(HttpToolsProtocol):
 
     idle: dict[_Connection, None]
     """A listener's connections that have no request under way, the one that has been so for longest first."""
+    sending: dict[_Connection, None]
+    """Those whose request's body is still to come, the one whose head came first before the others."""
     most: int
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -116,8 +118,8 @@ class _Connection(HttpToolsProtocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         excess = len(self.connections) - self.most
         if excess > 0:
-            if self.idle:
-                next(iter(self.idle)).end()
+            if waiting := self.idle or self.sending:
+                next(iter(waiting)).end()
             elif excess > _BUSY_CONNECTIONS:
                 transport.abort()
             else:
@@ -127,6 +129,7 @@ class _Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the timers."""
         self.idle.pop(self, None)
+        self.sending.pop(self, None)
         self._cancel_head_timer()
         for timer in (self._stall_timer, self._gone_timer):
             if timer is not None:
@@ -191,6 +194,7 @@ class _Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._cancel_head_timer()
         self.idle.pop(self, None)
+        self.sending[self] = None
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -199,6 +203,7 @@ class _Connection(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._in_body = False
+        self.sending.pop(self, None)
         if self in self.idle:
             self._await_head()
 
@@ -244,6 +249,7 @@ class _Connection(HttpToolsProtocol):
     def end(self) -> None:
         """Ends the connection at once: what is not sent by now, its caller does not read."""
         self.idle.pop(self, None)
+        self.sending.pop(self, None)
         self.transport.abort()
 
     def _await_head(self) -> None:

@@ -41,6 +41,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Holds up whatever is computed until it is set."""
+    event = threading.Event()
+    run = Signature.run
+    monkeypatch.setattr(Signature, "run", lambda self, inputs: event.wait(60) and run(self, inputs))
+    yield event
+    event.set()
+
+
 def _wait_for(condition: Callable[[], object]) -> None:
     until = time.monotonic() + 20
     while not condition():
@@ -388,13 +398,10 @@ _ENDLESS = {
 
 @pytest.mark.parametrize("kind", _ENDLESS)
 def test_nothing_without_an_end_is_kept_while_a_request_is_under_way(
-    server: Server, monkeypatch: pytest.MonkeyPatch, kind: str
+    server: Server, held: threading.Event, kind: str
 ) -> None:
     """A head was bounded while nothing else was asked; beside a request it took memory that nobody counted."""
     request, begin, piece = _ENDLESS[kind]
-    end = threading.Event()
-    run = Signature.run
-    monkeypatch.setattr(Signature, "run", lambda self, inputs: end.wait(60) and run(self, inputs))
     with _connect(server) as connection:
 
         def send() -> None:
@@ -402,11 +409,9 @@ def test_nothing_without_an_end_is_kept_while_a_request_is_under_way(
             for _ in range(2**10):
                 connection.sendall(piece)
 
-        try:
-            with pytest.raises(ConnectionError):
-                send()
-        finally:
-            end.set()
+        with pytest.raises(ConnectionError):
+            send()
+    held.set()
     _wait_for(lambda: not server._budget.reserved)
 
 
@@ -562,8 +567,7 @@ def test_an_answered_call_is_gone_without_the_garbage_collector(server: Server) 
 
 
 def test_idle_connections_make_room_for_a_caller(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    protocol = server._http._server.config.http_protocol_class  # type: ignore[union-attr]
-    monkeypatch.setattr(protocol, "most", 8)
+    monkeypatch.setattr(_protocol(server), "most", 8)
     with contextlib.ExitStack() as stack:
         for number in range(30):
             connection = stack.enter_context(_connect(server))
@@ -573,18 +577,37 @@ def test_idle_connections_make_room_for_a_caller(server: Server, monkeypatch: py
             assert _post(server, _BODY)[0] == 200
 
 
+def _protocol(server: Server) -> Any:
+    return server._http._server.config.http_protocol_class  # type: ignore[union-attr]
+
+
 def test_connections_at_work_are_kept_and_the_caller_beyond_is_told(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch, held: threading.Event
 ) -> None:
-    protocol = server._http._server.config.http_protocol_class  # type: ignore[union-attr]
-    monkeypatch.setattr(protocol, "most", 3)
+    monkeypatch.setattr(_protocol(server), "most", 3)
     with contextlib.ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(_connect(server)).sendall(_HEAD + b"Content-Length: 100\r\n\r\n{")
+        callers = [stack.enter_context(_connect(server)) for _ in range(3)]
+        for caller in callers:
+            caller.sendall(_HEAD + _length(_BODY) + b"\r\n" + _BODY)
         connections = server._http._server.server_state.connections  # type: ignore[union-attr]
-        _wait_for(lambda: len(connections) == 3 and not protocol.idle)
+        _wait_for(lambda: len(connections) == 3 and not _protocol(server).idle and not _protocol(server).sending)
         status, answer = _post(server, _BODY)
         assert status == 503 and b"try again later" in answer
+        held.set()
+        for caller in callers:
+            assert caller.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_connections_whose_bodies_do_not_come_make_room_for_a_caller(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cost a few bytes a minute, and kept all others out."""
+    monkeypatch.setattr(_protocol(server), "most", 8)
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(_connect(server)).sendall(_HEAD + b"Content-Length: 100\r\n\r\n{")
+            assert _post(server, _BODY)[0] == 200
+    _wait_for(lambda: not _protocol(server).sending and not server._budget.reserved)
 
 
 def test_an_answers_body_does_not_wait_for_its_head_to_be_acknowledged(server: Server) -> None:

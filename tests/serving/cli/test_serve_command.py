@@ -76,6 +76,8 @@ def test_what_is_wrong_is_told_in_a_line(tmp_path: Path, arguments: list[str], m
         # Another test may have started TensorFlow in this process.
         patch.setattr(server_process, "configure_threads", lambda *_: None)
         patch.setattr(server_process, "freeze_imports", lambda: None)
+        # The log of this process is the other tests'.
+        patch.setattr(server_process, "_log_to_stderr", lambda: None)
         result = CliRunner().invoke(main, ["serve", *arguments])
     assert result.exit_code in (1, 2)
     assert isinstance(result.exception, SystemExit), result.exception
