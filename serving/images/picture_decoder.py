@@ -8,7 +8,7 @@
 | transparency | laid on the background; refused without one, unless all is opaque |
 | an orientation (EXIF, TIFF) | turned as it says |
 | colour, for a model of grey | ITU-R 601: 0.299 R + 0.587 G + 0.114 B |
-| an embedded RGB or grey profile | as they are: the profile is not applied |
+| an embedded RGB or grey profile, or a gamma (PNG) | as they are: neither is applied |
 | floats, 32-bit or signed integers, CMYK, Lab | refused: what is black or white is not known |
 | several frames | refused: a frame that is not scored would be lost |
 | a frame that does not fill it (GIF) | refused: what lies beside it is not known |
