@@ -34,8 +34,6 @@ _LEAST_ARRIVING = 16
 """Calls that may wait for their messages at a time, where the memory is for fewer."""
 _SMALL_REQUEST_BYTES = 64 * 2**10
 """A request to a service of gRPC's own, reflection or the watch of health."""
-_MOST_STREAMS = 1000
-"""Calls of those services under way, which have no end of their own."""
 _GZIP = b"\x1f\x8b"
 """No message begins so: there is no field of that type."""
 _COPIES = 3
@@ -63,7 +61,9 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         self._arriving: dict[asyncio.Task[Any], None] = {}
         """Calls whose message has not come yet, the one that waits for longest first."""
         self._streams: dict[asyncio.Task[Any], None] = {}
-        """Calls that answer with a stream, the oldest first."""
+        """Calls that answer with a stream, and so have no end of their own, the oldest first."""
+        self.most_streams = 1000
+        """Of those, so that connections that watch do not keep out all others."""
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         # Few, because they share Python's lock with the event loop.
         self._threads = futures.ThreadPoolExecutor(2, "messages")
@@ -138,7 +138,7 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         async def answer(_: Any, context: grpc.aio.ServicerContext) -> None:
             task = asyncio.current_task()
             assert task is not None
-            if len(self._streams) == _MOST_STREAMS:
+            if len(self._streams) >= self.most_streams:
                 oldest = next(iter(self._streams))
                 del self._streams[oldest]
                 oldest.cancel()

@@ -169,6 +169,7 @@ class Server:
     async def _bind(self) -> None:
         config = self._config
         connections = descriptors.raise_and_share()
+        self._messages.most_streams = connections // 2
         arguments: dict[str, int | str] = {
             "grpc.max_receive_message_length": config.max_message_bytes,
             "grpc.max_send_message_length": config.max_response_bytes + 2**20,

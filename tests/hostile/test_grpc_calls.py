@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.server import Server, ServerConfig, grpc_messages, models_from_folder
+from serving.server import Server, ServerConfig, models_from_folder
 from serving.server.served_models import ModelConfig
 from tests.hostile import raw_http2
 from tests.serving import tiny_servable
@@ -83,7 +83,7 @@ def test_a_service_that_is_not_there_is_unknown_to_health(server: Server) -> Non
 
 
 def test_of_calls_that_have_no_end_the_oldest_makes_room(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_messages, "_MOST_STREAMS", 4)
+    monkeypatch.setattr(server._messages, "most_streams", 4)
     with tiny_servable.client(server.grpc_port) as client:
         calls = []
         for _ in range(6):

@@ -242,8 +242,15 @@ def _open_channel(port: int, stack: contextlib.ExitStack) -> None:
     channel.subscribe(lambda _: None, try_to_connect=True)
 
 
+def _watch_health(port: int, stack: contextlib.ExitStack) -> None:
+    """As a balancer does, on a connection that is never without a call."""
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+    with contextlib.suppress(OSError):  # One that is too many is closed.
+        connection.sendall(raw_http2.first_call("/grpc.health.v1.Health/Watch", b""))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("connect", [_connect_only, _begin_http_2, _open_channel])
+@pytest.mark.parametrize("connect", [_connect_only, _begin_http_2, _open_channel, _watch_health])
 def test_idle_grpc_connections_make_room_for_a_new_caller(
     tmp_path: Path, connect: Callable[[int, contextlib.ExitStack], None]
 ) -> None:
