@@ -31,8 +31,11 @@ def _quotas() -> Iterator[float]:
         return
     for mount in mounts:
         fields, _, filesystem = mount.partition(" - ")
-        root, point = fields.split(" ")[3:5]
-        kind, _, options = filesystem.split(" ", 2)
+        try:
+            root, point = fields.split(" ")[3:5]
+            kind, _, options = filesystem.split(" ", 2)
+        except ValueError:
+            continue  # Of a kernel that writes other lines, as sandboxes have it.
         is_v1 = kind == "cgroup" and "cpu" in options.split(" ")[-1].split(",")
         if not is_v1 and kind != "cgroup2":
             continue

@@ -80,6 +80,13 @@ def test_where_nothing_can_be_read_the_affinity_counts(node: Path, text: str) ->
     assert cores() == 64
 
 
+def test_a_line_that_is_of_no_mount_is_passed_over(node: Path) -> None:
+    _mount(node, V2, group="/", limits={"": (200_000, 100_000)})
+    mounts = (node / "mountinfo").read_text()
+    (node / "mountinfo").write_text(f"\n17 1 0:2 /\n18 1 0:3 / /dev rw - devtmpfs\n{mounts}")
+    assert cores() == 2
+
+
 def test_a_stage_and_a_server_take_as_many_threads(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from components.run_report import provenance
     from serving.server.batching import BatchingParameters
