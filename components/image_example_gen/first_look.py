@@ -307,25 +307,25 @@ def _with_split_names(data: ImageFiles, places: Collection[tuple[str, ...]]) -> 
 def _look_at_tfds(name: str, data_dir: str | None, limit: int) -> Look:
     """Looks at the training split of a data set, which is prepared first if it is not on disk."""
     builder = open_dataset(DataSource(builder=name, train="train", validation="train", test="train"), data_dir)
-    sights = []
-    for features in tfds.as_numpy(builder.as_dataset(split="train").take(limit)):
-        if "image" not in features:
-            raise ValueError(f"The data set {name} has no feature 'image', only {sorted(features)}.")
-        sights.append(_sight(features["image"], features["image"].shape[:2]))
-    label = builder.info.features.get("label")
+    features = dict(builder.info.features.items())
+    if "image" not in features:
+        raise ValueError(f"The data set {name} has no feature 'image', only {sorted(features)}.")
+    examples = tfds.as_numpy(builder.as_dataset(split="train").take(limit))
+    label = features.get("label")
     is_classes = isinstance(label, tfds.features.ClassLabel)
     names = _SPLIT_NAMES["validation"]
     validation = next((name for name in names if name in builder.info.splits), "validation")
     split_names = ("train", validation, "test")
     return Look(
         images=sum(split.num_examples for split in builder.info.splits.values()),
-        sights=tuple(sights),
+        sights=tuple(_sight(example["image"], example["image"].shape[:2]) for example in examples),
         unreadable=(),
         class_names=tuple(label.names) if is_classes else (),
         class_counts=(),
         greatest_label=None,
         split_names=split_names,
         splits=tuple(split for split in split_names if split in builder.info.splits),
+        are_tables=True,
     )
 
 

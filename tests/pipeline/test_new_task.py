@@ -6,11 +6,12 @@ import dataclasses
 import io
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from click.testing import CliRunner
 from PIL import Image
 
@@ -307,6 +308,33 @@ def test_a_table_may_lack_labels(label: float | None, tmp_path: Path) -> None:
     assert (seen.classes, seen.unlabelled) == (3, 0.25)
     assert not _chosen(seen).data.has_labels
     assert _chosen(seen, classify=True).data.max_bad == 0.26  # type: ignore[union-attr]
+
+
+class LookedAt(tfds.core.GeneratorBasedBuilder):
+    """Registers itself in TFDS as looked_at."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {"image": tfds.features.Image(shape=(12, 10, 1)), "label": tfds.features.ClassLabel(num_classes=3)}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager: object) -> dict[str, Iterator[tuple[int, dict[str, object]]]]:
+        return {"train": self._generate_examples(30), "test": self._generate_examples(10)}
+
+    def _generate_examples(self, count: int) -> Iterator[tuple[int, dict[str, object]]]:
+        for row in range(count):
+            image = np.random.RandomState(row).randint(0, 256, (12, 10, 1)).astype(np.uint8)
+            yield row, {"image": image, "label": row % 3}
+
+
+def test_a_data_set_of_tfds_is_looked_at(tmp_path: Path) -> None:
+    LookedAt(data_dir=tmp_path).download_and_prepare()
+    seen = look("tfds:looked_at", data_dir=str(tmp_path))
+    assert (seen.images, seen.sizes, seen.classes) == (40, [(12, 10)] * 30, 3)
+    assert seen.splits == ("train", "test")
+    task = _chosen(seen, classify=True)
+    assert (task.data.class_names, task.data.test) == (("0", "1", "2"), "test")
 
 
 def test_a_file_without_rows_has_no_images(tmp_path: Path) -> None:
