@@ -312,7 +312,6 @@ def _look_at_tfds(name: str, data_dir: str | None, limit: int) -> Look:
         raise ValueError(f"The data set {name} has no feature 'image', only {sorted(features)}.")
     examples = tfds.as_numpy(builder.as_dataset(split="train").take(limit))
     label = features.get("label")
-    is_classes = isinstance(label, tfds.features.ClassLabel)
     names = _SPLIT_NAMES["validation"]
     validation = next((name for name in names if name in builder.info.splits), "validation")
     split_names = ("train", validation, "test")
@@ -320,7 +319,7 @@ def _look_at_tfds(name: str, data_dir: str | None, limit: int) -> Look:
         images=sum(split.num_examples for split in builder.info.splits.values()),
         sights=tuple(_sight(example["image"], example["image"].shape[:2]) for example in examples),
         unreadable=(),
-        class_names=tuple(label.names) if is_classes else (),
+        class_names=tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else (),
         class_counts=(),
         greatest_label=None,
         split_names=split_names,
