@@ -64,7 +64,8 @@ def main() -> None:
 
     def ask(call: Callable[[int, bool], Iterator[None]], port: int, waited: list[float]) -> None:
         calls = call(port, new)
-        while not stop.is_set():
+        # What is refused at once may be over before the second is asked.
+        while len(waited) < 2 or not stop.is_set():
             began = time.monotonic()
             try:
                 next(calls)
