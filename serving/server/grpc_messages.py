@@ -58,8 +58,10 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         # gRPC takes memory for a message before anybody may ask how large it is.
         self._most_arriving = max(_LEAST_ARRIVING, budget.capacity // 2 // max_message_bytes)
         self._max_message_bytes = max_message_bytes
-        self._arriving: dict[asyncio.Task[Any], None] = {}
-        """Calls whose message has not come yet, the one that waits for longest first."""
+        self._arriving: dict[asyncio.Task[Any], float] = {}
+        """When the message of each call that waits for one must have come, the first first."""
+        # One for all calls, for setting one and cancelling it would be a fiftieth of a call's time.
+        self._late: asyncio.TimerHandle | None = None
         self._streams: dict[asyncio.Task[Any], None] = {}
         """Calls that answer with a stream, and so have no end of their own, the oldest first."""
         self.most_streams = 1000
@@ -163,25 +165,35 @@ class MessageLimits(grpc.aio.ServerInterceptor):
         assert task is not None
         if len(self._arriving) == self._most_arriving:
             self._give_up(next(iter(self._arriving)))
-        self._arriving[task] = None
-        # A timer, for it costs a tenth of what wait_for and anyio's scopes do, at each call.
-        late = loop.call_later(_MESSAGE_SECONDS, self._give_up, task)
+        self._arriving[task] = until = loop.time() + _MESSAGE_SECONDS
+        if self._late is None or until < self._late.when():
+            self._give_up_late(loop)
         try:
             raw = await context.read()
         except asyncio.CancelledError:
             if task in self._arriving:
                 raise  # The caller hung up.
             code, reason = grpc.StatusCode.DEADLINE_EXCEEDED, f"No message came within {_MESSAGE_SECONDS:g} s."
-            if loop.time() < late.when():
+            if loop.time() < until:
                 code = grpc.StatusCode.RESOURCE_EXHAUSTED
                 reason = "The message came slowly, and too many others come: try again later."
             raise status_error.StatusError(code, reason) from None
         finally:
-            late.cancel()
             self._arriving.pop(task, None)
         if raw is not grpc.aio.EOF and raw.startswith(_GZIP):
             raw = await loop.run_in_executor(self._threads, _unpack, raw, self._max_message_bytes)
         return raw
+
+    def _give_up_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Gives up the calls whose time is over, and comes back when that of the next one is."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        for task, until in [*self._arriving.items()]:
+            if until > loop.time():
+                self._late = loop.call_at(until, self._give_up_late, loop)
+                return
+            self._give_up(task)
 
     def _give_up(self, task: asyncio.Task[Any]) -> None:
         del self._arriving[task]

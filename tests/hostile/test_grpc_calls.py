@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.server import Server, ServerConfig, models_from_folder
+from serving.client import wire
+from serving.server import Server, ServerConfig, grpc_messages, models_from_folder
 from serving.server.served_models import ModelConfig
 from tests.hostile import raw_http2
 from tests.serving import tiny_servable
@@ -117,6 +118,28 @@ def test_a_stream_without_a_message_is_given_up(server: Server, monkeypatch: pyt
         # A call that is ended without a message.
         ended = calls[2].code()
     assert ended == (grpc.StatusCode.OK if method == _REFLECT else grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_each_message_has_its_own_time_to_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_messages, "_MESSAGE_SECONDS", 0.5)
+    done = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        done.wait(20)
+        yield from ()
+
+    with tiny_servable.client(server.grpc_port) as client:
+        send = client.channel.stream_unary(wire.PREDICT)
+        lasted = []
+        for _ in range(2):
+            began = time.monotonic()
+            call = send.future(nothing(), timeout=20)
+            # Others come and go meanwhile.
+            assert client.predict(request(rows(0.25)))["y"][0, 0] == 0.5
+            assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED and "No message came within 0.5 s" in call.details()
+            lasted.append(time.monotonic() - began)
+        done.set()
+    assert min(lasted) >= 0.5 and max(lasted) < 10
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.NoCompression])

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2] / "pretrained"
 NAMES = sorted(path.parent.name for path in ROOT.glob(f"*/{pretrained.METRICS_FILE}"))
 
 MOST_BYTES_OF_ONE = 11_500_000
-"""Weights are 10.8 MB in float32 at the paper's sizes without attention and of two digits; all others are below 4 MB."""
+"""Weights are 10.8 MB in float32 at the sizes of two digits and without attention; all others are below 4 MB."""
 MOST_BYTES = 40_000_000
 
 
