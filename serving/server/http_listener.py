@@ -101,7 +101,6 @@ class _Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
-        self._in_body = False
         self._received = b""
         self._plain_head: bytes | None = None
         """The head of a request that asked for another protocol, without that."""
@@ -190,7 +189,6 @@ class _Connection(HttpToolsProtocol):
             lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
             self._plain_head = b"\r\n".join([*lines, b"", b""])
             return
-        self._in_body = True
         self._head_bytes = 0
         self._cancel_head_timer()
         self.idle.pop(self, None)
@@ -202,7 +200,6 @@ class _Connection(HttpToolsProtocol):
         if self._plain_head is not None:
             return
         super().on_message_complete()
-        self._in_body = False
         self.sending.pop(self, None)
         if self in self.idle:
             self._await_head()
@@ -251,6 +248,10 @@ class _Connection(HttpToolsProtocol):
         self.idle.pop(self, None)
         self.sending.pop(self, None)
         self.transport.abort()
+
+    @property
+    def _in_body(self) -> bool:
+        return self in self.sending
 
     def _await_head(self) -> None:
         self._cancel_head_timer()
