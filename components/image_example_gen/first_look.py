@@ -19,7 +19,6 @@ import tensorflow_datasets as tfds
 from components.image_example_gen.image_names import TFDS_SCHEME, Survey, is_called, survey
 from components.image_example_gen.prepared_dataset import open_dataset
 from serving.cores import cores
-from serving.file_systems import connect
 from serving.images.array_files import Label, label_text
 from serving.images.bad_image import BadImage
 from serving.images.file_names import ARCHIVES, CSV, PARQUET, PICTURE, format_by_name
@@ -171,7 +170,6 @@ def look(images: str, *, data_dir: str | None = None, limit: int = LIMIT) -> Loo
     """
     if images.startswith(TFDS_SCHEME):
         return _look_at_tfds(images.removeprefix(TFDS_SCHEME), data_dir, limit)
-    connect([images])
     data = ImageFiles(images=images, has_labels=True)
     found = survey(data)
     if (renamed := _with_split_names(data, found.places)) != data:

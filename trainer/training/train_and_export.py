@@ -113,7 +113,7 @@ def run(
             tf.io.gfile.rename(partial, model_dir, overwrite=True)
             if logs_dir:
                 _copy(os.path.join(directory, "logs"), logs_dir)
-                _clean_up(directory)
+                _remove_training(directory)
                 _remove_abandoned(checkpoint_root)
         cluster.end_together(strategy)
     return True
@@ -230,20 +230,16 @@ def _remove_partial_export(directory: str) -> None:
 
 
 def _remove_training(directory: str) -> None:
-    _remove_partial_export(directory)
-    if "://" not in directory:
-        # In one step: one that waits makes the folder anew as soon as its owner's file is gone.
-        root, name = os.path.split(directory)
-        removed = os.path.join(root, f"{name[:16]}.removed-{uuid.uuid4().hex[:8]}")
-        os.rename(directory, removed)
-        directory = removed
-    tf.io.gfile.rmtree(directory)
-
-
-def _clean_up(directory: str) -> None:
     """Remove a training's folder, where that is possible: its model is written, and may not be lost over it."""
     try:
-        _remove_training(directory)
+        _remove_partial_export(directory)
+        if "://" not in directory:
+            # In one step: one that waits makes the folder anew as soon as its owner's file is gone.
+            root, name = os.path.split(directory)
+            removed = os.path.join(root, f"{name[:16]}.removed-{uuid.uuid4().hex[:8]}")
+            os.rename(directory, removed)
+            directory = removed
+        tf.io.gfile.rmtree(directory)
     except (OSError, tf.errors.OpError) as error:
         _LOG.warning("Could not remove %s: %s", directory, error)
 
@@ -258,7 +254,7 @@ def _remove_abandoned(checkpoint_root: str) -> None:
             # The owner's file is among them, and so the heartbeats of one elsewhere.
             if last_written < oldest and not folder_lock.is_held_here(directory):
                 _LOG.warning("Nobody has trained in %s for %d days: it is removed.", directory, ABANDONED_DAYS)
-                _clean_up(directory)
+                _remove_training(directory)
         except tf.errors.OpError:
             continue  # Another training that ends was first.
 
