@@ -6,7 +6,7 @@ import pathlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import grpc
 import numpy as np
@@ -17,8 +17,10 @@ from serving.client import wire
 from serving.server import Server, ServerConfig, grpc_messages, models_from_folder
 from serving.server.served_models import ModelConfig
 from tests.hostile import raw_http2
+from tests.hostile.silent_caller import nothing_until
 from tests.serving import tiny_servable
 from tests.serving.tiny_servable import NAME, request, rows
+from tests.waiting import wait_for
 
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 _WATCH = "/grpc.health.v1.Health/Watch"
@@ -36,13 +38,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def _watch(channel: grpc.Channel) -> grpc.Call:
     return health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=20)
-
-
-def _wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, "The condition did not hold in time."
-        time.sleep(0.01)
 
 
 def test_a_watcher_of_health_holds_up_no_change_no_other_watcher_and_no_stop(tmp_path: pathlib.Path) -> None:
@@ -102,17 +97,12 @@ def test_a_stream_without_a_message_is_given_up(server: Server, monkeypatch: pyt
     """gRPC takes memory for a message before anybody may ask how large it is; so these calls count as all others."""
     monkeypatch.setattr(server._messages, "_most_arriving", 2)
     done = threading.Event()
-
-    def nothing() -> Iterator[bytes]:
-        done.wait(20)
-        yield from ()
-
     with tiny_servable.client(server.grpc_port) as client:
         send = client.channel.stream_stream(method)
         calls = []
         for number in range(3):
-            calls.append(send(nothing(), timeout=20))
-            _wait_for(lambda number=number: len(server._messages._arriving) == min(number + 1, 2) or calls[0].done())
+            calls.append(send(nothing_until(done), timeout=20))
+            wait_for(lambda number=number: len(server._messages._arriving) == min(number + 1, 2) or calls[0].done())
         assert calls[0].code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "came slowly" in calls[0].details()
         done.set()
         # A call that is ended without a message.
@@ -123,17 +113,12 @@ def test_a_stream_without_a_message_is_given_up(server: Server, monkeypatch: pyt
 def test_each_message_has_its_own_time_to_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpc_messages, "_MESSAGE_SECONDS", 0.5)
     done = threading.Event()
-
-    def nothing() -> Iterator[bytes]:
-        done.wait(20)
-        yield from ()
-
     with tiny_servable.client(server.grpc_port) as client:
         send = client.channel.stream_unary(wire.PREDICT)
         lasted = []
         for _ in range(2):
             began = time.monotonic()
-            call = send.future(nothing(), timeout=20)
+            call = send.future(nothing_until(done), timeout=20)
             # Others come and go meanwhile.
             assert client.predict(request(rows(0.25)))["y"][0, 0] == 0.5
             assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED and "No message came within 0.5 s" in call.details()

@@ -20,6 +20,7 @@ from serving.server import Server, ServerConfig, models_from_folder
 from serving.server import server as server_module
 from tests.hostile import raw_http2
 from tests.serving import tiny_servable
+from tests.waiting import wait_for
 
 _SECOND = 200_000
 """Turns of `spin` that take about a second."""
@@ -51,13 +52,6 @@ def _metric(server: Server, name: str) -> float:
     return sum(map(float, values))
 
 
-def _wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 @contextlib.contextmanager
 def _busy(server: Server) -> Iterator[None]:
     """Occupies the one thread that computes."""
@@ -82,12 +76,12 @@ def test_what_a_rest_caller_no_longer_waits_for_is_not_computed(
     before = _metric(server, _CANCELLED)
     with _busy(server):
         connection = _ask(server, _HOURS)
-        _wait_for(lambda: _metric(server, "draw_serving_waiting_requests") == 1)
+        wait_for(lambda: _metric(server, "draw_serving_waiting_requests") == 1)
         hang_up(connection)
-        _wait_for(lambda: _metric(server, _CANCELLED) == before + 1)
+        wait_for(lambda: _metric(server, _CANCELLED) == before + 1)
     with _ask(server, 1) as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
-    _wait_for(lambda: not server._budget.reserved)
+    wait_for(lambda: not server._budget.reserved)
 
 
 def test_what_a_grpc_caller_no_longer_waits_for_is_not_computed(server: Server) -> None:
@@ -95,11 +89,11 @@ def test_what_a_grpc_caller_no_longer_waits_for_is_not_computed(server: Server) 
     with _busy(server), tiny_servable.client(server.grpc_port) as client:
         inputs = {"turns": np.array([_HOURS]), "number": np.array([7])}
         call = client.prediction.Predict.future(tiny_servable.request(inputs, signature="spin"), timeout=60)
-        _wait_for(lambda: _metric(server, "draw_serving_waiting_requests") == 1)
+        wait_for(lambda: _metric(server, "draw_serving_waiting_requests") == 1)
         call.cancel()
         with pytest.raises(grpc.FutureCancelledError):
             call.result()
-        _wait_for(lambda: _metric(server, _CANCELLED) == before + 1)
+        wait_for(lambda: _metric(server, _CANCELLED) == before + 1)
     with _ask(server, 1) as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
 
@@ -128,8 +122,8 @@ def test_an_answer_over_grpc_that_is_never_read_gives_its_memory_back(
             message = tiny_servable.request({"x": rows}, signature="widen").SerializeToString()
             caller.sendall(raw_http2.first_call("/tensorflow.serving.PredictionService/Predict", message))
             # Six megabytes, of which HTTP/2 sends 64 KiB unasked.
-            _wait_for(lambda: server._budget.reserved > rows.shape[0] * 15_000 * 4)
-            _wait_for(lambda: not server._budget.reserved)
+            wait_for(lambda: server._budget.reserved > rows.shape[0] * 15_000 * 4)
+            wait_for(lambda: not server._budget.reserved)
         # Whoever asks call by call does not notice that its connections end.
         with tiny_servable.client(server.grpc_port) as client:
             until = time.monotonic() + 3

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -22,9 +22,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from serving.server import Server, ServerConfig, http_listener, models_from_folder
-from serving.server.servable import Signature
 from serving.server.status_error import StatusError
+from tests.hostile.silent_caller import nothing_until
 from tests.serving import tiny_servable
+from tests.waiting import wait_for
 
 # A busy machine draws slowly.
 _UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -39,23 +40,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     tiny_servable.save(base, 1, offset=0.0)
     with Server(ServerConfig(models=models_from_folder(base), max_request_bytes=2**20, max_memory_mb=64)) as running:
         yield running
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Holds up whatever is computed until it is set."""
-    event = threading.Event()
-    run = Signature.run
-    monkeypatch.setattr(Signature, "run", lambda self, inputs: event.wait(60) and run(self, inputs))
-    yield event
-    event.set()
-
-
-def _wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until, "The condition did not hold in time."
-        time.sleep(0.01)
 
 
 def _connect(server: Server) -> socket.socket:
@@ -270,18 +254,13 @@ def test_of_messages_that_do_not_come_the_oldest_makes_room(server: Server, monk
     """Each may take as much memory as a message may have, before anybody can ask how much it is."""
     monkeypatch.setattr(server._messages, "_most_arriving", 4)
     done = threading.Event()
-
-    def nothing() -> Iterator[bytes]:
-        done.wait(20)
-        yield from ()
-
     with tiny_servable.client(server.grpc_port) as client:
         send = client.channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
         calls = []
         try:
             for number in range(7):
-                calls.append(send.future(nothing(), timeout=20))
-                _wait_for(
+                calls.append(send.future(nothing_until(done), timeout=20))
+                wait_for(
                     lambda number=number: (
                         len(server._messages._arriving) == min(number + 1, 4)
                         and sum(call.done() for call in calls) == max(0, number - 3)
@@ -412,7 +391,7 @@ def test_nothing_without_an_end_is_kept_while_a_request_is_under_way(
         with pytest.raises(ConnectionError):
             send()
     held.set()
-    _wait_for(lambda: not server._budget.reserved)
+    wait_for(lambda: not server._budget.reserved)
 
 
 def test_an_answer_that_is_read_for_ever_gives_its_memory_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,13 +404,13 @@ def test_an_answer_that_is_read_for_ever_gives_its_memory_back(server: Server, m
         caller.connect(("127.0.0.1", server.rest_port))
         caller.sendall(_HEAD + _length(body) + b"\r\n" + body)
         # Twelve megabytes, of which the two sockets take some.
-        _wait_for(lambda: server._budget.reserved > 2**20)
+        wait_for(lambda: server._budget.reserved > 2**20)
 
         def is_given_back() -> bool:
             time.sleep(0.1)
             return len(caller.recv(2**14)) > 0 and not server._budget.reserved
 
-        _wait_for(is_given_back)
+        wait_for(is_given_back)
 
 
 def test_head_and_options(server: Server) -> None:
@@ -539,8 +518,8 @@ def test_a_refused_request_leaves_nothing_for_the_garbage_collector(server: Serv
             for number in range(20):
                 refused(client, number)
             # The answer may be read before the last of it is let go.
-            _wait_for(lambda: tracemalloc.get_traced_memory()[0] < 4 * 2**20)
-            _wait_for(lambda: sum(isinstance(value, StatusError) for value in gc.get_objects()) <= 1)
+            wait_for(lambda: tracemalloc.get_traced_memory()[0] < 4 * 2**20)
+            wait_for(lambda: sum(isinstance(value, StatusError) for value in gc.get_objects()) <= 1)
         finally:
             tracemalloc.stop()
             gc.enable()
@@ -561,7 +540,7 @@ def test_an_answered_call_is_gone_without_the_garbage_collector(server: Server) 
             before = contexts()
             for _ in range(50):
                 client.predict(made)
-            _wait_for(lambda: contexts() - before < 5)
+            wait_for(lambda: contexts() - before < 5)
         finally:
             gc.enable()
 
@@ -590,7 +569,7 @@ def test_connections_at_work_are_kept_and_the_caller_beyond_is_told(
         for caller in callers:
             caller.sendall(_HEAD + _length(_BODY) + b"\r\n" + _BODY)
         connections = server._http._server.server_state.connections  # type: ignore[union-attr]
-        _wait_for(lambda: len(connections) == 3 and not _protocol(server).idle and not _protocol(server).sending)
+        wait_for(lambda: len(connections) == 3 and not _protocol(server).idle and not _protocol(server).sending)
         status, answer = _post(server, _BODY)
         assert status == 503 and b"try again later" in answer
         held.set()
@@ -607,14 +586,14 @@ def test_connections_whose_bodies_do_not_come_make_room_for_a_caller(
         for _ in range(30):
             stack.enter_context(_connect(server)).sendall(_HEAD + b"Content-Length: 100\r\n\r\n{")
             assert _post(server, _BODY)[0] == 200
-    _wait_for(lambda: not _protocol(server).sending and not server._budget.reserved)
+    wait_for(lambda: not _protocol(server).sending and not server._budget.reserved)
 
 
 def test_an_answers_body_does_not_wait_for_its_head_to_be_acknowledged(server: Server) -> None:
     """As it would on the sockets of a listener that somebody else opened: 40 ms of each request."""
     with _connect(server):
         connections = server._http._server.server_state.connections  # type: ignore[union-attr]
-        _wait_for(lambda: connections)
+        wait_for(lambda: connections)
         for connection in list(connections):
             accepted = connection.transport.get_extra_info("socket")
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -644,4 +623,4 @@ def test_memory_is_for_all_and_small_requests_get_theirs(server: Server) -> None
     finally:
         asyncio.run_coroutine_threadsafe(give_back(), server._loop).result()
     assert _post(server, body)[0] == 400
-    _wait_for(lambda: not budget.reserved)  # The answer may be read before what it took is given back.
+    wait_for(lambda: not budget.reserved)  # The answer may be read before what it took is given back.

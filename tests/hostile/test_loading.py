@@ -26,6 +26,7 @@ from serving.server import Server, ServerConfig, memory_budget, models_from_fold
 from serving.server.status_error import StatusError
 from tests.serving import tiny_servable
 from tests.serving.tiny_servable import NAME, Client, State, predict_log, request, rows
+from tests.waiting import wait_for
 
 _POLL = 0.05
 _WORST_SECONDS = 10.0
@@ -69,13 +70,6 @@ def _add(saved: pathlib.Path, version: pathlib.Path, stalled: str | None = None)
 
 def _served(base: pathlib.Path, **options: object) -> Server:
     return Server(ServerConfig(models=models_from_folder(base), file_system_poll_wait_seconds=_POLL, **options))
-
-
-def _wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "The condition did not hold in time."
-        time.sleep(0.01)
 
 
 def _ask_rest(server: Server, label: str | None = None) -> float:
@@ -150,7 +144,7 @@ def test_files_that_do_not_answer_stop_nobody(
                 pipe = _add(saved, base / str(version), file)
                 assert pipe is not None
                 stalls.append(pipe)
-                _wait_for(lambda version=version: _status(client, version).status.error_code)
+                wait_for(lambda version=version: _status(client, version).status.error_code)
                 status = _status(client, version)
                 assert status.state == State.LOADING
                 assert status.status.error_code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
@@ -198,7 +192,7 @@ def test_a_sound_version_is_loaded_while_the_queue_is_full(base: pathlib.Path, s
         try:
             # The only thread is occupied, one may wait, and the place of the thread is there for another.
             calls = [client.prediction.Predict.future(request(rows(0)), timeout=60) for _ in range(2)]
-            _wait_for(lambda: not server._scheduler._places._value)  # type: ignore[attr-defined]
+            wait_for(lambda: not server._scheduler._places._value)  # type: ignore[attr-defined]
             assert _is_refused(client)
             _add(saved, base / "2")
             tiny_servable.wait_until_available(server, NAME, 2)
@@ -223,7 +217,7 @@ def test_a_version_that_met_too_many_open_files_is_tried_again(
         with monkeypatch.context() as patch:
             patch.setattr(version_loader, "open", refuse, raising=False)
             _add(saved, base / "2")
-            _wait_for(lambda: "Too many open files" in _status(client, 2).status.error_message)
+            wait_for(lambda: "Too many open files" in _status(client, 2).status.error_message)
             assert _offset(client) == 1
         tiny_servable.wait_until_available(server, NAME, 2)
 
@@ -245,7 +239,7 @@ def test_a_link_that_is_switched_is_followed(base: pathlib.Path, tmp_path: pathl
             fresh = tmp_path / "fresh"
             fresh.symlink_to(tmp_path / "b" / NAME / inside)
             fresh.rename(link)
-            _wait_for(lambda: _offset(client) == 5)
+            wait_for(lambda: _offset(client) == 5)
         assert client.states() == {1: State.AVAILABLE}
 
 
@@ -302,14 +296,14 @@ def test_a_label_waits_for_its_version_and_holds_up_no_other(
             version("late")
         # A label whose version comes late leads to the last one until then.
         write(stable=4, late=3, canary=2)
-        _wait_for(lambda: _code(lambda: version("canary")) is None)
+        wait_for(lambda: _code(lambda: version("canary")) is None)
         assert version("canary") == 2 and version("stable") == 1
         assert _ask_rest(server, "stable") == 1
         _add(saved, base / "3")
-        _wait_for(lambda: _code(lambda: version("late")) is None)
+        wait_for(lambda: _code(lambda: version("late")) is None)
         assert version("late") == 3 and version("stable") == 1
         _add(saved, base / "4")
-        _wait_for(lambda: version("stable") == 4)
+        wait_for(lambda: version("stable") == 4)
 
 
 def _code(call: Callable[[], object]) -> grpc.StatusCode | None:
@@ -386,7 +380,7 @@ def test_a_model_of_the_configured_file_is_kept_until_its_new_folder_has_a_versi
         time.sleep(6 * _POLL)
         assert _offset(client) == 1
         tiny_servable.save(later, 7, offset=7.0)
-        _wait_for(lambda: _offset(client) == 7)
+        wait_for(lambda: _offset(client) == 7)
 
 
 def test_a_model_that_does_more_than_compute_is_refused(base: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import functools
 import multiprocessing
 import os
 import signal
@@ -11,13 +12,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import waiting
 from trainer import folder_lock
 from trainer.folder_lock import FolderHeld, FolderLost, Owner, hold
+
+wait_for = functools.partial(waiting.wait_for, seconds=60)
+"""On a busy machine for long."""
 
 HOLDER = """
 import sys, time
@@ -45,14 +49,6 @@ def _write(folder: Path, owner: Owner) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(owner.to_text())
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    """Waits, on a busy machine for long."""
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_a_living_holder_is_named_and_a_killed_ones_hold_is_taken_over(tmp_path: Path) -> None:
@@ -100,7 +96,7 @@ def test_of_many_that_ask_at_once_one_holds(tmp_path: Path) -> None:
             with hold(str(tmp_path), "draw run"):
                 holding.append(1)
                 most.append(len(holding))
-                _wait_for(lambda: len(holding) + len(refused) == 16)
+                wait_for(lambda: len(holding) + len(refused) == 16)
                 holding.pop()
         except FolderHeld:
             refused.append(1)
@@ -149,7 +145,7 @@ def test_a_heart_beats_and_who_was_taken_over_notices(tmp_path: Path, monkeypatc
     monkeypatch.setattr(folder_lock, "BEAT_SECONDS", 0.05)
     file = tmp_path / folder_lock.FILE
     with hold(str(tmp_path), "Trainer") as held:
-        _wait_for(lambda: _beats(file) > 1)
+        wait_for(lambda: _beats(file) > 1)
         held.check()
         successor = _elsewhere(Owner.for_this_process("Trainer"))
         # Under the file's lock: a beat in between would write over it.
@@ -157,7 +153,7 @@ def test_a_heart_beats_and_who_was_taken_over_notices(tmp_path: Path, monkeypatc
         while current := owner_file.claim(successor, over=current):
             pass
         with pytest.raises(FolderLost, match=r"taken over by Trainer, process .* on node-7"):
-            _wait_for(lambda: held.check() is not None)
+            wait_for(lambda: held.check() is not None)
     # It is the successor's.
     assert Owner.from_text(file.read_text()) == successor
 

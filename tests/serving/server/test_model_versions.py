@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import pathlib
@@ -21,6 +22,9 @@ from serving.server.model_versions import All, Latest, ModelVersions, State, Sta
 from serving.server.servable import Servable
 from serving.server.served_models import ModelConfig, ServedModels
 from serving.server.status_error import StatusError
+from tests import waiting
+
+wait_for = functools.partial(waiting.wait_for, seconds=10)
 
 _TIMEOUT = 0.3
 _SOON = 10.0
@@ -87,13 +91,6 @@ def _add(folder: pathlib.Path, content: bytes = b"") -> pathlib.Path:
     return folder.resolve()
 
 
-def _wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until, "The condition did not hold in time."
-        time.sleep(0.005)
-
-
 def _path(versions: ModelVersions, version: int | None = None) -> pathlib.Path | None:
     servable = versions.acquire(version)
     if servable is None:
@@ -115,13 +112,13 @@ def test_what_fails_without_the_files_fault_is_tried_again_less_and_less_often(
     loads.errors[path] = OSError(24, "Too many open files") if code is None else StatusError(code, "later")
     # Where the folder is looked at once only, too.
     versions = watch(base, poll_seconds=0)
-    _wait_for(lambda: loads.counts[path] == 4)
+    wait_for(lambda: loads.counts[path] == 4)
     pauses = [after - before for before, after in itertools.pairwise(loads.times)]
     assert all(pause >= least for pause, least in zip(pauses, (0.1, 0.2, 0.4), strict=True)), pauses
-    _wait_for(lambda: versions.statuses()[1].error is not None)
+    wait_for(lambda: versions.statuses()[1].error is not None)
     assert versions.statuses()[1].state == State.END
     del loads.errors[path]
-    _wait_for(lambda: versions.available() == [1])
+    wait_for(lambda: versions.available() == [1])
     assert versions.statuses()[1].error is None
 
 
@@ -137,12 +134,12 @@ def test_files_at_fault_are_tried_again_when_they_change_and_not_before(
     path = _add(base / "1")
     loads.errors[path] = StatusError(code, "broken")
     versions = watch(base)
-    _wait_for(lambda: 1 in versions.statuses() and versions.statuses()[1].state == State.END)
+    wait_for(lambda: 1 in versions.statuses() and versions.statuses()[1].state == State.END)
     time.sleep(0.3)
     assert loads.counts[path] == 1
     del loads.errors[path]
     (path / "more").touch()
-    _wait_for(lambda: versions.available() == [1])
+    wait_for(lambda: versions.available() == [1])
     assert loads.counts[path] == 2
 
 
@@ -162,10 +159,10 @@ def test_a_load_that_is_late_holds_up_nothing_and_counts_when_it_ends(
     assert status.error is not None and status.error.code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert "still reads a file that does not answer" in status.error.message
     _add(base / "3")
-    _wait_for(lambda: versions.available() == [1, 3])
+    wait_for(lambda: versions.available() == [1, 3])
     assert _path(versions, 1) == first and loads.counts[late] == 1
     loads.stalls[late].set()
-    _wait_for(lambda: versions.available() == [1, 2, 3])
+    wait_for(lambda: versions.available() == [1, 2, 3])
 
 
 def test_a_late_load_that_nobody_wants_any_more_is_dropped(
@@ -174,10 +171,10 @@ def test_a_late_load_that_nobody_wants_any_more_is_dropped(
     late = _add(base / "2")
     loads.stalls[late] = threading.Event()
     versions = watch(base)
-    _wait_for(lambda: loads.counts[late] == 1)
+    wait_for(lambda: loads.counts[late] == 1)
     _add(base / "3")
-    _wait_for(lambda: versions.available() == [3])
-    _wait_for(lambda: versions.statuses()[2].state == State.END)
+    wait_for(lambda: versions.available() == [3])
+    wait_for(lambda: versions.statuses()[2].state == State.END)
     loads.stalls[late].set()
     time.sleep(0.1)
     assert versions.available() == [3]
@@ -191,7 +188,7 @@ def test_stop_and_retire_wait_for_no_load(
     versions = watch(base, load_timeout=60.0)
     looking = threading.Thread(target=versions.look)
     looking.start()
-    _wait_for(lambda: loads.counts[path] == 1)
+    wait_for(lambda: loads.counts[path] == 1)
     began = time.monotonic()
     versions.retire()
     looking.join(60)
@@ -211,7 +208,7 @@ def test_a_folder_that_does_not_answer_is_given_up_by_those_who_wait(
     versions = watch(base)
     assert not versions.look()
     answer.set()
-    _wait_for(lambda: versions.available() == [1])
+    wait_for(lambda: versions.available() == [1])
 
 
 @pytest.mark.parametrize("kind", ["folder of versions", "version", "link to each version"])
@@ -237,7 +234,7 @@ def test_a_link_that_is_switched_serves_what_it_leads_to(
         (served / "7").symlink_to("..data/7")
     lead_to("revision-a")
     versions = watch(served)
-    _wait_for(lambda: _path(versions) == one)
+    wait_for(lambda: _path(versions) == one)
     old = versions.acquire(None)
     assert old is not None
     lead_to("revision-b")
@@ -247,7 +244,7 @@ def test_a_link_that_is_switched_serves_what_it_leads_to(
         states.add(versions.statuses()[7].state)
         return _path(versions) == two
 
-    _wait_for(led)
+    wait_for(led)
     # It answers all the while, and the old one is there until its last holder has left.
     assert states == {State.AVAILABLE}
     old.release()
@@ -263,11 +260,11 @@ def test_a_link_to_a_revision_that_is_broken_leaves_the_served_one(
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "a")
     versions = watch(link)
-    _wait_for(lambda: _path(versions) == one)
+    wait_for(lambda: _path(versions) == one)
     link.unlink()
     time.sleep(0.1)
     link.symlink_to(tmp_path / "b")
-    _wait_for(lambda: versions.statuses()[7].error is not None)
+    wait_for(lambda: versions.statuses()[7].error is not None)
     assert versions.statuses()[7].state == State.AVAILABLE and _path(versions) == one
 
 
@@ -276,15 +273,15 @@ def test_a_version_is_unloaded_when_its_last_holder_has_left(
 ) -> None:
     _add(base / "1")
     versions = watch(base)
-    _wait_for(lambda: versions.available() == [1])
+    wait_for(lambda: versions.available() == [1])
     holders = [versions.acquire(1), versions.acquire(None)]
     _add(base / "2")
-    _wait_for(lambda: versions.available() == [2])
+    wait_for(lambda: versions.available() == [2])
     for holder in holders:
         assert versions.look() and versions.statuses()[1].state == State.UNLOADING
         assert holder is not None and versions.acquire(1) is None
         holder.release()
-    _wait_for(lambda: versions.statuses()[1].state == State.END)
+    wait_for(lambda: versions.statuses()[1].state == State.END)
 
 
 def test_a_folder_without_versions_says_what_it_has_instead(
@@ -313,10 +310,10 @@ def test_a_version_that_cannot_be_read_hides_no_other(
     loads.errors[_add(base / "3")] = StatusError(grpc.StatusCode.UNAVAILABLE, "Permission denied")
     _add(base / "2")
     versions = watch(base, All())
-    _wait_for(lambda: versions.available() == [2])
-    _wait_for(lambda: "Permission denied" in str(versions.statuses()[3].error))
+    wait_for(lambda: versions.available() == [2])
+    wait_for(lambda: "Permission denied" in str(versions.statuses()[3].error))
     _add(base / "4")
-    _wait_for(lambda: versions.available() == [2, 4])
+    wait_for(lambda: versions.available() == [2, 4])
 
 
 def test_models_on_a_disk_that_does_not_answer_are_given_up_together(
@@ -340,7 +337,7 @@ def test_many_threads_acquire_while_versions_come_and_go(
 ) -> None:
     _add(base / "1")
     versions = watch(base, poll_seconds=0.005)
-    _wait_for(lambda: versions.available() == [1])
+    wait_for(lambda: versions.available() == [1])
     stop = threading.Event()
     failures: list[str] = []
 
@@ -357,12 +354,12 @@ def test_many_threads_acquire_while_versions_come_and_go(
         caller.start()
     for version in range(2, 12):
         _add(base / str(version))
-        _wait_for(lambda version=version: versions.available() == [version])
+        wait_for(lambda version=version: versions.available() == [version])
     stop.set()
     for caller in callers:
         caller.join()
     assert not failures
-    _wait_for(lambda: all(status.state == State.END for v, status in versions.statuses().items() if v != 11))
+    wait_for(lambda: all(status.state == State.END for v, status in versions.statuses().items() if v != 11))
 
 
 def test_a_version_that_failed_keeps_nothing_of_what_was_loaded(
@@ -386,6 +383,6 @@ def test_a_version_that_failed_keeps_nothing_of_what_was_loaded(
     monkeypatch.setattr(Loads, "__call__", fail)
     _add(base / "1")
     versions = watch(base)
-    _wait_for(lambda: versions.statuses().get(1, Status(State.LOADING)).state == State.END)
-    _wait_for(lambda: gc.collect() >= 0 and loaded[0]() is None)
+    wait_for(lambda: versions.statuses().get(1, Status(State.LOADING)).state == State.END)
+    wait_for(lambda: gc.collect() >= 0 and loaded[0]() is None)
     assert "a file is cut" in str(versions.statuses()[1].error)

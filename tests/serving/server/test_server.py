@@ -39,10 +39,10 @@ from tensorflow_serving.apis import (
 
 from serving.server import Server, ServerConfig, models_from_folder
 from serving.server.batching import BatchingParameters
-from serving.server.servable import Signature
 from serving.server.served_models import ModelConfig
 from tests.serving import tiny_servable
 from tests.serving.tiny_servable import NAME, Client, State, predict_log, request, rows
+from tests.waiting import wait_for
 
 # A busy machine draws slowly.
 _UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -76,16 +76,6 @@ def base(tmp_path: pathlib.Path) -> pathlib.Path:
     """A folder of its own, for tests that change it, with version 1."""
     tiny_servable.save(tmp_path / NAME, 1, offset=1.0)
     return tmp_path / NAME
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Holds up whatever is computed until it is set."""
-    event = threading.Event()
-    run = Signature.run
-    monkeypatch.setattr(Signature, "run", lambda self, inputs: event.wait(60) and run(self, inputs))
-    yield event
-    event.set()
 
 
 def _served(base: pathlib.Path, **options: object) -> Server:
@@ -370,10 +360,10 @@ def test_a_new_version_takes_over_without_a_failed_request(
             caller.start()
         for version in (2, 3, 4):
             tiny_servable.save(base, version, offset=float(version))
-            _wait_for(lambda version=version: version in {number for number, _ in seen})
-        _wait_for(lambda: client.states() == {1: State.END, 2: State.END, 3: State.END, 4: State.AVAILABLE})
+            wait_for(lambda version=version: version in {number for number, _ in seen})
+        wait_for(lambda: client.states() == {1: State.END, 2: State.END, 3: State.END, 4: State.AVAILABLE})
         count = len(seen)
-        _wait_for(lambda: len(seen) > count + 20)
+        wait_for(lambda: len(seen) > count + 20)
         stop.set()
         for caller in callers:
             caller.join()
@@ -400,16 +390,16 @@ def test_a_version_stays_for_the_requests_that_it_works_for_and_for_no_others(
                 urllib.request.urlopen(url, json.dumps(body).encode(), timeout=20)
         held.clear()
         servable = server._models._versions[NAME]._servables[1]
-        _wait_for(lambda: not servable.in_use)
+        wait_for(lambda: not servable.in_use)
         answer, given_up = (client.prediction.Predict.future(request(rows(1)), timeout=60) for _ in range(2))
-        _wait_for(lambda: servable._holders == 2)
+        wait_for(lambda: servable._holders == 2)
         given_up.cancel()
-        _wait_for(lambda: servable._holders == 1)
+        wait_for(lambda: servable._holders == 1)
         tiny_servable.save(base, 2, offset=2.0)
-        _wait_for(lambda: client.states() == {1: State.UNLOADING, 2: State.AVAILABLE})
+        wait_for(lambda: client.states() == {1: State.UNLOADING, 2: State.AVAILABLE})
         held.set()
         assert answer.result().model_spec.version.value == 1
-        _wait_for(lambda: client.states() == {1: State.END, 2: State.AVAILABLE})
+        wait_for(lambda: client.states() == {1: State.END, 2: State.AVAILABLE})
 
 
 def test_a_broken_version_is_reported_and_the_old_one_stays(base: pathlib.Path) -> None:
@@ -421,7 +411,7 @@ def test_a_broken_version_is_reported_and_the_old_one_stays(base: pathlib.Path) 
         tiny_servable.wait_until_available(server, NAME, 2)
         assert 5 not in client.states()
         (base / "5" / "saved_model.pb").write_bytes(b"no graph")
-        _wait_for(lambda: client.states().get(5) == State.END)
+        wait_for(lambda: client.states().get(5) == State.END)
         asked = get_model_status_pb2.GetModelStatusRequest()
         asked.model_spec.name, asked.model_spec.version.value = NAME, 5
         (status,) = client.models.GetModelStatus(asked).model_version_status
@@ -460,7 +450,7 @@ def test_a_version_that_fails_its_warm_up_is_not_served(base: pathlib.Path) -> N
         asked.model_spec.name = NAME
         for version, (log, reason) in bad.items():
             tiny_servable.save(base, version, offset=2.0, warm_up=[*good, log])
-            _wait_for(lambda version=version: client.states().get(version) == State.END)
+            wait_for(lambda version=version: client.states().get(version) == State.END)
             broken = client.models.GetModelStatus(asked).model_version_status[0]
             assert broken.version == version and re.search(reason, broken.status.error_message)
         assert client.prediction.Predict(request(rows(0))).model_spec.version.value == 1
@@ -480,7 +470,7 @@ def test_health_says_when_one_of_two_models_cannot_be_asked(folder: pathlib.Path
         assert client.predict(request(rows(0), model="other"))["y"][0, 0] == 0.5
         tiny_servable.save(tmp_path / NAME, 8, offset=8.0)
         tiny_servable.wait_until_available(server, NAME)
-        _wait_for(lambda: stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING)
+        wait_for(lambda: stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def test_models_labels_and_policies_come_from_a_configuration(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -519,7 +509,7 @@ def test_models_labels_and_policies_come_from_a_configuration(folder: pathlib.Pa
         assert client.predict(request(rows(0), label="stable"))["y"][0, 0] == 0.5
         assert client.predict(request(rows(0), model="other"))["y"][0, 0] == 0.25
         assert client.predict(request(rows(0), model="other", label="stable"))["y"][0, 0] == 0.25
-        _wait_for(lambda: client.states() == {3: State.END, 12: State.AVAILABLE})
+        wait_for(lambda: client.states() == {3: State.END, 12: State.AVAILABLE})
 
         # Of a configuration with one wrong label no label takes effect.
         first, second = reload.config.model_config_list.config
@@ -547,7 +537,7 @@ def test_models_labels_and_policies_come_from_a_configuration(folder: pathlib.Pa
         time.sleep(4 * _POLL)
         assert client.predict(request(rows(0), model="other"))["y"][0, 0] == 0.25
         written.write_text(f'model_config_list {{ config {{ name: "other" base_path: "{other}" }} }}')
-        _wait_for(lambda: _code_of(client, request(rows(0))) == grpc.StatusCode.NOT_FOUND)
+        wait_for(lambda: _code_of(client, request(rows(0))) == grpc.StatusCode.NOT_FOUND)
         assert client.predict(request(rows(0), model="other"))["y"][0, 0] == 0.5
 
 
@@ -577,7 +567,7 @@ def test_a_stop_answers_what_is_under_way(
     with tiny_servable.client(server.grpc_port) as client, futures.ThreadPoolExecutor(3) as callers:
         answers = [callers.submit(ask, number) for number in range(3)]
         # One is computed, and the others wait for the only thread.
-        _wait_for(lambda: waiting() == 2)
+        wait_for(lambda: waiting() == 2)
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         stopping.join(0.5)
@@ -626,10 +616,3 @@ def _code_of(client: Client, made: predict_pb2.PredictRequest) -> grpc.StatusCod
     except grpc.RpcError as error:
         return error.code()
     return None
-
-
-def _wait_for(condition: object, seconds: float = 20.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until, "The condition did not hold in time."
-        time.sleep(0.01)
