@@ -58,6 +58,27 @@ def whole_step(task: Task, batch: int) -> Callable[..., tuple[tf.Tensor, ...]]:
     return tf.function(program, jit_compile=True, autograph=False)
 
 
+def update_alone(task: Task) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Build a tf.function that XLA compiles whole: what a step makes of gradients that something else has computed.
+
+    Takes the arrays of `TrainState.arrays`, the step in int32, then the gradients in the order of its parameters, and
+    returns the new arrays.
+    """
+    task = task.with_constant_glimpses()
+    state = step.TrainState(task)
+    names, parameters = list(state.arrays()), list(state.parameters)
+
+    def program(*arguments: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        *values, count = arguments[: len(names)]
+        gradients = dict(zip(parameters, arguments[len(names) :], strict=True))
+        before = optimizer.Optimised.from_flat(dict(zip(names[:-1], values, strict=True)))
+        after, _ = optimizer.update(task, tf.cast(count, tf.int64), before, gradients)
+        flat = after.flat()
+        return (*(flat[name] for name in names[:-1]), count + 1)
+
+    return tf.function(program, jit_compile=True, autograph=False)
+
+
 def initial_state(task: Task, init_from: str | None = None) -> dict[str, np.ndarray]:
     """Return `TrainState.arrays`: of step 0 with random weights, or with those at `init_from`."""
     state = step.TrainState(task)
@@ -75,48 +96,58 @@ def write(
     directory: str,
     pattern: str | None = None,
     *,
+    validation: str | None = None,
     digits: digit_source.Digits | None = None,
     init_from: str | None = None,
 ) -> None:
     """Write a program for each of `batches`, `state.npz` to start from, and `program.json` that describes them.
 
-    `pattern` names the pipeline's training examples, whose images are then written too: `images.npz`, uint8 as
-    ingestion wrote them, beside the labels for a classifier. In their place `digits` go into `digits.npz`, of which
-    `benchmarks.clutter` composes images. `init_from` is as in `draw run`. `program.json` comes last:
-    without it a folder is not complete. Raises ValueError where nothing matches, and as `whole_step` does.
+    With them goes `update`, which is the optimizer's part alone. `pattern` names the pipeline's training examples,
+    whose images are then written too: `images.npz`, uint8 as ingestion wrote them, beside the labels for a classifier;
+    those that `validation` names go into `validation.npz`. In the place of the first, `digits` go into `digits.npz`, of
+    which `benchmarks.clutter` composes images. `init_from` is as in `draw run`. `program.json` comes last: without it a
+    folder is not complete. Raises ValueError where nothing matches, and as `whole_step` does.
     """
     # To NumPy 2's types an array might be called allow_pickle, and that one is a bool.
     state: dict[str, Any] = initial_state(task, init_from)
     os.makedirs(directory, exist_ok=True)
-    if pattern:
-        arrays: dict[str, Any] = input_pipeline.all_arrays(tf.io.gfile.glob(pattern), task)
-        np.savez_compressed(os.path.join(directory, "images.npz"), **arrays)
+    for name, files in (("images", pattern), ("validation", validation)):
+        if files:
+            arrays: dict[str, Any] = input_pipeline.all_arrays(tf.io.gfile.glob(files), task)
+            np.savez_compressed(os.path.join(directory, f"{name}.npz"), **arrays)
     if digits:
         arrays = {"images": digits.images, "labels": digits.labels.astype(np.int32)}
         np.savez_compressed(os.path.join(directory, "digits.npz"), **arrays)
     with open(os.path.join(directory, "state.npz"), "wb") as file:
         np.savez(file, **state)
     programs = []
+    values = [tf.constant(value) for value in state.values()]
+    values[-1] = tf.cast(values[-1], tf.int32)
     for batch in batches:
-        values = [tf.constant(value) for value in state.values()]
-        values[-1] = tf.cast(values[-1], tf.int32)
         rows = [tf.zeros([batch, *task.image_shape])]
         if task.kind.reads_labels:
             rows.append(tf.zeros([batch], tf.int32))
-        kind, program = _lowered(whole_step(task, batch), [*values, *rows])
-        name = f"step-{batch}.{kind}"
-        with open(os.path.join(directory, name), "wb") as file:
-            file.write(program)
-        programs.append({"batch": batch, "file": name})
+        program = _write_program(directory, f"step-{batch}", whole_step(task, batch), [*values, *rows])
+        programs.append({"batch": batch, "file": program})
+    parameters = [value for name, value in zip(state, values, strict=True) if name.startswith("parameters/")]
     description = {
         "task": json.loads(task.to_json()),
         "tensorflow": tf.__version__,
         "state": list(state),
         "divisor": 1 if task.split_binarisation(task.data.train) is not Binarisation.NONE else 255,
         "programs": programs,
+        "update": _write_program(directory, "update", update_alone(task), [*values, *parameters]),
     }
     with open(os.path.join(directory, "program.json"), "w", encoding="utf-8") as file:
         json.dump(description, file, indent=2)
+
+
+def _write_program(directory: str, name: str, function: Any, arguments: list[tf.Tensor]) -> str:
+    """Write what the function does to such arguments; returns the file's name."""
+    kind, program = _lowered(function, arguments)
+    with open(os.path.join(directory, f"{name}.{kind}"), "wb") as file:
+        file.write(program)
+    return f"{name}.{kind}"
 
 
 def _lowered(function: Any, arguments: list[tf.Tensor]) -> tuple[str, bytes]:
@@ -137,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--init-from", metavar="PATH", help="as in `draw run`; by default random weights")
     images = parser.add_mutually_exclusive_group()
     images.add_argument("--examples", help="a pattern of the pipeline's training examples, to train on there")
+    parser.add_argument("--validation", metavar="PATTERN", help="validation examples, to follow the bound there")
     images.add_argument(
         "--clutter-from",
         metavar="DATA_DIR",
@@ -148,7 +180,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         task = task_file.load(options.task, options.set)
         digits = _digits(task, options.clutter_from) if options.clutter_from else None
-        write(task, batches, options.output, options.examples, digits=digits, init_from=options.init_from)
+        write(
+            task,
+            batches,
+            options.output,
+            options.examples,
+            validation=options.validation,
+            digits=digits,
+            init_from=options.init_from,
+        )
     except ValueError as error:
         raise SystemExit(str(error)) from error
     print(f"{options.output}: {task.name}, {', '.join(f'{batch:,}' for batch in batches)} rows a step")

@@ -18,6 +18,8 @@ from jax._src.lib.mlir import ir
 from jax._src.lib.mlir.dialects import func
 from jax.extend import core
 
+from benchmarks import fused_draw
+
 try:
     from jax.extend.mlir import hlo_to_stablehlo
 except ImportError:  # before JAX 0.7
@@ -65,17 +67,43 @@ class Folder:
         names = {entry["batch"]: entry["file"] for entry in self.description["programs"]}
         if batch not in names:
             raise ValueError(f"{self.path} holds programs for {self.batches} rows, none for {batch}.")
-        text = (self.path / names[batch]).read_bytes()
-        if names[batch].endswith(".hlo"):
-            text = hlo_to_stablehlo(text)
-        call, inputs = _load(text)
+        call, inputs = _load(self.path / names[batch])
         return Program(batch, call, inputs)
+
+    def fused(self, batch: int) -> Program:
+        """Build the step on `batch` rows of `benchmarks.fused_draw`'s kernels and the exported update.
+
+        It draws noise of its own from the step. Raises ValueError for a task that the kernels are not for.
+        """
+        task, names = self.description["task"], self.description["state"]
+        gradients_of = fused_draw.make(task, batch, interpret=jax.default_backend() != "gpu")
+        update, inputs = _load(self.path / self.description["update"])
+        parameters = [name.removeprefix("parameters/") for name in names if name.startswith("parameters/")]
+
+        def call(*arguments: jax.Array) -> list[jax.Array]:
+            *state, x = arguments
+            weights = dict(zip(parameters, state, strict=False))
+            key = jax.random.fold_in(jax.random.key(task["recipe"]["seed"]), state[-1])
+            eps = jax.random.normal(key, (task["glimpses"], batch, task["latent_size"]))
+            loss, gradients = gradients_of(weights, x, eps)
+            return [*update(*state, *(gradients[name] for name in parameters)), loss]
+
+        x = jax.ShapeDtypeStruct((batch, *task["image_shape"]), np.dtype(np.float32))
+        return Program(batch, call, (*inputs[: len(names)], x))
 
     def state(self, path: Path | None = None) -> list[jax.Array]:
         """Load the state in `path`, by default the initial one, in the program's order."""
         with np.load(path or self.path / "state.npz") as arrays:
             values = [arrays[name] for name in self.description["state"]]
         return [jax.numpy.asarray(value) for value in (*values[:-1], np.int32(values[-1]))]
+
+    def exported(self, state: list[jax.Array]) -> list[jax.Array]:
+        """The state with the weights that would be exported, their moving average if there is one, in use."""
+        names = self.description["state"]
+        if not self.description["task"]["recipe"]["ema_decay"]:
+            return state
+        values = dict(zip(names, state, strict=True))
+        return [values[name.replace("parameters/", "average/")] for name in names]
 
     def save_state(self, state: list[jax.Array], path: Path) -> None:
         """Write a state that `trainer.training.loop.train` can start from; whole or not at all."""
@@ -102,16 +130,26 @@ class Folder:
         none were exported.
         """
         try:
-            with np.load(self.path / ("digits.npz" if self.composed else "images.npz")) as arrays:
-                return tuple(arrays[name] for name in ("images", "labels") if name in arrays)
+            return self._arrays("digits.npz" if self.composed else "images.npz")
         except OSError as error:
             raise ValueError(
                 f"{self.path} holds no images: write it again with "
                 "`python -m benchmarks.export_step --examples PATTERN`."
             ) from error
 
+    def validation(self) -> tuple[np.ndarray, ...] | None:
+        """Load the validation images as `examples` does the training ones; None where none were exported."""
+        return self._arrays("validation.npz") if (self.path / "validation.npz").exists() else None
 
-def _load(text: bytes) -> tuple[Callable[..., list[jax.Array]], tuple[jax.ShapeDtypeStruct, ...]]:
+    def _arrays(self, file: str) -> tuple[np.ndarray, ...]:
+        with np.load(self.path / file) as arrays:
+            return tuple(arrays[name] for name in ("images", "labels") if name in arrays)
+
+
+def _load(path: Path) -> tuple[Callable[..., list[jax.Array]], tuple[jax.ShapeDtypeStruct, ...]]:
+    text = path.read_bytes()
+    if path.suffix == ".hlo":
+        text = hlo_to_stablehlo(text)
     with mlir.make_ir_context():
         module = ir.Module.parse(text)
         main = ir.SymbolTable(module.operation)["main"]

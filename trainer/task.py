@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 MATMUL_DTYPES = ("float32", "bfloat16")
+OPTIMIZERS = ("adam", "muon")
 TABLE_3 = "the paper's Table 3"
 OURS = "ours"
 GIVEN = "given by the user"
@@ -189,7 +190,7 @@ class ImageFiles(Data):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Training options: Adam, clipping by the global norm, a cosine learning rate.
+    """Training options: Adam or Muon, clipping by the global norm, a cosine learning rate.
 
     Raises ValueError, naming the value, for one that is out of range.
     """
@@ -218,6 +219,10 @@ class Recipe:
     The weights do not depend on T and a step costs in proportion to it, so early updates are cheap. The learning rate
     follows the cost, and the moving average restarts where T changes.
     """
+    optimizer: str = "adam"
+    """adam, or muon: the matrices of wide layers by Muon, all else by Adam."""
+    weight_decay: float = 0.0
+    """Part of a layer's weights that a step takes away for each unit of the learning rate; biases keep theirs."""
 
     def __post_init__(self) -> None:
         positive = ("batch_size", "learning_rate", "clip_norm", "validation_examples", "validation_interval")
@@ -243,6 +248,12 @@ class Recipe:
         if self.matmul_dtype not in MATMUL_DTYPES:
             raise ValueError(
                 f"recipe.matmul_dtype is {self.matmul_dtype!r}: it must be one of {', '.join(MATMUL_DTYPES)}."
+            )
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"recipe.optimizer is {self.optimizer!r}: it must be one of {', '.join(OPTIMIZERS)}.")
+        if not 0 <= self.weight_decay * self.learning_rate < 1:
+            raise ValueError(
+                f"recipe.weight_decay is {self.weight_decay}: it must be at least 0, and below 1 / learning_rate."
             )
         for field in ("adam_beta1", "adam_beta2", "ema_decay"):
             if not 0 <= getattr(self, field) < 1:

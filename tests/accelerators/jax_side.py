@@ -3,6 +3,7 @@
     python -m tests.accelerators.jax_side run FOLDER BATCHES.npz     the loss of each step, and sums of the last state
     python -m tests.accelerators.jax_side compile FOLDER TOPOLOGY    for one chip, and for four that share the batch
     python -m tests.accelerators.jax_side compose WORDS.npz IMAGES.npz    cluttered images and labels of given words
+    python -m tests.accelerators.jax_side fused TASK.json ARRAYS.npz GRADIENTS.npz    of `benchmarks.fused_draw`
 
 Prints JSON. Compiling ahead of time shows that the program suits the chip; it does not show that it runs there.
 """
@@ -25,7 +26,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
-from benchmarks import clutter
+from benchmarks import clutter, fused_draw
 from benchmarks.program import Folder
 
 
@@ -78,12 +79,25 @@ def compose(source: str, target: str) -> None:
     np.savez(target, images=images, labels=labels)
 
 
+def fused(task_file: str, source: str, target: str) -> None:
+    """Compute the loss and the gradients of the weights, x and eps in one .npz, and write them into another."""
+    with np.load(source) as arrays:
+        weights = {name: jax.numpy.asarray(arrays[name]) for name in arrays.files if name not in ("x", "eps")}
+        x, eps = arrays["x"], arrays["eps"]
+    with open(task_file, encoding="utf-8") as file:
+        step = fused_draw.make(json.load(file), len(x), interpret=True)
+    loss, gradients = jax.jit(step)(weights, x, eps)
+    np.savez(target, loss=loss, **gradients)
+
+
 if __name__ == "__main__":
-    mode, path, argument = sys.argv[1:]
+    mode, path, argument, *more = sys.argv[1:]
     if mode == "run":
         result: Any = run(Folder.open(path), list(np.load(argument).values()))
     elif mode == "compile":
         result = compile_for(Folder.open(path), argument)
+    elif mode == "fused":
+        result = fused(path, argument, *more)
     else:
         result = compose(path, argument)
     print(json.dumps(result))

@@ -148,6 +148,9 @@ def test_an_illegal_task_is_refused(changes, message):
         ("clip_norm", 1e39),
         ("seed", -1),
         ("seed", 2**59),
+        ("weight_decay", -0.1),
+        ("weight_decay", 100.0),  # 1 / learning_rate
+        ("weight_decay", float("nan")),
     ],
 )
 def test_an_illegal_recipe_is_refused_by_the_name_of_its_value(field, value):

@@ -10,6 +10,11 @@ _LSTMS = ("encoder", "decoder", "lstm")
 """The layers that give an LSTM's gates."""
 
 
+def blocks(layer: str) -> int:
+    """Counts the maps of one size that lie side by side in a layer's outputs: an LSTM's gates, or mu and log sigma."""
+    return {**dict.fromkeys(_LSTMS, 4), "latent": 2}.get(layer, 1)
+
+
 def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
     """float32 arrays of those names and shapes.
 

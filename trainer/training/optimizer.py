@@ -1,4 +1,4 @@
-"""Adam with clipping, a learning-rate schedule and weight averaging: one pure function that XLA compiles whole."""
+"""Adam or Muon with clipping, a schedule and weight averaging: one pure function that XLA compiles whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from trainer.model import initializers
 from trainer.task import Task
+from trainer.training import muon, recurrence
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -56,15 +58,17 @@ def learning_rate(task: Task, step: tf.Tensor) -> tf.Tensor:
 def update(task: Task, step: tf.Tensor, state: Optimised, gradients: Tensors) -> tuple[Optimised, tf.Tensor]:
     """Take one step of Adam (Kingma and Ba, 2015) on gradients clipped by their global norm.
 
-    It is the reordered form that their section 2 gives after Algorithm 1, with its epsilon hat. Returns the new state
-    and the norm before clipping.
+    It is the reordered form that their section 2 gives after Algorithm 1, with its epsilon hat. A recipe of Muon takes
+    its step for the matrices of wide layers, and Adam's for all else. Weight decay is decoupled (Loshchilov and Hutter,
+    2019). Returns the new state and the norm before clipping.
     """
     recipe = task.recipe
     norm = tf.linalg.global_norm(list(gradients.values()))
     scale = recipe.clip_norm / tf.maximum(norm, recipe.clip_norm)
     t = tf.cast(step + 1, tf.float32)
     beta1, beta2 = recipe.adam_beta1, recipe.adam_beta2
-    rate = learning_rate(task, step) * tf.sqrt(1 - beta2**t) / (1 - beta1**t)
+    rate = learning_rate(task, step)
+    adam_rate = rate * tf.sqrt(1 - beta2**t) / (1 - beta1**t)
     # The average lengthens with the steps since the phase began: a fixed decay would long remember the random start, or
     # the weights of another number of glimpses.
     firsts = tf.constant([float(first) for first, _ in task.glimpse_phases])
@@ -73,9 +77,23 @@ def update(task: Task, step: tf.Tensor, state: Optimised, gradients: Tensors) ->
     new = Optimised({}, {}, {}, {})
     for name, gradient in gradients.items():
         g = gradient * scale
-        m = beta1 * state.first_moment[name] + (1 - beta1) * g
-        v = beta2 * state.second_moment[name] + (1 - beta2) * tf.square(g)
-        parameter = state.parameters[name] - rate * m / (tf.sqrt(v) + 1e-8)
+        m, v = state.first_moment[name], state.second_moment[name]
+        if recipe.optimizer == "muon" and _is_wide_matrix(name, g):
+            m = muon.MOMENTUM * m + (1 - muon.MOMENTUM) * g
+            nesterov = muon.MOMENTUM * m + (1 - muon.MOMENTUM) * g
+            blocks, dtype = initializers.blocks(name.removesuffix("/w")), tf.as_dtype(recipe.matmul_dtype)
+            change = rate * muon.direction(nesterov, blocks, dtype)
+        else:
+            m = beta1 * m + (1 - beta1) * g
+            v = beta2 * v + (1 - beta2) * tf.square(g)
+            change = adam_rate * m / (tf.sqrt(v) + 1e-8)
+        if name.endswith("/w") and recipe.weight_decay:
+            change += rate * recipe.weight_decay * state.parameters[name]
+        parameter = state.parameters[name] - change
         new.parameters[name], new.first_moment[name], new.second_moment[name] = parameter, m, v
         new.average[name] = decay * state.average[name] + (1 - decay) * parameter
     return new, norm
+
+
+def _is_wide_matrix(name: str, value: tf.Tensor) -> bool:
+    return name.endswith("/w") and value.shape[1] >= recurrence.WIDE

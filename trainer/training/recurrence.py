@@ -18,7 +18,7 @@ Outputs = dict[str, tf.Tensor]
 Step = Callable[[Linear, tf.Tensor, State], tuple[State, Outputs]]
 """step(lin, t, state): the next state and the outputs of step t = 0, 1, ..., from learned weights by `lin` alone."""
 
-_WIDE = 128
+WIDE = 128
 """Layers with fewer outputs, such as those that place a window, always multiply in the state's own precision: they cost
 little, and an error of 2^-8 in a window's centre is a tenth of a pixel."""
 
@@ -219,7 +219,7 @@ def _layers(weights: Weights, matmul_dtype: tf.DType | None) -> dict[str, _Layer
     layers = {}
     for name in (name.removesuffix("/w") for name in weights if name.endswith("/w")):
         w = weights[f"{name}/w"]
-        wide = matmul_dtype is not None and w.shape[1] >= _WIDE
+        wide = matmul_dtype is not None and w.shape[1] >= WIDE
         layers[name] = _Layer(tf.cast(w, matmul_dtype) if wide else w, weights[f"{name}/b"])
     return layers
 

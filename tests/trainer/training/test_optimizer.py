@@ -81,6 +81,20 @@ def test_epsilon_stands_where_the_note_to_algorithm_1_puts_it():
     assert not np.allclose(state.parameters["w"], -task.recipe.learning_rate * 1e-6 / (1e-6 + 1e-8), rtol=1e-2)
 
 
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_weight_decay_takes_its_part_of_a_layers_weights_and_of_nothing_else(kind):
+    shapes = {"layer/w": (4, 130), "layer/b": (3,), "h_0": (2,)}
+    parameters = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    zeros = {name: np.zeros_like(value) for name, value in parameters.items()}
+    task = tiny.tiny_task({"steps": 50, "warmup_steps": 10, "optimizer": kind, "weight_decay": 0.5})
+    (first, second), _ = run(task, [zeros, zeros], parameters)
+    left = 1.0
+    for step, state in enumerate((first, second)):
+        left *= 1 - 0.5 * float(optimizer.learning_rate(task, tf.constant(step)))
+        np.testing.assert_allclose(state.parameters["layer/w"], left, rtol=1e-6)
+        assert (state.parameters["layer/b"].numpy() == 1).all() and (state.parameters["h_0"].numpy() == 1).all()
+
+
 def test_a_zero_gradient_moves_nothing_at_the_start():
     zeros = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
     (state,), (norm,) = run(TASK, [zeros])
