@@ -18,7 +18,7 @@ _CLASSIFIER = (
     ("Cross-entropy", "nats an image", "cross_entropy"),
 )
 _OPTIMISATION = (
-    ("Learning rate", "Adam's", "train/learning_rate", False),
+    ("Learning rate", "the step's", "train/learning_rate", False),
     ("Gradient norm", "before it is clipped", "train/gradient_norm", True),
     ("Speed", "images a second", "train/examples_per_second", False),
 )
