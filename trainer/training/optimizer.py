@@ -81,8 +81,7 @@ def update(task: Task, step: tf.Tensor, state: Optimised, gradients: Tensors) ->
         if recipe.optimizer == "muon" and _is_wide_matrix(name, g):
             m = muon.MOMENTUM * m + (1 - muon.MOMENTUM) * g
             nesterov = muon.MOMENTUM * m + (1 - muon.MOMENTUM) * g
-            blocks, dtype = initializers.blocks(name.removesuffix("/w")), tf.as_dtype(recipe.matmul_dtype)
-            change = rate * muon.direction(nesterov, blocks, dtype)
+            change = rate * muon.direction(nesterov, initializers.blocks(name.removesuffix("/w")))
         else:
             m = beta1 * m + (1 - beta1) * g
             v = beta2 * v + (1 - beta2) * tf.square(g)

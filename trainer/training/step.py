@@ -30,7 +30,7 @@ class StepMetrics(NamedTuple):
 
 
 class TrainState(tf.Module):
-    """Everything that a checkpoint holds: the weights, the optimizer's moments, the weights' average, and the steps done.
+    """All that a checkpoint holds: the weights, the optimizer's moments, the average of the weights, the steps done.
 
     Under a strategy each replica keeps a copy of its own, updated by the same numbers: no variable is ever sent.
     """

@@ -40,7 +40,7 @@ def test_tasks_are_a_table() -> None:
     assert status == 0
     assert [row.split()[0] for row in rows] == list(tasks.NAMES)
     row = rows[tasks.NAMES.index("mnist")]
-    for column, value in {"title": "Binarised", "T": "64", "attention": "read 2, write 5", "steps": "120,000"}.items():
+    for column, value in {"title": "Binarised", "T": "64", "attention": "read 2, write 5", "steps": "60,000"}.items():
         assert row[heading.index(f" {column} ") + 1 :].startswith(value)
     assert "none" in rows[tasks.NAMES.index("mnist_no_attention")]
 

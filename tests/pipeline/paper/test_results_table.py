@@ -29,7 +29,7 @@ def _evaluation(task_name: str, **changes: Any) -> LastEvaluation:
 def test_our_row_stands_beside_those_of_table_2() -> None:
     scores = {"samples": 50, "importance_weighted_bound": {"mean": 79.123, "standard_error": 0.2}}
     page = markdown(_evaluation("mnist"), scores)
-    assert "Model 5 after 120,000 steps, on the 4,701 images of split `test`. The gate passed it." in page
+    assert "Model 5 after 60,000 steps, on the 4,701 images of split `test`. The gate passed it." in page
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     assert rows[:5] == [
         "|  | -log p(x), nats an image | standard error | source |",
