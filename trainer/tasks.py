@@ -132,7 +132,7 @@ DIGITS = GenerativeTask(
         jit_compile=True,
         matmul_dtype="float32",
         validation_examples=500,
-        validation_interval=500,
+        validation_interval=450,
         checkpoint_seconds=20.0,
         optimizer="muon",
         weight_decay=0.2,
@@ -176,7 +176,7 @@ TWO_DIGIT_MNIST_SMALL = dataclasses.replace(
     glimpses=8,
     lstm_units=256,
     latent_size=50,
-    recipe=dataclasses.replace(DIGITS.recipe, steps=2_000),
+    recipe=dataclasses.replace(DIGITS.recipe, steps=2_000, validation_interval=500),
     gate=Gate(max_nll_bound=400.0, tolerance=1.0),
 )
 
