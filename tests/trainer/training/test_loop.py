@@ -340,6 +340,10 @@ MODES = {
         SHORT, data=CROPS, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH, glimpses=2
     ),
     "bfloat16 products": tiny.tiny_task({**SHORT, "matmul_dtype": "bfloat16", "jit_compile": True}, glimpses=2),
+    # Whose gates are wide enough for it.
+    "Muon": tiny.tiny_task(
+        {**SHORT, "optimizer": "muon", "weight_decay": 0.2, "jit_compile": True}, lstm_units=32, glimpses=2
+    ),
     "no attention, in colour": tiny.tiny_task(
         SHORT,
         image_shape=(tiny.ROWS, tiny.COLUMNS, 3),
