@@ -2,7 +2,7 @@
 
 Prints the milliseconds of a step for each program in the folder. With --train, trains on the images in the folder, or
 on clutter composed anew of its digits, and writes the state, which `draw run --init-from` takes. With --fused the step
-is that of `benchmarks.fused_draw`, several times as fast on a GPU. Needs jax and numpy, and no network.
+is that of `benchmarks.fused_draw`, on an H100 1.7 times as fast. Needs jax and numpy, and no network.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def train(folder: Folder, program: Program, *, steps: int, seconds: float, fit: 
     beside the last one, as NAME-best.npz.
     """
     examples = tuple(map(jnp.asarray, folder.examples()))
-    validation = folder.validation()
+    validation = tuple(map(jnp.asarray, folder.validation()))
     divisor = folder.description["divisor"]
     run = functools.partial(_run, program=(program, folder.composed, divisor))
     state = folder.state(output if output.exists() else None)
@@ -130,11 +130,9 @@ def train(folder: Folder, program: Program, *, steps: int, seconds: float, fit: 
     def save() -> None:
         nonlocal best
         folder.save_state(state, output)
-        if validation is None:
+        if not validation:
             return
-        loss = float(
-            _validation_loss(folder.exported(state), tuple(map(jnp.asarray, validation)), program=(program, divisor))
-        )
+        loss = float(_validation_loss(folder.exported(state), validation, program=(program, divisor)))
         print(f"step {position:,}  validation {loss:.3f} nats", flush=True)
         if loss < best:
             best = loss

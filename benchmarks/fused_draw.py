@@ -201,9 +201,17 @@ def make(task: Mapping[str, Any], rows: int, *, interpret: bool = False) -> Loss
         """The encoder's weights of one patch and gate: [side, side, H]."""
         return w_read[pl.ds(part * read_columns, read_columns), gate(k)].reshape(side_read, side_read, H)
 
-    def put_window(refs: list[tuple[Any, tuple[Any, ...]]], first: int, gradients: list[jax.Array]) -> None:
+    def put_window(
+        refs: list[tuple[Any, tuple[Any, ...]]],
+        first: int,
+        filters: list[_Filters],
+        d_filters: list[jax.Array],
+        d_log_gamma: jax.Array,
+    ) -> None:
+        """The window's gradient, from those of its filters along x and y."""
+        x, y = (axis.gradient(d_f) for axis, d_f in zip(filters, d_filters, strict=True))
         for ref, row in refs:
-            for index, value in enumerate(gradients):
+            for index, value in enumerate((x[0], y[0], x[1] + y[1], x[2] + y[2], d_log_gamma)):
                 place = (*row, first + index)
                 ref[place] = value
 
@@ -264,19 +272,15 @@ def make(task: Mapping[str, Any], rows: int, *, interpret: bool = False) -> Loss
     def write_gradient(row: Any, i: Any, d_c: Any, kept_heads: Any, c: Any, d_dec_now: Any, d_dec: Any) -> None:
         """Takes the step's image off the canvas again, which saves keeping all canvases."""
         t = T - 1 - i
-        (f_x, f_y), patch, inverse, image = placed((t + 1, row), kept_heads, 0)
+        filters, patch, inverse, image = placed((t + 1, row), kept_heads, 0)
+        f_x, f_y = filters
         c[row, :] -= image.reshape(high * wide)
         d_image = image_of(d_c, row)
         strips = _ab(f_y.f, d_image)
         d_patch = _abt(strips, f_x.f) * inverse
-        along_x = f_x.gradient(_atb(patch, strips) * inverse)
-        along_y = f_y.gradient(_ab(patch, _abt(f_x.f, d_image)) * inverse)
+        d_filters = [_atb(patch, strips) * inverse, _ab(patch, _abt(f_x.f, d_image)) * inverse]
         places: list[tuple[Any, tuple[Any, ...]]] = [(d_dec_now, (row,)), (d_dec, (t + 1, row))]
-        put_window(
-            places,
-            at_write,
-            [along_x[0], along_y[0], along_x[1] + along_y[1], along_x[2] + along_y[2], -_total(patch * d_patch)],
-        )
+        put_window(places, at_write, filters, d_filters, -_total(patch * d_patch))
         for ref, rest in places:
             place = (*rest, pl.ds(at_patch, patch_columns))
             ref[place] = d_patch.reshape(patch_columns)
@@ -323,9 +327,10 @@ def make(task: Mapping[str, Any], rows: int, *, interpret: bool = False) -> Loss
             for part in range(2):
                 d_patches[part] += jnp.sum(read_weights(w_read, part, k) * value[None, None, :], axis=2)
         window = window_of(kept_heads, t, row, first=at_read - at_write)
-        f_x, f_y = (_Filters.of(axis, window) for axis in read_axes)
+        filters = [_Filters.of(axis, window) for axis in read_axes]
+        f_x, f_y = filters
         image, mean = image_of(x, row), _sigmoid(image_of(c, row))
-        d_f_x, d_f_y, d_log_gamma = jnp.zeros_like(f_x.f), jnp.zeros_like(f_y.f), 0.0
+        d_f_x, d_f_y, d_log_gamma = jnp.zeros_like(f_x.f), jnp.zeros_like(f_y.f), jnp.float32(0)
         for seen, d_patch in zip((image, image - mean), d_patches, strict=True):
             scaled = d_patch * jnp.exp(window[4])
             strips = _ab(f_y.f, seen)
@@ -334,12 +339,7 @@ def make(task: Mapping[str, Any], rows: int, *, interpret: bool = False) -> Loss
             d_f_y += _ab(scaled, _abt(f_x.f, seen))
         # Of the second, x_hat = x - sigm(c): `scaled` is still its.
         d_c[row, :] -= (mean * (1 - mean) * _atb(f_y.f, _ab(scaled, f_x.f))).reshape(high * wide)
-        along_x, along_y = f_x.gradient(d_f_x), f_y.gradient(d_f_y)
-        put_window(
-            [(d_dec_now, (row,)), (d_dec, (t, row))],
-            at_read,
-            [along_x[0], along_y[0], along_x[1] + along_y[1], along_x[2] + along_y[2], d_log_gamma],
-        )
+        put_window([(d_dec_now, (row,)), (d_dec, (t, row))], at_read, filters, [d_f_x, d_f_y], d_log_gamma)
 
     # Weights in the kernels' layout. Applied to gradients, `back` undoes it.
 
@@ -350,13 +350,14 @@ def make(task: Mapping[str, Any], rows: int, *, interpret: bool = False) -> Loss
         def last(value: jax.Array, size: int) -> jax.Array:
             return jnp.pad(value, [(0, 0)] * (value.ndim - 1) + [(0, size - value.shape[-1])])
 
-        def patch(value: jax.Array) -> jax.Array:
-            square = value.reshape(*value.shape[:-1], N_write, N_write)
-            square = last(jnp.swapaxes(last(jnp.swapaxes(square, -1, -2), side_write), -1, -2), side_write)
-            return square.reshape(*value.shape[:-1], patch_columns)
+        def square(value: jax.Array, N: int, side: int) -> jax.Array:
+            """[..., N N] to [..., side side]."""
+            rows_of_patch = last(value.reshape(*value.shape[:-1], N, N), side).reshape(*value.shape[:-1], N * side)
+            return last(rows_of_patch, side * side)
 
         def of_decoder(encoder: jax.Array, decoder: jax.Array, write: jax.Array, read: jax.Array) -> jax.Array:
-            parts = [encoder, decoder, last(write[..., :_WINDOW], _WINDOW_COLUMNS), patch(write[..., _WINDOW:]), read]
+            window, patch = write[..., :_WINDOW], square(write[..., _WINDOW:], N_write, side_write)
+            parts = [encoder, decoder, last(window, _WINDOW_COLUMNS), patch, read]
             return last(jnp.concatenate(parts, axis=-1), from_decoder)
 
         def of_encoder(encoder: jax.Array, latent: jax.Array) -> jax.Array:
@@ -364,15 +365,14 @@ def make(task: Mapping[str, Any], rows: int, *, interpret: bool = False) -> Loss
             return jnp.concatenate([encoder, last(mu, columns), last(log_sigma, columns)], axis=-1)
 
         encoder, decoder = w["encoder/w"], w["decoder/w"]
-        squares = jnp.moveaxis(encoder[:numbers].reshape(2, N_read, N_read, gates), 3, 0)
-        squares = last(jnp.swapaxes(last(jnp.swapaxes(squares, -1, -2), side_read), -1, -2), side_read)
+        patches = square(encoder[:numbers].T.reshape(gates, 2, N_read**2), N_read, side_read)
         return (
             of_decoder(encoder[numbers : numbers + H], decoder[Z:], w["write/w"], w["read_window/w"]),
             of_decoder(w["encoder/b"], w["decoder/b"], w["write/b"], w["read_window/b"]),
             of_encoder(encoder[numbers + H :], w["latent/w"]),
             of_encoder(jnp.zeros(gates), w["latent/b"]),
             jnp.pad(decoder[:Z], ((0, columns - Z), (0, 0))),
-            jnp.moveaxis(squares.reshape(gates, 2 * read_columns), 0, 1),
+            patches.reshape(gates, 2 * read_columns).T,
         )
 
     def padded(images: jax.Array) -> jax.Array:

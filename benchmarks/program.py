@@ -137,9 +137,9 @@ class Folder:
                 "`python -m benchmarks.export_step --examples PATTERN`."
             ) from error
 
-    def validation(self) -> tuple[np.ndarray, ...] | None:
-        """Load the validation images as `examples` does the training ones; None where none were exported."""
-        return self._arrays("validation.npz") if (self.path / "validation.npz").exists() else None
+    def validation(self) -> tuple[np.ndarray, ...]:
+        """Load the validation images as `examples` does the training ones; nothing where none were exported."""
+        return self._arrays("validation.npz") if (self.path / "validation.npz").exists() else ()
 
     def _arrays(self, file: str) -> tuple[np.ndarray, ...]:
         with np.load(self.path / file) as arrays:

@@ -77,13 +77,13 @@ def update(task: Task, step: tf.Tensor, state: Optimised, gradients: Tensors) ->
     new = Optimised({}, {}, {}, {})
     for name, gradient in gradients.items():
         g = gradient * scale
-        m, v = state.first_moment[name], state.second_moment[name]
-        if recipe.optimizer == "muon" and _is_wide_matrix(name, g):
-            m = muon.MOMENTUM * m + (1 - muon.MOMENTUM) * g
-            nesterov = muon.MOMENTUM * m + (1 - muon.MOMENTUM) * g
+        by_muon = recipe.optimizer == "muon" and _is_wide_matrix(name, g)
+        beta = muon.MOMENTUM if by_muon else beta1
+        m, v = beta * state.first_moment[name] + (1 - beta) * g, state.second_moment[name]
+        if by_muon:
+            nesterov = beta * m + (1 - beta) * g
             change = rate * muon.direction(nesterov, initializers.blocks(name.removesuffix("/w")))
         else:
-            m = beta1 * m + (1 - beta1) * g
             v = beta2 * v + (1 - beta2) * tf.square(g)
             change = adam_rate * m / (tf.sqrt(v) + 1e-8)
         if name.endswith("/w") and recipe.weight_decay:
