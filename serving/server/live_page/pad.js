@@ -83,20 +83,13 @@ export class Pad {
     this.#done();
   }
 
-  /** A picture of any size, upright, prepared as the model's own were. Rejects where it is none, or too small. */
-  async load(file) {
-    let bitmap;
-    try {
-      // The numbers that are in the file, as `draw score` takes them: neither a profile nor a gamma changes them.
-      bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
-    } catch {
-      throw Object.assign(new Error(`${file.name} is no picture that this browser reads.`), { status: 0 });
-    }
+  /** A picture of any size, {name, bitmap}, prepared as the model's own were. Throws where it is too small. */
+  place({ name, bitmap }) {
     const { crop, resize = "fit", padding = 0, background, crop_margin: margin = [0, 0] } = this.preparation;
     const [high, wide] = crop ?? [bitmap.height, bitmap.width];
     if (bitmap.height < high || bitmap.width < wide) {
       const size = `${bitmap.height} x ${bitmap.width}`;
-      throw Object.assign(new Error(`${file.name} has ${size} pixels, and the model's images are cut to ${high} x ${wide}.`), {
+      throw Object.assign(new Error(`${name} has ${size} pixels, and the model's images are cut to ${high} x ${wide}.`), {
         status: 0,
       });
     }
@@ -112,9 +105,10 @@ export class Pad {
     }
     this.#ink.imageSmoothingQuality = "high";
     // Cut first: a canvas that scales a part of a picture looks beyond that part's edge.
+    const cut = Object.assign(document.createElement("canvas"), { width: wide, height: high });
     const [x, y] = [Math.floor((bitmap.width - wide) / 2), Math.floor((bitmap.height - high) / 2)];
-    if (crop) bitmap = await createImageBitmap(bitmap, x, y, wide, high);
-    this.#ink.drawImage(bitmap, left, top, width, height);
+    cut.getContext("2d").drawImage(bitmap, -x, -y);
+    this.#ink.drawImage(cut, left, top, width, height);
     this.#done();
   }
 
@@ -167,6 +161,17 @@ export class Pad {
   #done() {
     this.#show();
     this.changed();
+  }
+}
+
+/** Reads a picture, upright, as `place` takes it. Rejects where it is none. */
+export async function readPicture(file) {
+  try {
+    // The numbers that are in the file, as `draw score` takes them: neither a profile nor a gamma changes them.
+    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+    return { name: file.name, bitmap };
+  } catch {
+    throw Object.assign(new Error(`${file.name} is no picture that this browser reads.`), { status: 0 });
   }
 }
 

@@ -1,7 +1,7 @@
 /** "Draw yourself": what a person draws or loads, scored and rebuilt by the model, or classified. */
 
 import { Lane } from "./lane.js";
-import { Pad } from "./pad.js";
+import { Pad, readPicture } from "./pad.js";
 import { Picture, borders } from "./picture.js";
 import { Player } from "./player.js";
 import { Probabilities } from "./probabilities.js";
@@ -19,6 +19,7 @@ export class Try {
   #model = null;
   #steps = null;
   #changes = 0;
+  #opened = Promise.withResolvers();
 
   /** `seed()` is that of the model's own drawing; `failed(error, trouble)` and `changed()` are as Watch's. */
   constructor(section, seed, failed, changed) {
@@ -41,11 +42,7 @@ export class Try {
     const file = find("#file");
     find("#load").addEventListener("click", () => file.click());
     file.addEventListener("change", async () => {
-      try {
-        if (file.files.length) await this.pad.load(file.files[0]);
-      } catch (error) {
-        tell(this.trouble, error);
-      }
+      if (file.files.length) await this.#load(file.files[0]);
       // So that the same file may be chosen again.
       file.value = "";
     });
@@ -74,6 +71,7 @@ export class Try {
     if (!classifies) this.score.open(model);
     this.pad.open(model.shape, model.binary, model.preparation);
     this.#changed();
+    this.#opened.resolve();
   }
 
   close() {
@@ -81,6 +79,7 @@ export class Try {
     this.#stepsLane.cancel();
     this.score.close();
     this.player.open(1);
+    if (this.#model) this.#opened = Promise.withResolvers();
     this.#model = this.#steps = null;
     this.section.hidden = true;
   }
@@ -88,6 +87,17 @@ export class Try {
   /** What is drawn, [rows][columns][channels]; null where nothing is. */
   get image() {
     return this.#model && !this.pad.empty ? this.pad.pixels() : null;
+  }
+
+  /** Puts a picture on the pad; where no model is open, on the next one's. */
+  async #load(file) {
+    try {
+      const picture = await readPicture(file);
+      await this.#opened.promise;
+      this.pad.place(picture);
+    } catch (error) {
+      tell(this.trouble, error);
+    }
   }
 
   /** Asks anew. */

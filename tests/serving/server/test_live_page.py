@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from serving import latent_path
 from serving.batch.split_reference import write_reference
@@ -270,6 +270,40 @@ def test_a_loaded_picture_is_classified_and_its_glimpses_are_shown(
     (tmp_path / "notes.png").write_text("no picture")
     page.locator("#file").set_input_files(tmp_path / "notes.png")
     expect(page.locator("#try .error")).to_have_text("notes.png is no picture that this browser reads.")
+
+
+@pytest.mark.parametrize("chosen", ["before a model is known", "while another is awaited", "and is read for long"])
+def test_a_picture_waits_for_the_model_that_is_awaited(
+    server: Server, visit: Opener, tmp_path: Path, chosen: str
+) -> None:
+    picture = np.random.default_rng(5).integers(0, 256, (ROWS, COLUMNS, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    held: list[Route] = []
+    page = visit(server, "?model=tiny")
+    if chosen == "and is read for long":
+        expect(page.locator("#try")).to_be_visible()
+        page.evaluate(
+            "() => {"
+            "  const real = createImageBitmap, wait = new Promise((done) => { window.go = done; });"
+            "  window.createImageBitmap = (...given) => wait.then(() => real(...given));"
+            "}"
+        )
+        page.locator("#file").set_input_files(tmp_path / "picture.png")
+    page.route("**/looks/**/metadata", lambda route: held.append(route))
+    if chosen == "before a model is known":
+        page.goto(f"http://127.0.0.1:{server.rest_port}/?model=looks")
+    else:
+        expect(page.locator("#try")).to_be_visible()
+        page.locator("#model").select_option("looks")
+    expect(page.locator("#try")).to_be_hidden()
+    if chosen == "and is read for long":
+        page.evaluate("go()")
+    else:
+        page.locator("#file").set_input_files(tmp_path / "picture.png")
+    for route in held:
+        route.continue_()
+    expect(page.locator(".probabilities li")).to_have_count(tiny.CLASSES)
+    np.testing.assert_array_equal(page_canvas.pixels(page.locator("canvas.pad")), picture)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
