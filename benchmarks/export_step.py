@@ -134,7 +134,7 @@ def write(
         "task": json.loads(task.to_json()),
         "tensorflow": tf.__version__,
         "state": list(state),
-        "divisor": 1 if task.split_binarisation(task.data.train) is not Binarisation.NONE else 255,
+        "divisor": 1 if task.training_binarisation is not Binarisation.NONE else 255,
         "programs": programs,
         "update": _write_program(directory, "update", update_alone(task), [*values, *parameters]),
     }

@@ -129,7 +129,7 @@ class Worker:
     def _example_files(self, directory: str) -> list[str]:
         """Write examples as ingestion does, of random pixels and of the stored shape."""
         path = f"{directory}/examples.gz"
-        highest = 255 if self.task.split_binarisation(self.task.data.train) is Binarisation.NONE else 1
+        highest = 255 if self.task.training_binarisation is Binarisation.NONE else 1
         shape = (20 * self.task.recipe.batch_size, *self.task.stored_shape)
         images = np.random.default_rng(1).integers(0, highest + 1, shape, np.uint8)
         with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as writer:

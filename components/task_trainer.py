@@ -38,7 +38,7 @@ def trainer_properties(exec_properties: Properties) -> Properties:
     return {
         standard_component_specs.RUN_FN_KEY: exec_properties["run_fn"],
         standard_component_specs.TRAIN_ARGS_KEY: proto_utils.proto_to_json(
-            trainer_pb2.TrainArgs(splits=[task.data.train], num_steps=task.recipe.steps)
+            trainer_pb2.TrainArgs(splits=task.data.training_splits, num_steps=task.recipe.steps)
         ),
         standard_component_specs.EVAL_ARGS_KEY: proto_utils.proto_to_json(
             trainer_pb2.EvalArgs(splits=[task.data.validation])

@@ -84,7 +84,9 @@ class ExportedTask:
         """Returns the format of the model's images, or of the stored ones of a split, which may keep intensities."""
         from serving.images.image_format import ImageFormat
 
-        keeps_intensities = self.values["binarisation"] == "stochastic_each_epoch" and split == self._data("train")
+        # A TFDS data set's may be several, joined by +.
+        trains = split is not None and split in str(self._data("train")).split("+")
+        keeps_intensities = self.values["binarisation"] == "stochastic_each_epoch" and trains
         return ImageFormat(
             shape=self.image_shape, margin=self.crop_margin, binary=self.binary and not keeps_intensities
         )

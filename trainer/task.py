@@ -66,7 +66,10 @@ class Attention:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Data:
-    """What all sources of images share; each is a DataSource or ImageFiles. Raises ValueError for a negative margin."""
+    """What all sources of images share; each is a DataSource or ImageFiles.
+
+    Raises ValueError for a negative margin, and for a split that both trains and judges.
+    """
 
     train: str
     validation: str
@@ -90,6 +93,17 @@ class Data:
             )
         if len(set(self.class_names)) != len(self.class_names):
             raise ValueError(f"data.class_names is {list(self.class_names)}: each name must be there once.")
+        for field in ("validation", "test"):
+            if getattr(self, field) in self.training_splits:
+                raise ValueError(
+                    f"data.{field} is {getattr(self, field)!r}, and data.train is {self.train!r}: a model must be watched "
+                    "and judged by images that it has not seen."
+                )
+
+    @property
+    def training_splits(self) -> tuple[str, ...]:
+        """The splits that are trained on."""
+        return (self.train,)
 
     @property
     def address(self) -> str:
@@ -99,17 +113,22 @@ class Data:
     @property
     def splits(self) -> tuple[str, ...]:
         """The distinct splits, training first."""
-        return tuple(dict.fromkeys((self.train, self.validation, self.test)))
+        return tuple(dict.fromkeys((*self.training_splits, self.validation, self.test)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSource(Data):
-    """A TFDS data set whose images have the task's shape."""
+    """A TFDS data set whose images have the task's shape. `train` may be several of its splits: `train+extra`."""
 
     builder: str
     """TFDS's `name` or `name/config`, with `:version`."""
     module: str | None = None
     """Module to import first, so that it registers a builder of ours."""
+
+    @property
+    def training_splits(self) -> tuple[str, ...]:
+        """The splits whose names `train` joins by +."""
+        return tuple(dict.fromkeys(self.train.split("+")))
 
     @property
     def address(self) -> str:
@@ -173,11 +192,6 @@ class ImageFiles(Data):
         for split in self.splits:
             if not split or "/" in split:
                 raise ValueError(f"data.{self._split_field(split)} is {split!r}: it must be the name of a folder.")
-        if self.train in (self.validation, self.test):
-            raise ValueError(
-                f"data.train is {self.train!r}: it must not be data.validation or data.test too, for a model is judged "
-                "by images that it has not seen."
-            )
 
     @property
     def address(self) -> str:
@@ -406,13 +420,6 @@ class Task:
                 f"{self.name}: binarisation is {self.binarisation.value}: it must be none, for colour images are not "
                 "binarised; or give image_shape one channel."
             )
-        if self.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
-            for field in ("validation", "test"):
-                if getattr(self.data, field) == self.data.train:
-                    raise ValueError(
-                        f"{self.name}: data.{field} is {self.data.train!r}, as data.train: with "
-                        "STOCHASTIC_EACH_EPOCH the training split keeps its intensities, so evaluate on another split."
-                    )
         unknown = self.sources.keys() - dict(_leaves(self._values())).keys()
         if unknown:
             raise ValueError(f"{self.name}: sources name values that there are not: {sorted(unknown)}.")
@@ -447,8 +454,13 @@ class Task:
     def split_binarisation(self, split: str) -> Binarisation:
         """Binarisation by ingestion of one split's pixels."""
         if self.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:
-            return Binarisation.NONE if split == self.data.train else Binarisation.STOCHASTIC
+            return Binarisation.NONE if split in self.data.training_splits else Binarisation.STOCHASTIC
         return self.binarisation
+
+    @property
+    def training_binarisation(self) -> Binarisation:
+        """Binarisation by ingestion of the pixels that are trained on."""
+        return self.split_binarisation(self.data.training_splits[0])
 
     @property
     def glimpse_phases(self) -> tuple[tuple[int, int], ...]:

@@ -52,7 +52,9 @@ class Executor(BaseBeamExecutor):
             ingest_images(settings, self._make_beam_pipeline, self._beam_pipeline_args or (), examples.uri)
             return
         # Here rather than in the workers, so that the data set is prepared once.
-        builder = open_dataset(data, settings.data_dir, self._beam_pipeline_args or ())
+        builder = open_dataset(
+            data.builder, data.splits, settings.data_dir, self._beam_pipeline_args or (), module=data.module
+        )
         for split in splits:
             check_first_batch(builder, split, settings)
         with self._make_beam_pipeline() as pipeline:

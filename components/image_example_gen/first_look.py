@@ -30,7 +30,7 @@ from serving.images.input_files import list_files
 from serving.images.picture_decoder import decode_picture, is_picture, picture_size
 from serving.images.preparation import Preparation
 from serving.images.reading import open_file
-from trainer.task import DataSource, ImageFiles
+from trainer.task import ImageFiles
 
 LIMIT = 2_000
 """The most images that are looked at."""
@@ -304,7 +304,7 @@ def _with_split_names(data: ImageFiles, places: Collection[tuple[str, ...]]) -> 
 
 def _look_at_tfds(name: str, data_dir: str | None, limit: int) -> Look:
     """Looks at the training split of a data set, which is prepared first if it is not on disk."""
-    builder = open_dataset(DataSource(builder=name, train="train", validation="train", test="train"), data_dir)
+    builder = open_dataset(name, ["train"], data_dir)
     features = dict(builder.info.features.items())
     if "image" not in features:
         raise ValueError(f"The data set {name} has no feature 'image', only {sorted(features)}.")

@@ -26,7 +26,7 @@ from serving.file_systems import connect
 from serving.images.image_elements import Rejected, printable_id, printable_path
 from serving.images.input_files import LINK_TO_FOLDER, NO_FILE
 from serving.images.reading import REJECTED
-from trainer.task import DataSource, ImageFiles
+from trainer.task import ImageFiles
 
 REJECTED_FILE = "rejected.jsonl"
 """In the artifact: the images that are not used, and why."""
@@ -108,8 +108,7 @@ def _open(settings: IngestionSettings, data: ImageFiles, beam_arguments: list[st
         pictures = found.files if found.are_pictures else None
         return Source(transform=transform, names=found.names, pictures=pictures, passed_over=found.passed_over)
     builder_name = data.images.removeprefix(TFDS_SCHEME)
-    tfds_data = DataSource(builder=builder_name, train=data.train, validation=data.train, test=data.train)
-    builder = open_dataset(tfds_data, settings.data_dir, beam_arguments)
+    builder = open_dataset(builder_name, data.training_splits, settings.data_dir, beam_arguments)
     present = sorted({*data.splits} & set(builder.info.splits))
     names = ImageNames(
         splits=(data.train, data.validation, data.test),

@@ -16,52 +16,65 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from serving.beam_options import LOCAL_RUNNER
 from trainer import folder_lock
-from trainer.task import DataSource
 
 _LOG = logging.getLogger(__name__)
 
 
 def open_dataset(
-    data: DataSource, data_dir: str | None, beam_pipeline_args: Sequence[str] = ()
+    name: str,
+    splits: Iterable[str],
+    data_dir: str | None,
+    beam_pipeline_args: Sequence[str] = (),
+    *,
+    module: str | None = None,
 ) -> tfds.core.DatasetBuilder:
     """Returns the builder of a complete data set; prepares the data set first if its folder is missing.
 
     Args:
-      data: names the data set and its splits.
+      name: TFDS's `name` or `name/config`, with or without `:version`.
+      splits: those that it must have, complete.
       data_dir: TFDS's directory; None for TFDS's own default.
       beam_pipeline_args: Beam's flags for the preparation, if the builder uses Beam.
+      module: is imported first, so that it registers the builder.
 
     Raises:
       RuntimeError: if the data set is unknown, cannot be prepared, or is incomplete.
       ValueError: if it lacks a split that the task asks for, or the directory is a data set's own.
     """
-    builder = _builder(data, data_dir)
+    builder = _builder(name, module, data_dir)
     if not builder.data_path.exists():
         if data_dir is not None:
             _check_is_no_data_set(data_dir, builder.name)
         with _preparing_alone(builder):
             # It reads what another process has prepared meanwhile.
-            builder = _builder(data, data_dir)
+            builder = _builder(name, module, data_dir)
             if not builder.data_path.exists():
-                _prepare(builder, data, beam_pipeline_args)
-    _check_complete(builder, data.splits)
+                if module is None:
+                    _LOG.warning(
+                        "The data set %s is not in %s; preparing it there. A download without a network fails after some "
+                        "minutes.",
+                        name,
+                        builder.data_path,
+                    )
+                _prepare(builder, name, beam_pipeline_args)
+    _check_complete(builder, splits)
     return builder
 
 
-def _builder(data: DataSource, data_dir: str | None) -> tfds.core.DatasetBuilder:
+def _builder(name: str, module: str | None, data_dir: str | None) -> tfds.core.DatasetBuilder:
     try:
-        if data.module:
-            importlib.import_module(data.module)
-        return tfds.builder(data.builder, data_dir=data_dir)
+        if module:
+            importlib.import_module(module)
+        return tfds.builder(name, data_dir=data_dir)
     except Exception as error:
         # TFDS goes on with the names of all its data sets, some hundred lines.
         reason = str(error).split("\n", maxsplit=1)[0]
-        name = re.split("[/:]", data.builder, maxsplit=1)[0]
+        plain = re.split("[/:]", name, maxsplit=1)[0]
         known = tfds.list_builders(with_community_datasets=False)
-        near = [] if name in known else difflib.get_close_matches(name, known)
+        near = [] if plain in known else difflib.get_close_matches(plain, known)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise RuntimeError(
-            f"TFDS cannot open the data set {data.builder!r} (module: {data.module}, directory: "
+            f"TFDS cannot open the data set {name!r} (module: {module}, directory: "
             f"{data_dir or 'the default of TFDS'}). Check data.builder, with its version, and data.module in "
             "the task. Where the data set's folder is damaged, delete it, and the next run prepares it anew. "
             f"{type(error).__name__}: {reason}{hint}"
@@ -92,13 +105,7 @@ def _preparing_alone(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
         os.rmdir(lock)
 
 
-def _prepare(builder: tfds.core.DatasetBuilder, data: DataSource, beam_pipeline_args: Sequence[str]) -> None:
-    if data.module is None:
-        _LOG.warning(
-            "The data set %s is not in %s; preparing it there. A download without a network fails after some minutes.",
-            data.builder,
-            builder.data_path,
-        )
+def _prepare(builder: tfds.core.DatasetBuilder, name: str, beam_pipeline_args: Sequence[str]) -> None:
     options = PipelineOptions(list(beam_pipeline_args))
     config = tfds.download.DownloadConfig(
         beam_options=options, beam_runner=options.view_as(StandardOptions).runner or LOCAL_RUNNER
@@ -110,7 +117,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, data: DataSource, beam_pipeline_
         builder.download_and_prepare(download_config=config)
     except Exception as error:
         raise RuntimeError(
-            f"The data set {data.builder!r} is not in {builder.data_path} and could not be prepared there: "
+            f"The data set {name!r} is not in {builder.data_path} and could not be prepared there: "
             f"{type(error).__name__}: {error}. Prepare it where its source can be reached "
             f"(tfds build {builder.name}, or tfds.builder(...).download_and_prepare()) and name its directory: "
             "make run DATA_DIR=..."

@@ -106,6 +106,12 @@ class Run:
         return self._examples[split]
 
     @functools.cached_property
+    def training_examples(self) -> Examples:
+        """The first 5,000 examples of each split that is trained on."""
+        images, labels = zip(*(self.examples(split) for split in self.task.data.training_splits), strict=True)
+        return Examples(np.concatenate(images), None if labels[0] is None else np.concatenate(labels))
+
+    @functools.cached_property
     def _examples(self) -> dict[str, Examples]:
         return {}
 

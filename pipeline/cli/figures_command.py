@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=INT64, default=0, show_default=True, help="That of `draw sample` gives the same images.")
 @settings_options(RunFolder)
-def figures(settings: RunFolder, out: Path, model: str | None, seed: int, **given: str | Path | None) -> None:
+def figures(
+    settings: RunFolder, out: Path, model: str | None, seed: int, training: str | None, **given: str | Path | None
+) -> None:
     """Draw the paper's figures of a model: PNG for print, and animations.
 
     Of a run of --task they are made of its own model, images and logs; of a --model, of what is named beside it.
@@ -53,6 +55,8 @@ def figures(settings: RunFolder, out: Path, model: str | None, seed: int, **give
 
             inputs = _inputs_from_run(settings) if model is None else _inputs_from_model(model)
         named: dict[str, Any] = {name: value for name, value in given.items() if value}
+        if training:
+            named["training"] = [training]
         inputs = dataclasses.replace(inputs, **named)
         for result in write_figures(inputs, out, seed):
             remark = f": {result.remark}" if result.remark else ""
@@ -74,7 +78,7 @@ def _inputs_from_run(settings: RunFolder) -> FigureInputs:
         model_dir=evaluation.model_dir,
         name=f"Model {evaluation.model_number}, {task.recipe.steps:,} training steps",
         examples=str(evaluation.examples / "*"),
-        training=str(evaluation.examples.with_name(f"Split-{task.data.train}") / "*"),
+        training=[str(evaluation.examples.with_name(f"Split-{name}") / "*") for name in task.data.training_splits],
         logs=evaluation.model_run,
     )
 

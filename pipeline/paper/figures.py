@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +36,8 @@ class FigureInputs:
     """What readers are told of the model: its name, and its training steps where they are known."""
     examples: str | None = None
     """Pattern of the files with images to look at."""
-    training: str | None = None
-    """Pattern of the training examples' files."""
+    training: Sequence[str] = ()
+    """Patterns of the training examples' files."""
     logs: Path | None = None
     """Folder of the training's event files."""
 
@@ -114,9 +114,9 @@ class _Figures:
         paper = _SAMPLES_IN_THE_PAPER.get(self._task.name, "Fig. 12" if self._is_colour else "Fig. 6")
         image = self._call("sample", seed=seed_rows(self._seed, _SAMPLE_ROWS * _SAMPLE_COLUMNS))["image"]
         neighbours, remark = None, "without the nearest training images; name the training examples with --training"
-        if self._inputs.training is not None:
-            files = examples.match_files(self._inputs.training)
-            chunks = examples.read_chunks(files, self._image_format(self._task.data.train))
+        if self._inputs.training:
+            files = [file for pattern in self._inputs.training for file in examples.match_files(pattern)]
+            chunks = examples.read_chunks(files, self._image_format(self._task.data.training_splits[0]))
             last_column = image[_SAMPLE_COLUMNS - 1 :: _SAMPLE_COLUMNS]
             neighbours, remark = nearest.nearest(last_column, (chunk.images for chunk in chunks)), ""
         caption = self._caption("What the model draws", paper, sampled=True)

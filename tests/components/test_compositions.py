@@ -214,7 +214,7 @@ def _open(builder: str, data_dir: pathlib.Path, beam_args: tuple[str, ...] = ())
         TWO_DIGIT_MNIST_SMALL.data, builder=builder, module=f"components.datasets.{name}.{name}_dataset_builder"
     )
     task = dataclasses.replace(TWO_DIGIT_MNIST_SMALL, data=data)
-    return open_dataset(task.data, str(data_dir), beam_args)
+    return open_dataset(task.data.builder, task.data.splits, str(data_dir), beam_args, module=task.data.module)
 
 
 def _examples(builder: tfds.core.DatasetBuilder, split: str) -> dict[str, tuple[bytes, list[int]]]:
@@ -342,7 +342,7 @@ def test_a_label_that_is_no_class_ends_the_run_before_the_rest_is_read(
 
 
 def _composed(task: Task, data_dir: pathlib.Path) -> list[dict[str, np.ndarray]]:
-    builder = open_dataset(task.data, str(data_dir))
+    builder = open_dataset(task.data.builder, task.data.splits, str(data_dir), module=task.data.module)
     return list(tfds.as_numpy(builder.as_dataset(split="train")))
 
 

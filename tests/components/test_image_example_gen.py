@@ -83,7 +83,10 @@ def test_two_runs_that_prepare_one_data_set_wait_for_each_other(
 
     monkeypatch.setattr(DigitsBuilder, "download_and_prepare", prepare)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        builders = [pool.submit(open_dataset, DIGITS.data, str(tmp_path)) for _ in range(2)]
+        builders = [
+            pool.submit(open_dataset, DIGITS.data.builder, DIGITS.data.splits, str(tmp_path), module=DIGITS.data.module)
+            for _ in range(2)
+        ]
         assert {builder.result().info.splits["train"].num_examples for builder in builders} == {4500}
     assert len(prepared) == 1
     assert f"waiting for {tmp_path}/digits/1.0.0.lock, which is in use: preparing digits/1.0.0, process" in caplog.text

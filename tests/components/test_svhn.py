@@ -248,7 +248,7 @@ def test_what_is_skipped_is_counted_by_split_and_reason(
 
 def _open(data_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
     """As the pipeline does."""
-    return open_dataset(SVHN.data, str(data_dir))
+    return open_dataset(SVHN.data.builder, SVHN.data.splits, str(data_dir), module=SVHN.data.module)
 
 
 def _left(folder: pathlib.Path) -> list[pathlib.Path]:

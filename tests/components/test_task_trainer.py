@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -38,6 +39,14 @@ def test_a_run_changes_what_it_names() -> None:
     properties = _properties(task="two_digit_mnist", steps=7, train_examples=11)
     assert _task(properties) == tasks.get("two_digit_mnist").with_steps(7).with_train_examples(11)
     assert json.loads(properties["train_args"]) == {"splits": ["train"], "num_steps": 7}
+
+
+def test_several_splits_may_be_trained_on() -> None:
+    mnist = tasks.get("mnist")
+    data = dataclasses.replace(mnist.data, train="train+validation", validation="test")
+    properties = _properties(task=dataclasses.replace(mnist, data=data).to_json())
+    assert json.loads(properties["train_args"])["splits"] == ["train", "validation"]
+    assert json.loads(properties["eval_args"])["splits"] == ["test"]
 
 
 def test_an_unknown_task_is_told() -> None:

@@ -242,12 +242,13 @@ def test_the_facts_of_a_generative_task() -> None:
     assert (without.read_filters, without.write_filters, without.binary) == (None, None, False)
 
 
-def test_the_training_split_keeps_intensities_where_they_are_drawn_each_epoch() -> None:
+def test_the_training_splits_keep_intensities_where_they_are_drawn_each_epoch() -> None:
     base = tiny.MODELS["attention"]
-    data = dataclasses.replace(base.data, train="train", validation="test", test="test")
+    data = dataclasses.replace(base.data, train="train+extra", validation="test", test="test")
     task = dataclasses.replace(base, data=data, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH)
     facts = ExportedTask(_json(task))
-    assert [facts.image_format(split).binary for split in (None, "train", "test")] == [True, False, True]
+    splits = {None: True, "train": False, "extra": False, "test": True}
+    assert {split: facts.image_format(split).binary for split in splits} == splits
 
 
 def _json(task: object) -> dict[str, object]:

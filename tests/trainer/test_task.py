@@ -16,6 +16,7 @@ from trainer.task import (
     ErrorGate,
     Gate,
     GenerativeTask,
+    ImageFiles,
     NoAttention,
     Recipe,
     Task,
@@ -195,13 +196,23 @@ def test_an_illegal_gate_is_refused(tolerance):
         Gate(max_nll_bound=50.0, tolerance=tolerance)
 
 
+@pytest.mark.parametrize("train", ["fit", "fit+more", "more+fit"])
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_pixels_drawn_anew_in_training_need_another_split_to_evaluate_on(split):
-    """The training split keeps its intensities then, which an evaluation would take for pixels of 0 and 1."""
-    splits = {"train": "fit", "validation": "watch", "test": "judge", split: "fit"}
-    data = DataSource(builder="tiny:1.0.0", **splits)
-    with pytest.raises(ValueError, match=f"{split}.*fit"):
-        tiny.tiny_task(data=data, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH)
+def test_no_split_both_trains_and_judges(train, split):
+    splits = {"train": train, "validation": "watch", "test": "judge", split: "fit"}
+    with pytest.raises(ValueError, match=rf"data\.{split} is 'fit', and data\.train is '{re.escape(train)}'"):
+        DataSource(builder="tiny:1.0.0", **splits)
+
+
+def test_training_may_take_several_splits():
+    data = DataSource(builder="tiny:1.0.0", train="fit+more", validation="judge", test="judge")
+    assert (data.training_splits, data.splits) == (("fit", "more"), ("fit", "more", "judge"))
+    task = tiny.tiny_task(data=data, binarisation=Binarisation.STOCHASTIC_EACH_EPOCH)
+    stored = [task.split_binarisation(split) for split in data.splits]
+    assert stored == [Binarisation.NONE, Binarisation.NONE, Binarisation.STOCHASTIC]
+    assert task.training_binarisation is Binarisation.NONE
+    # A folder may be called so.
+    assert ImageFiles(images="/photos", train="black+white").training_splits == ("black+white",)
 
 
 def test_what_sources_do_not_name_is_ours():

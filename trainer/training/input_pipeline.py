@@ -81,7 +81,7 @@ def training_batches(
         if task.data.horizontal_flip:
             mirrored = randomness.flips(task, step, batch)[:, None, None, None]
             stored = tf.where(mirrored, tf.reverse(stored, axis=[2]), stored)
-        x = _pixels(stored, task.split_binarisation(task.data.train))
+        x = _pixels(stored, task.training_binarisation)
         # Static: the step takes the number of rows from the shape.
         x = tf.ensure_shape(x, [batch, *task.image_shape])
         if task.binarisation is Binarisation.STOCHASTIC_EACH_EPOCH:

@@ -61,7 +61,7 @@ def _our_results(run: Run, mean: float | None) -> list[_Result]:
 
 def _mean_image_result(run: Run) -> _Result:
     """Measures a model that knows only how bright each pixel is on average: the scale's other end."""
-    known = run.examples(run.task.data.train).images
+    known = run.training_examples.images
     # One image more, half of it ink: no pixel is certain.
     means = (known.mean(axis=0) / 255 * len(known) + 0.5) / (len(known) + 1)
     average = run.examples(run.task.data.test).images.mean(axis=0) / 255

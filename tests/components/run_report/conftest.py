@@ -22,15 +22,19 @@ from components.run_report.executor import Executor
 from tests import tiny
 from trainer import run_fn
 from trainer.export import exporter
-from trainer.task import ClassifyingTask, GenerativeTask, Task
+from trainer.task import ClassifyingTask, DataSource, GenerativeTask, Task
 
 CLASS_NAMES = tuple(f"kind {label}" for label in range(tiny.CLASSES))
 RECIPE = {"steps": 12, "validation_interval": 4}
 TASKS: dict[str, Task] = {
-    "generative": tiny.tiny_task(RECIPE, name="mnist"),
+    "generative": tiny.tiny_task(
+        RECIPE,
+        name="mnist",
+        data=DataSource(builder="tiny:1.0.0", train="fit+more", validation="watch", test="judge"),
+    ),
     "classifier": tiny.tiny_classifier(RECIPE, data=dataclasses.replace(tiny.CLASSIFIER.data, class_names=CLASS_NAMES)),
 }
-COUNTS = {"fit": 40, "watch": 13, "judge": 26}
+COUNTS = {"fit": 40, "more": 6, "watch": 13, "judge": 26}
 LABELS = [place % 4 for place in range(max(COUNTS.values()))]
 
 
@@ -77,7 +81,7 @@ def finished_run(task: Task, root: Path, *, limit: float) -> TinyRun:
         (root / "statistics" / f"Split-{split}" / "FeatureStats.pb").write_bytes(split_statistics.SerializeToString())
     run_fn.run_fn(
         FnArgs(
-            train_files=[str(root / "examples" / "Split-fit" / "*")],
+            train_files=[str(root / "examples" / f"Split-{split}" / "*") for split in task.data.training_splits],
             eval_files=[str(root / "examples" / "Split-watch" / "*")],
             serving_model_dir=str(root / "model" / "7" / "Format-Serving"),
             model_run_dir=model_run.uri,

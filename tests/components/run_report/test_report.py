@@ -260,6 +260,18 @@ def test_the_command_of_a_local_run_works_wherever_its_reader_stands(
     assert task_file.is_file()
 
 
+def test_all_splits_that_are_trained_on_are_shown(reports: dict[str, Path]) -> None:
+    page = reports["generative"].read_text(encoding="utf-8")
+    rows = re.findall(r'<th scope="row">(fit|more|watch|judge)</th>\s*<td[^>]*>(.*?)</td>\s*<td[^>]*>(\d+)<', page)
+    assert rows == [
+        ("fit", "trained on", "40"),
+        ("more", "trained on", "6"),
+        ("watch", "watched while training", "13"),
+        ("judge", "gate", "26"),
+    ]
+    assert "The mean of the images of split 'fit+more'" in page
+
+
 def test_every_task_says_what_its_data_are() -> None:
     for name in tasks.NAMES:
         assert data_cards.for_data(tasks.get(name).data) is not data_cards.UNKNOWN
