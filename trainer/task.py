@@ -96,8 +96,8 @@ class Data:
         for field in ("validation", "test"):
             if getattr(self, field) in self.training_splits:
                 raise ValueError(
-                    f"data.{field} is {getattr(self, field)!r}, and data.train is {self.train!r}: a model must be watched "
-                    "and judged by images that it has not seen."
+                    f"data.{field} is {getattr(self, field)!r}, and data.train is {self.train!r}: a model must be "
+                    "watched and judged by images that it has not seen."
                 )
 
     @property

@@ -51,8 +51,8 @@ def open_dataset(
             if not builder.data_path.exists():
                 if module is None:
                     _LOG.warning(
-                        "The data set %s is not in %s; preparing it there. A download without a network fails after some "
-                        "minutes.",
+                        "The data set %s is not in %s; preparing it there. A download without a network fails after "
+                        "some minutes.",
                         name,
                         builder.data_path,
                     )
