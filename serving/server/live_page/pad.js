@@ -105,10 +105,13 @@ export class Pad {
     }
     this.#ink.imageSmoothingQuality = "high";
     // Cut first: a canvas that scales a part of a picture looks beyond that part's edge.
-    const cut = Object.assign(document.createElement("canvas"), { width: wide, height: high });
-    const [x, y] = [Math.floor((bitmap.width - wide) / 2), Math.floor((bitmap.height - high) / 2)];
-    cut.getContext("2d").drawImage(bitmap, -x, -y);
-    this.#ink.drawImage(cut, left, top, width, height);
+    let source = bitmap;
+    if (crop) {
+      source = Object.assign(document.createElement("canvas"), { width: wide, height: high });
+      const [x, y] = [Math.floor((bitmap.width - wide) / 2), Math.floor((bitmap.height - high) / 2)];
+      source.getContext("2d").drawImage(bitmap, -x, -y);
+    }
+    this.#ink.drawImage(source, left, top, width, height);
     this.#done();
   }
 
