@@ -84,9 +84,7 @@ class ExportedTask:
         """Returns the format of the model's images, or of the stored ones of a split, which may keep intensities."""
         from serving.images.image_format import ImageFormat
 
-        # A TFDS data set's may be several, joined by +.
-        trains = split is not None and split in str(self._data("train")).split("+")
-        keeps_intensities = self.values["binarisation"] == "stochastic_each_epoch" and trains
+        keeps_intensities = self.values["binarisation"] == "stochastic_each_epoch" and split in self._training_splits()
         return ImageFormat(
             shape=self.image_shape, margin=self.crop_margin, binary=self.binary and not keeps_intensities
         )
@@ -111,6 +109,11 @@ class ExportedTask:
     def _attention(self, side: str) -> int | None:
         attention = self.values.get("attention", "none")
         return None if attention == "none" else int(attention[side])
+
+    def _training_splits(self) -> list[str]:
+        train = str(self._data("train"))
+        # A TFDS data set's may be several, joined by +; a folder of images may be called so.
+        return [train] if "images" in self.values["data"] else train.split("+")
 
     def _data(self, field: str) -> Any:
         return self.values["data"][field]

@@ -18,7 +18,7 @@ from serving.exported_task import ExportedTask
 from serving.images.image_format import ImageFormat
 from serving.saved_model import SavedModel
 from tests import tiny
-from trainer.task import Binarisation
+from trainer.task import Binarisation, ImageFiles
 
 HEIGHT, WIDTH = 3, 2
 
@@ -249,6 +249,9 @@ def test_the_training_splits_keep_intensities_where_they_are_drawn_each_epoch() 
     facts = ExportedTask(_json(task))
     splits = {None: True, "train": False, "extra": False, "test": True}
     assert {split: facts.image_format(split).binary for split in splits} == splits
+    folders = dataclasses.replace(task, data=ImageFiles(images="/photos", train="black+white", validation="white"))
+    facts = ExportedTask(_json(folders))
+    assert [facts.image_format(split).binary for split in ("black+white", "white")] == [False, True]
 
 
 def _json(task: object) -> dict[str, object]:
