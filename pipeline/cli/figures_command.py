@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     type=TensorFlowPattern(),
     help="Pattern of the images to be looked at.  [default: the run's test split]",
 )
-@click.option("--training", type=TensorFlowPattern(), help="Pattern of the training images.  [default: the run's]")
+@click.option(
+    "--training",
+    type=TensorFlowPattern(),
+    multiple=True,
+    help="Pattern of the training images; may be given several times.  [default: the run's]",
+)
 @click.option(
     "--logs",
     type=LocalPath(exists=True, file_okay=False, path_type=Path),
@@ -41,9 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=INT64, default=0, show_default=True, help="That of `draw sample` gives the same images.")
 @settings_options(RunFolder)
-def figures(
-    settings: RunFolder, out: Path, model: str | None, seed: int, training: str | None, **given: str | Path | None
-) -> None:
+def figures(settings: RunFolder, out: Path, model: str | None, seed: int, **given: Any) -> None:
     """Draw the paper's figures of a model: PNG for print, and animations.
 
     Of a run of --task they are made of its own model, images and logs; of a --model, of what is named beside it.
@@ -54,10 +57,7 @@ def figures(
             from pipeline.paper.figures import write_figures
 
             inputs = _inputs_from_run(settings) if model is None else _inputs_from_model(model)
-        named: dict[str, Any] = {name: value for name, value in given.items() if value}
-        if training:
-            named["training"] = [training]
-        inputs = dataclasses.replace(inputs, **named)
+        inputs = dataclasses.replace(inputs, **{name: value for name, value in given.items() if value})
         for result in write_figures(inputs, out, seed):
             remark = f": {result.remark}" if result.remark else ""
             click.echo(f"{result.paper:24}{result.path or 'not drawn'}{remark}")
