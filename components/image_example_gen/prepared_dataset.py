@@ -49,14 +49,7 @@ def open_dataset(
             # It reads what another process has prepared meanwhile.
             builder = _builder(name, module, data_dir)
             if not builder.data_path.exists():
-                if module is None:
-                    _LOG.warning(
-                        "The data set %s is not in %s; preparing it there. A download without a network fails after "
-                        "some minutes.",
-                        name,
-                        builder.data_path,
-                    )
-                _prepare(builder, name, beam_pipeline_args)
+                _prepare(builder, name, beam_pipeline_args, downloads=module is None)
     _check_complete(builder, splits)
     return builder
 
@@ -105,7 +98,15 @@ def _preparing_alone(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
         os.rmdir(lock)
 
 
-def _prepare(builder: tfds.core.DatasetBuilder, name: str, beam_pipeline_args: Sequence[str]) -> None:
+def _prepare(
+    builder: tfds.core.DatasetBuilder, name: str, beam_pipeline_args: Sequence[str], *, downloads: bool
+) -> None:
+    if downloads:
+        _LOG.warning(
+            "The data set %s is not in %s; preparing it there. A download without a network fails after some minutes.",
+            name,
+            builder.data_path,
+        )
     options = PipelineOptions(list(beam_pipeline_args))
     config = tfds.download.DownloadConfig(
         beam_options=options, beam_runner=options.view_as(StandardOptions).runner or LOCAL_RUNNER
